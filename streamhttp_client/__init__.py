@@ -1,0 +1,1 @@
+"""A blocking client and WSGI server for Streamable HTTP, and for streaming over HTTP at large."""

@@ -1,0 +1,311 @@
+"""Every error that this package raises on purpose.
+
+One root, so that ``except StreamHTTPError`` catches all of it, and never a group::
+
+    StreamHTTPError
+    ├── LocalProtocolError (ValueError)   the caller asked for what cannot be sent; nothing was sent
+    │   └── CapabilityError               the server did not offer this during the handshake
+    ├── ClientClosed                      the client, call or stream was closed, here
+    │   └── CallCancelled                 this call was cancelled, here
+    ├── MissingExtra (ImportError)        an optional package is needed for this
+    ├── RemoteProtocolError               the peer broke the protocol
+    │   ├── MessageTooLarge               a message passed the byte limit
+    │   ├── ContentTypeError              the answer is of a type that was not asked for
+    │   ├── InvalidResult                 a result is not of the shape that the method promises
+    │   └── UnsupportedVersion            no protocol revision in common
+    ├── HTTPStatusError                   an HTTP error status
+    │   ├── AuthenticationError           401 or 403
+    │   └── SessionExpired                404 for a session that was known
+    ├── RPCError                          the server answered with a JSON-RPC error
+    │   ├── MethodNotFound, InvalidParams, ResourceNotFound, URLElicitationRequired
+    ├── ToolError                         a tool ran and reported a failure
+    ├── TransportError                    the network failed
+    │   ├── ConnectionFailed              no request left this machine whole
+    │   ├── ConnectionLost                the answer was lost
+    │   ├── ResumeRefused                 the server no longer holds the stream
+    │   └── CallTimeout (TimeoutError)    a deadline of the caller passed
+    └── TransferError                     a download or upload failed
+
+Each error holds plain values only: it pickles, and it keeps no socket, response or lock alive. Messages name what
+was expected and what came; tokens, cookies, session ids and whole bodies are never in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = [
+    "AuthenticationError",
+    "CallCancelled",
+    "CallTimeout",
+    "CapabilityError",
+    "ClientClosed",
+    "ConnectionFailed",
+    "ConnectionLost",
+    "ContentTypeError",
+    "HTTPStatusError",
+    "InvalidParams",
+    "InvalidResult",
+    "LocalProtocolError",
+    "MessageTooLarge",
+    "MethodNotFound",
+    "MissingExtra",
+    "RPCError",
+    "RemoteProtocolError",
+    "ResourceNotFound",
+    "ResumeRefused",
+    "SessionExpired",
+    "StreamHTTPError",
+    "ToolError",
+    "TransferError",
+    "TransportError",
+    "URLElicitationRequired",
+    "UnsupportedVersion",
+]
+
+
+def _restore(cls: type[StreamHTTPError], args: tuple[Any, ...], facts: dict[str, Any]) -> StreamHTTPError:
+    """Rebuild a pickled error without calling its ``__init__``, whose arguments differ from class to class."""
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
+
+
+class StreamHTTPError(Exception):
+    """The root of all errors of this package."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, dict(self.__dict__))
+
+
+class LocalProtocolError(StreamHTTPError, ValueError):
+    """What was asked for cannot be sent; nothing was sent."""
+
+
+class CapabilityError(LocalProtocolError):
+    """The server did not declare the capability that this needs."""
+
+
+class ClientClosed(StreamHTTPError):
+    """The client, call or stream was closed on this side."""
+
+
+class CallCancelled(ClientClosed):
+    """The call was cancelled on this side, with :meth:`Call.cancel` or by leaving its ``with`` block."""
+
+
+class MissingExtra(StreamHTTPError, ImportError):
+    """An optional package is needed; the message names the extra that brings it."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional package: pip install 'streamhttp-client[{extra}]'")
+        self.extra = extra
+
+
+class RemoteProtocolError(StreamHTTPError):
+    """The peer sent what the protocol does not allow."""
+
+
+class MessageTooLarge(RemoteProtocolError):
+    """A message passed the byte limit that was set for it.
+
+    Attributes:
+        limit: The limit in bytes.
+    """
+
+    def __init__(self, message: str, *, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class ContentTypeError(RemoteProtocolError):
+    """The answer's content type is none of those that were asked for.
+
+    Attributes:
+        status: HTTP status of the answer.
+        headers: Its headers.
+        body: The beginning of its body.
+        content_type: The value that came, or None.
+    """
+
+    def __init__(
+        self, message: str, *, content_type: str | None, status: int, headers: Mapping[str, str], body: bytes = b""
+    ) -> None:
+        super().__init__(message)
+        self.content_type = content_type
+        self.status = status
+        self.headers = dict(headers)
+        self.body = body
+
+
+class InvalidResult(RemoteProtocolError):
+    """A result is not of the shape that its method promises, or does not fit the tool's output schema.
+
+    Attributes:
+        result: The result as it came.
+    """
+
+    def __init__(self, message: str, *, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class UnsupportedVersion(RemoteProtocolError):
+    """The server speaks no protocol revision that this side supports.
+
+    Attributes:
+        requested: The revision that was offered.
+        supported: What the server offered instead.
+    """
+
+    def __init__(self, message: str, *, requested: str, supported: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.requested = requested
+        self.supported = supported
+
+
+class HTTPStatusError(StreamHTTPError):
+    """The server answered with an HTTP error status.
+
+    Attributes:
+        status: The status code.
+        headers: The answer's headers.
+        body: At most the first 64 KiB of its body, decoded from gzip or deflate.
+        url: The address asked, without credentials and query.
+    """
+
+    def __init__(self, message: str, *, status: int, headers: Mapping[str, str], body: bytes = b"", url: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers)
+        self.body = body
+        self.url = url
+
+
+class AuthenticationError(HTTPStatusError):
+    """401 or 403: the credentials are missing, wrong or not enough."""
+
+
+class SessionExpired(HTTPStatusError):
+    """404 to a request that carried a session id: the server has ended the session (MCP 2025-11-25, Session Management)."""
+
+
+class RPCError(StreamHTTPError):
+    """The server answered with a JSON-RPC error object.
+
+    Attributes:
+        code: The error code, as the server sent it.
+        message: Its message.
+        data: Its data, any JSON value, or None.
+        status: HTTP status of the answer that carried it.
+        headers, body: Of an answer with an HTTP error status; else empty.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int,
+        data: Any = None,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(f"{message} (code {code})")
+        self.message = message
+        self.code = code
+        self.data = data
+        self.status = status
+        self.headers = dict(headers or {})
+        self.body = body
+
+
+class MethodNotFound(RPCError):
+    """-32601: the server has no such method."""
+
+
+class InvalidParams(RPCError):
+    """-32602: the server did not accept the parameters."""
+
+
+class ResourceNotFound(RPCError):
+    """-32002: the server has no such resource."""
+
+
+class URLElicitationRequired(RPCError):
+    """-32042: the user must visit a page before the call can go on (2025-11-25, elicitation in URL mode).
+
+    ``data["elicitations"]`` lists the pages.
+    """
+
+
+class ToolError(StreamHTTPError):
+    """The tool ran and reported a failure (``isError``).
+
+    Attributes:
+        result: The whole :class:`~streamhttp_client.ToolResult`.
+    """
+
+    def __init__(self, message: str, *, result: Any) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class TransportError(StreamHTTPError):
+    """The network failed, after all attempts that were safe.
+
+    Attributes:
+        may_have_executed: False if the server surely did not act on the request.
+        resumable: True if the server may still hold the answer; see ``cursor``.
+        cursor: What :meth:`Client.resume_call` takes, or None.
+        attempts: How many tries were made, counted from 1.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        may_have_executed: bool = True,
+        resumable: bool = False,
+        cursor: Any = None,
+        attempts: int = 1,
+    ) -> None:
+        super().__init__(message)
+        self.may_have_executed = may_have_executed
+        self.resumable = resumable
+        self.cursor = cursor
+        self.attempts = attempts
+
+
+class ConnectionFailed(TransportError):
+    """The server could not be reached: no name, no route, refused, TLS or proxy failure. It did not see the request."""
+
+
+class ConnectionLost(TransportError):
+    """The connection broke after the request was sent and before its answer was whole."""
+
+
+class ResumeRefused(TransportError):
+    """The server no longer holds the stream that was to be resumed. Start the call again."""
+
+
+class CallTimeout(TransportError, TimeoutError):
+    """A deadline of the caller passed. The call was cancelled on the wire if that was possible."""
+
+
+class TransferError(StreamHTTPError):
+    """A download or upload failed.
+
+    Attributes:
+        bytes_kept: Bytes that are safe and need not be sent again.
+        resumable: True if calling again goes on from there.
+        attempts: How many tries were made, counted from 1.
+    """
+
+    def __init__(self, message: str, *, bytes_kept: int = 0, resumable: bool = False, attempts: int = 1) -> None:
+        super().__init__(message)
+        self.bytes_kept = bytes_kept
+        self.resumable = resumable
+        self.attempts = attempts
