@@ -1,0 +1,1 @@
+"""What to say in MCP, and what an answer means. Pure: no sockets, threads, clock or requests."""

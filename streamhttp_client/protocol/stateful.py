@@ -1,0 +1,97 @@
+"""The session era, MCP 2025-03-26 to 2025-11-25, as an object that answers questions.
+
+Strategy: transport and client never ask which revision is spoken. They ask the era "which headers?", "may this stream
+be resumed, and how?", "how is a call cancelled?", "has the session ended?". Another era answers the same questions
+otherwise. Inputs are the session and plain values; outputs are plain values; nothing here holds state.
+"""
+
+from __future__ import annotations
+
+from .. import jsonrpc
+from ..exceptions import RemoteProtocolError
+from .session import Session
+from .versions import Revision
+
+__all__ = ["StatefulEra"]
+
+# "The client MUST include an Accept header, listing both application/json and text/event-stream as supported content
+# types." MCP 2025-11-25, basic/transports, Sending Messages to the Server
+_ACCEPT_BOTH = "application/json, text/event-stream"
+# "The client MUST include an Accept header, listing text/event-stream", ibid., Listening for Messages
+_ACCEPT_STREAM = "text/event-stream"
+
+# "The session ID MUST only contain visible ASCII characters (ranging from 0x21 to 0x7E)", ibid., Session Management.
+_VISIBLE_ASCII = frozenset(map(chr, range(0x21, 0x7F)))
+# Servers put up to a signed token into it; a header beyond 8 KiB is refused by most of them anyway.
+_MAX_SESSION_ID = 8192
+
+
+class StatefulEra:
+    """The rules of one revision of the session era."""
+
+    answers_server_requests = True
+    """Requests of the server come on a stream and are answered by a POST of their own."""
+
+    has_listening_stream = True
+    """A GET opens a stream of what no call asked for."""
+
+    ends_session = True
+    """A DELETE on close tells the server that the session is over."""
+
+    closing_cancels = False
+    """"Disconnection SHOULD NOT be interpreted as the client canceling its request", ibid."""
+
+    def __init__(self, revision: Revision) -> None:
+        self.revision = revision
+
+    def message_headers(self, session: Session | None) -> dict[str, str]:
+        """Headers of every POST. Before the handshake is done, ``session`` is None."""
+        headers = {"accept": _ACCEPT_BOTH, "content-type": "application/json"}
+        headers.update(self._session_headers(session))
+        return headers
+
+    def stream_headers(self, session: Session) -> dict[str, str]:
+        """Headers of a GET that opens or resumes a stream; the transport adds ``Last-Event-ID``."""
+        return {"accept": _ACCEPT_STREAM, "cache-control": "no-store", **self._session_headers(session)}
+
+    def end_headers(self, session: Session) -> dict[str, str]:
+        """Headers of the DELETE that ends the session."""
+        return self._session_headers(session)
+
+    def _session_headers(self, session: Session | None) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        if session is not None and session.session_id is not None:
+            headers["mcp-session-id"] = session.session_id
+        if session is not None and session.protocol_version is not None:
+            # Defined since 2025-06-18; a server of 2025-03-26 ignores it.
+            headers["mcp-protocol-version"] = session.protocol_version
+        return headers
+
+    def may_resume(self, last_event_id: str) -> bool:
+        """Whether a stream that broke after this event can be opened again with a GET."""
+        return bool(last_event_id)
+
+    def cancellation(self, request_id: jsonrpc.RequestId, reason: str) -> jsonrpc.Notification | None:
+        """What to POST so that the server stops working on a request, or None if closing the stream says it."""
+        return jsonrpc.Notification("notifications/cancelled", {"requestId": request_id, "reason": reason})
+
+    def session_is_gone(self, status: int, session: Session | None) -> bool:
+        """Whether this HTTP status means that the server has ended the session.
+
+        "The server MAY terminate the session at any time, after which it MUST respond to requests containing that
+        session ID with HTTP 404 Not Found." Ibid., Session Management 3.
+        """
+        return status == 404 and session is not None and session.session_id is not None
+
+    def check_session_id(self, value: str) -> str:
+        """Return a session id that is safe to send back.
+
+        Raises:
+            RemoteProtocolError: It is empty, longer than 8 KiB, or not visible ASCII.
+        """
+        if not value or len(value) > _MAX_SESSION_ID or not _VISIBLE_ASCII.issuperset(value):
+            raise RemoteProtocolError(
+                f"a session id must be 1 to {_MAX_SESSION_ID} visible ASCII characters, got {len(value)} characters "
+                "with others among them"
+            )
+        return value
