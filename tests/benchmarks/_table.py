@@ -8,7 +8,7 @@ __all__ = ["print_table"]
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print one table: first column flush left, the rest flush right, floats with three significant digits."""
+    """Print a table: first column flush left, the rest flush right, floats to three significant digits."""
     lines = [list(header), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     lines.insert(1, ["-" * width for width in widths])
