@@ -22,6 +22,7 @@ One root, so that ``except StreamHTTPError`` catches all of it, and never a grou
     ├── TransportError                    the network failed
     │   ├── ConnectionFailed              no request left this machine whole
     │   ├── ConnectionLost                the answer was lost
+    │   │   └── ReadTimeout (TimeoutError)    the server was silent for too long
     │   ├── ResumeRefused                 the server no longer holds the stream
     │   └── CallTimeout (TimeoutError)    a deadline of the caller passed
     └── TransferError                     a download or upload failed
@@ -52,6 +53,7 @@ __all__ = [
     "MethodNotFound",
     "MissingExtra",
     "RPCError",
+    "ReadTimeout",
     "RemoteProtocolError",
     "ResourceNotFound",
     "ResumeRefused",
@@ -285,6 +287,10 @@ class ConnectionFailed(TransportError):
 
 class ConnectionLost(TransportError):
     """The connection broke after the request was sent and before its answer was whole."""
+
+
+class ReadTimeout(ConnectionLost, TimeoutError):
+    """The server was silent for longer than the read timeout."""
 
 
 class ResumeRefused(TransportError):

@@ -1,0 +1,135 @@
+"""The body of an answer: bytes as they arrive, whichever way the answer came."""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+
+from .._headers import Headers
+from ..exceptions import ConnectionLost, MessageTooLarge, RemoteProtocolError
+
+__all__ = ["CHUNK_SIZE", "Body", "Decoder", "Response", "decoder_for"]
+
+CHUNK_SIZE = 64 * 1024
+"""Bytes asked of the socket at a time: the default of Linux loopback and TLS records fit in it several times."""
+
+
+class Body(ABC):
+    """What an answer carries. One thread reads it; it is closed by that thread.
+
+    Another thread ends a blocked read through the :class:`~.interrupt.Interrupt` that was given with the request.
+    """
+
+    @abstractmethod
+    def read1(self, size: int = CHUNK_SIZE, *, timeout: float | None = None) -> bytes:
+        """Return what has arrived, as soon as anything has, at most about ``size`` bytes; ``b""`` at the end.
+
+        Args:
+            size: Upper bound of what is taken from the network at once. Decoded data can be longer.
+            timeout: Seconds of silence after which to give up; None waits for ever.
+
+        Raises:
+            ConnectionLost: The connection broke or the body ended early. All that arrived before was returned before.
+            ReadTimeout: Silence. The body can be read on.
+        """
+
+    def read_ready(self) -> bytes:
+        """Return what has arrived already, without waiting; ``b""`` if nothing has, or if that cannot be told."""
+        return b""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the answer. The connection serves again if the body was read to its end or soon will be."""
+
+    def read_all(self, limit: int, remaining: Callable[[], float | None]) -> bytes:
+        """Read to the end.
+
+        Args:
+            limit: Bytes after which to give up.
+            remaining: Called before each read for the seconds it may take.
+
+        Raises:
+            MessageTooLarge: It is longer than ``limit``.
+        """
+        parts: list[bytes] = []
+        size = 0
+        while data := self.read1(timeout=remaining()):
+            parts.append(data)
+            size += len(data)
+            if size > limit:
+                raise MessageTooLarge(f"the answer is longer than {limit} bytes", limit=limit)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Response:
+    """An answer: its head, and its body still to be read."""
+
+    __slots__ = ("body", "headers", "reason", "status", "url")
+
+    def __init__(self, status: int, reason: str, headers: Headers, url: str, body: Body) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.url = url
+        self.body = body
+
+    @property
+    def content_type(self) -> str:
+        """The essence of the content type, in lower case and without parameters; "" if there is none."""
+        value: str = self.headers.get("content-type", "")
+        return value.partition(";")[0].strip().lower()
+
+
+class Decoder:
+    """Undoes gzip or deflate, giving at once what can be given. Bounded output, whatever the ratio."""
+
+    def __init__(self, coding: str) -> None:
+        self._coding = coding
+        self._zlib = zlib.decompressobj(31 if coding == "gzip" else 15)
+        self._begun = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield decoded pieces of at most 256 KiB each."""
+        while data:
+            try:
+                piece = self._zlib.decompress(data, 4 * CHUNK_SIZE)
+            except zlib.error as error:
+                if self._coding == "deflate" and not self._begun:
+                    # Raw deflate without the zlib header, which some servers send under this name.
+                    self._zlib, self._begun = zlib.decompressobj(-15), True
+                    continue
+                raise RemoteProtocolError(f"the answer is not valid {self._coding}: {error}") from error
+            self._begun = True
+            if piece:
+                yield piece
+            data = self._zlib.unconsumed_tail
+            if self._zlib.eof and self._zlib.unused_data:  # several gzip members in a row, RFC 1952, section 2.2
+                data = self._zlib.unused_data
+                if self._coding != "gzip":
+                    return
+                self._zlib = zlib.decompressobj(31)
+
+    def end(self) -> None:
+        """Raise ConnectionLost if the coded data stopped in the middle."""
+        if self._begun and not self._zlib.eof:
+            raise ConnectionLost(f"the answer ended in the middle of its {self._coding} data")
+
+
+def decoder_for(headers: Headers) -> Decoder | None:
+    """The decoder for an answer's content coding, or None if it is plain.
+
+    Raises:
+        RemoteProtocolError: A coding that was not asked for.
+    """
+    coding = headers.get("content-encoding")
+    if coding is None:
+        return None
+    coding = coding.strip().lower()
+    if coding in ("", "identity"):
+        return None
+    if coding in ("gzip", "x-gzip"):
+        return Decoder("gzip")
+    if coding == "deflate":
+        return Decoder("deflate")
+    raise RemoteProtocolError(f"expected content coding gzip, deflate or none, got {coding!r:.40}")

@@ -1,0 +1,115 @@
+"""An exchange through ``requests.Session.send``: for sessions of the caller's, proxies and response hooks.
+
+Everything that is mounted on the session works: adapters, hooks, recorded answers. The body is read through
+``response.raw.read1``, which gives what has arrived at once where ``iter_content`` would wait for a full buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import requests
+import urllib3
+
+from .._headers import Headers
+from ..exceptions import ClientClosed, RemoteProtocolError
+from .body import CHUNK_SIZE, Body, Response
+from .errors import read_error, requests_error
+from .interrupt import Interrupt
+
+__all__ = ["send"]
+
+
+def send(
+    session: requests.Session,
+    request: requests.PreparedRequest,
+    *,
+    connect_timeout: float | None,
+    remaining: Callable[[], float | None],
+    interrupt: Interrupt,
+    settings: dict[str, Any],
+) -> Response:
+    """Send one prepared request and return the answer with its body unread. Redirects are not followed.
+
+    An interrupt wakes a blocked read from the moment that the head of the answer is here; before that, the wait lies
+    inside requests and ends with the timeouts.
+    """
+    seconds = remaining()
+    where = request.url or ""
+    try:
+        answer = session.send(
+            request, stream=True, allow_redirects=False, timeout=(connect_timeout, seconds or None), **settings
+        )
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise requests_error(error, _origin(where), seconds) from error
+    headers = Headers((name.lower(), value) for name, value in answer.headers.items())
+    body = _BorrowedBody(answer, interrupt, seconds)
+    return Response(answer.status_code, answer.reason or "", headers, answer.url or where, body)
+
+
+def _origin(url: str) -> str:
+    parsed = urllib3.util.parse_url(url)
+    return f"{parsed.host}:{parsed.port or (443 if parsed.scheme == 'https' else 80)}"
+
+
+class _BorrowedBody(Body):
+    def __init__(self, answer: requests.Response, interrupt: Interrupt, seconds: float | None) -> None:
+        self._answer = answer
+        self._raw: Any = answer.raw
+        self._interrupt = interrupt
+        self._seconds = seconds
+        self._sock = _socket_of(self._raw)
+        self._read = self._choose_read()
+        if answer.raw is not None and not getattr(answer, "_content_consumed", False):
+            interrupt.attach(self._break)
+
+    def _choose_read(self) -> Callable[[int], bytes]:
+        raw = self._raw
+        if raw is None or getattr(self._answer, "_content_consumed", False):
+            # A hook read the body already, or an adapter made the answer up.
+            pieces = iter([self._answer.content])
+            return lambda size: next(pieces, b"")
+        if isinstance(raw, urllib3.HTTPResponse):
+            return lambda size: raw.read1(size, decode_content=True)
+        # Adapters of test libraries bring other files: recorded answers know no read1(decode_content).
+        pieces = self._answer.iter_content(CHUNK_SIZE)
+        return lambda size: next(pieces, b"")
+
+    def read1(self, size: int = CHUNK_SIZE, *, timeout: float | None = None) -> bytes:
+        if self._sock is not None:
+            self._sock.settimeout(timeout)
+        try:
+            data = self._read(size)
+        except Exception as error:
+            if self._interrupt.fired:
+                raise ClientClosed("the answer was closed while it was read") from None
+            if isinstance(error, urllib3.exceptions.DecodeError):
+                raise RemoteProtocolError("the answer does not fit its content coding") from error
+            if isinstance(error, (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError)):
+                raise read_error(error, timeout or self._seconds) from error
+            raise
+        if not data:
+            self._interrupt.detach()
+            if self._interrupt.fired:
+                raise ClientClosed("the answer was closed while it was read")
+        return data
+
+    def close(self) -> None:
+        self._interrupt.detach()
+        self._answer.close()
+
+    def _break(self) -> None:
+        try:
+            self._raw.shutdown()
+        except (AttributeError, ValueError, RuntimeError, OSError):
+            pass  # no socket below, or finished already
+
+
+def _socket_of(raw: Any) -> Any:
+    """The socket below a response, so that each read can have its own timeout; None where there is none to be found."""
+    connection = getattr(raw, "connection", None) or getattr(raw, "_connection", None)
+    sock = getattr(connection, "sock", None)
+    if sock is None:  # http.client gives the socket to the response alone if the connection ends with it
+        sock = getattr(getattr(getattr(getattr(raw, "_fp", None), "fp", None), "raw", None), "_sock", None)
+    return sock if hasattr(sock, "settimeout") else None

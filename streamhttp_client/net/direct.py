@@ -1,0 +1,439 @@
+"""One HTTP/1.1 exchange on a connection of urllib3, without the layers above it.
+
+urllib3 connects: names, socket options, TLS and its checks. From the connected socket on, the request is written and
+the answer is read here (see :mod:`.wire` for why). Used when there is no proxy, no response hook and no session of
+the caller's; otherwise :mod:`.borrowed` goes through ``requests.Session.send``.
+
+A connection belongs to one exchange at a time. Idle ones wait in a :class:`ConnectionPool`, the last used on top. An
+answer that was understood before its body ended (an event stream whose last event was the result) is *parked*: its
+connection goes back at once, and whoever takes it next looks whether the end has come by then. So neither this call
+nor the next one waits for it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import urllib3.connection
+
+from ..exceptions import ClientClosed, ConnectionFailed, ConnectionLost, MessageTooLarge, ReadTimeout
+from . import wire
+from .body import CHUNK_SIZE, Body, Decoder, decoder_for
+from .errors import connect_error, read_error
+from .interrupt import Interrupt
+
+__all__ = ["Connection", "ConnectionPool", "DirectBody", "exchange", "tcp_connector"]
+
+# Servers close idle connections after 5 (uvicorn, Node) to 75 s (nginx); one that is older is hardly alive.
+_MAX_IDLE_SECONDS = 60.0
+# Idle connections kept for one origin: a thread pool of usual size, and no file descriptors to speak of.
+_MAX_IDLE = 32
+# A parked body that has more than this still to come costs more to read than a new connection.
+_MAX_PARKED = 64 * 1024
+# Below this, head and body go out in one write, and so mostly in one packet.
+_ONE_WRITE = 64 * 1024
+
+
+def _readable(sock: socket.socket) -> bool:
+    """Whether a read would return at once, with data or with the peer's close."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([sock], [], [], 0)[0])
+
+
+class Connection:
+    """A connected socket and what was read beyond the last answer."""
+
+    __slots__ = ("_timeout", "idle_since", "parked", "sock", "used", "where")
+
+    def __init__(self, sock: socket.socket, where: str) -> None:
+        self.sock = sock
+        self.where = where
+        self.used = False
+        self.idle_since = 0.0
+        self.parked: DirectBody | None = None
+        self._timeout = -1.0
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Set how long a send or a receive may block; 0.0 must be handled by the caller, since it means non-blocking."""
+        wanted = -2.0 if seconds is None else seconds
+        if wanted != self._timeout:
+            self.sock.settimeout(seconds)
+            self._timeout = wanted
+
+    def shutdown(self) -> None:
+        """Wake a thread that is blocked on the socket. Any thread."""
+        try:
+            # Not SSLSocket.shutdown, which takes the TLS layer away under the reading thread.
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+        except (OSError, TypeError):
+            pass  # not connected any more: nobody is blocked on it
+
+    def close(self) -> None:
+        self.parked = None
+        self.sock.close()
+
+    def receive(self, size: int, seconds: float | None) -> bytes:
+        """Read what there is; ``b""`` when the peer closed. Raises ReadTimeout or ConnectionLost."""
+        if seconds is not None and seconds <= 0:
+            raise ReadTimeout("no time was left to wait for the answer")
+        try:
+            self.settimeout(seconds)
+            return self.sock.recv(size)
+        except (OSError, ValueError) as error:
+            raise read_error(error, seconds) from error
+
+    def is_ready(self, now: float) -> bool:
+        """Whether a new request may go out on it: still open, and no byte of an older answer to come."""
+        if now - self.idle_since > _MAX_IDLE_SECONDS:
+            return False
+        if self.parked is not None and not self.parked.ended_by_now(self):
+            return False
+        self.parked = None
+        # What can be read between two answers is the peer's close, or bytes that nobody asked for.
+        return not _readable(self.sock)
+
+
+class ConnectionPool:
+    """Idle connections to one origin. Threads share it.
+
+    A forked process must not speak on its parent's connections: when the process id has changed, they are closed here
+    (the parent's stay open) and the pool begins anew.
+    """
+
+    def __init__(self, connect: Callable[[float | None], tuple[socket.socket, str]]) -> None:
+        self._connect = connect
+        self._idle: deque[Connection] = deque()  # append and pop are atomic: no lock
+        self._pid = os.getpid()
+        self._closed = False
+
+    def take(self, connect_timeout: float | None) -> Connection:
+        """Give an idle connection that is alive, or a new one.
+
+        Raises:
+            ConnectionFailed: The server cannot be reached.
+        """
+        if self._pid != os.getpid():
+            self.forget()
+        now = time.monotonic()
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                break
+            if connection.is_ready(now):
+                return connection
+            connection.close()
+        if connect_timeout is not None and connect_timeout <= 0:
+            raise ConnectionFailed("no time was left to connect", may_have_executed=False)
+        sock, where = self._connect(connect_timeout)
+        return Connection(sock, where)
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection for the next request."""
+        if self._closed or len(self._idle) >= _MAX_IDLE or self._pid != os.getpid():
+            connection.close()
+            return
+        connection.used = True
+        connection.idle_since = time.monotonic()
+        self._idle.append(connection)
+        if self._closed:  # closed in between: do not leave it behind
+            self.forget()
+
+    def forget(self) -> None:
+        """Close all idle connections."""
+        self._pid = os.getpid()
+        while True:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                return
+
+    def close(self) -> None:
+        """Close all idle connections, and each busy one when it is given back."""
+        self._closed = True
+        self.forget()
+
+
+def tcp_connector(
+    scheme: str, host: str, port: int, ssl_context: Callable[[], ssl.SSLContext]
+) -> Callable[[float | None], tuple[socket.socket, str]]:
+    """Return a function that connects to an origin with urllib3, within a number of seconds."""
+    where = f"{host}:{port}"
+    # Packets out at once (urllib3's own default), and a dead peer noticed although nothing is ever sent on a stream.
+    options = [*urllib3.connection.HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+
+    def connect(seconds: float | None) -> tuple[socket.socket, str]:
+        extra: dict[str, Any] = {}
+        kind: type[urllib3.connection.HTTPConnection] = urllib3.connection.HTTPConnection
+        if scheme == "https":
+            kind = urllib3.connection.HTTPSConnection
+            context = ssl_context()
+            extra = {"ssl_context": context, "cert_reqs": context.verify_mode}
+        connection = kind(host.strip("[]"), port, timeout=seconds, socket_options=options, **extra)
+        try:
+            connection.connect()
+        except (OSError, urllib3.exceptions.HTTPError) as error:
+            connection.close()
+            raise connect_error(error, where) from error
+        sock = connection.sock
+        connection.sock = None  # the socket is ours now
+        return sock, where
+
+    return connect
+
+
+class DirectBody(Body):
+    """The body of an answer that was read with :func:`exchange`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        pool: ConnectionPool,
+        framing: wire.Framing,
+        decoder: Decoder | None,
+        keep_alive: bool,
+        pending: bytes,
+        interrupt: Interrupt,
+    ) -> None:
+        self._connection: Connection | None = connection
+        self._pool = pool
+        self._framing = framing
+        self._decoder = decoder
+        self._keep_alive = keep_alive
+        self._pending = pending
+        self._pieces: Iterator[bytes] | None = None
+        self._interrupt = interrupt
+        if framing.done:
+            framing.rest = pending
+            self._finish()
+
+    def read1(self, size: int = CHUNK_SIZE, *, timeout: float | None = None) -> bytes:
+        while True:
+            if self._pieces is not None:
+                for piece in self._pieces:
+                    return piece
+                self._pieces = None
+            if self._framing.done:
+                if self._decoder is not None:
+                    decoder, self._decoder = self._decoder, None
+                    decoder.end()
+                return b""
+            data = self._take(size, timeout)
+            if data:
+                if self._decoder is None:
+                    return data
+                self._pieces = self._decoder.feed(data)
+
+    def _take(self, size: int, timeout: float | None) -> bytes:
+        """One read from the network, less the framing."""
+        data = self._pending
+        if data:
+            self._pending = b""
+        else:
+            connection = self._connection
+            if connection is None:
+                raise ClientClosed("the answer was closed before it was read")
+            try:
+                data = connection.receive(size, timeout)
+            except ReadTimeout:
+                raise
+            except ConnectionLost:
+                self._drop()
+                if self._interrupt.fired:
+                    raise ClientClosed("the answer was closed while it was read") from None
+                raise
+            if not data:
+                self._drop()
+                if self._interrupt.fired:
+                    raise ClientClosed("the answer was closed while it was read")
+                self._framing.end()
+                return b""
+        try:
+            data = self._framing.feed(data)
+        except BaseException:
+            self._drop()
+            raise
+        if self._framing.done:
+            self._finish()
+        return data
+
+    def read_ready(self) -> bytes:
+        if self._pending or self._framing.done or self._connection is None or self._decoder is not None:
+            return self.read1() if self._pending and self._decoder is None else b""
+        sock = self._connection.sock
+        if not (isinstance(sock, ssl.SSLSocket) and sock.pending()) and not _readable(sock):
+            return b""
+        try:
+            # Under TLS a record may be there only in part; so bound the wait.
+            return self._take(CHUNK_SIZE, 0.05)
+        except ReadTimeout:
+            return b""
+
+    def close(self) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        if not self._keep_alive or not self._framing.reusable or isinstance(self._framing, wire.CloseFraming):
+            self._drop()
+            return
+        self._connection = self._decoder = None
+        self._interrupt.detach()
+        if self._interrupt.fired:
+            connection.close()
+            return
+        connection.parked = self
+        self._pool.give_back(connection)
+
+    def ended_by_now(self, connection: Connection) -> bool:
+        """Read what has come of a parked body, without waiting; whether that was its end."""
+        size = 0
+        try:
+            while not self._framing.done and size < _MAX_PARKED:
+                if self._pending:
+                    data, self._pending = self._pending, b""
+                else:
+                    if not _readable(connection.sock):
+                        return False
+                    data = connection.receive(CHUNK_SIZE, 0.05)
+                    if not data:
+                        return False
+                size += len(data)
+                self._framing.feed(data)
+        except Exception:  # whatever is wrong with this answer, it was not needed any more
+            return False
+        return self._framing.done and not self._framing.rest
+
+    def _finish(self) -> None:
+        """The body is whole: the connection may serve again."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        self._interrupt.detach()
+        if self._keep_alive and self._framing.reusable and not self._framing.rest and not self._interrupt.fired:
+            self._pool.give_back(connection)
+        else:
+            connection.close()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._interrupt.detach()
+            connection.close()
+
+
+def exchange(
+    pool: ConnectionPool,
+    method: str,
+    head: bytes,
+    body: bytes | Iterable[bytes] | None,
+    *,
+    connect_timeout: float | None,
+    remaining: Callable[[], float | None],
+    interrupt: Interrupt,
+) -> tuple[wire.Head, DirectBody]:
+    """Send one request and read the head of its final answer.
+
+    Args:
+        pool: Where the connection comes from and goes back to.
+        method: Its method; HEAD answers have no body.
+        head: Request line and header fields, with the blank line.
+        body: The body whole, or in pieces that are framed already. Pieces are taken one at a time.
+        connect_timeout: Seconds.
+        remaining: Called before each send and receive for the seconds that it may take.
+        interrupt: Attached while the connection is in use.
+
+    Raises:
+        ConnectionFailed: Nothing was sent.
+        ConnectionLost: ``may_have_executed`` is False if the request surely did not arrive whole.
+        ReadTimeout: No answer in time.
+        ClientClosed: The interrupt was fired.
+    """
+    connection = pool.take(connect_timeout)
+    interrupt.attach(connection.shutdown)
+    try:
+        sent = _send(connection, head, body, remaining)
+        try:
+            answer, rest = _read_head(connection, remaining)
+        except ConnectionLost as error:
+            # What could not be sent whole was not executed, whatever the peer did to the connection.
+            error.may_have_executed = sent
+            raise
+        framing = wire.framing_for(method, answer)
+        decoder = None if framing.done else decoder_for(answer.headers)
+    except BaseException:
+        interrupt.detach()
+        connection.close()
+        if interrupt.fired:
+            raise ClientClosed("the request was closed before its answer came") from None
+        raise
+    return answer, DirectBody(connection, pool, framing, decoder, answer.keep_alive and sent, rest, interrupt)
+
+
+def _send(
+    connection: Connection, head: bytes, body: bytes | Iterable[bytes] | None, remaining: Callable[[], float | None]
+) -> bool:
+    """Write the request; False if the peer stopped reading before it was whole, which may still bring an answer."""
+    pieces: Iterable[bytes]
+    if body is None:
+        pieces = (head,)
+    elif isinstance(body, bytes):
+        pieces = (head + body,) if len(body) < _ONE_WRITE else (head, body)
+    else:
+        pieces = _chain(head, body)
+    sock = connection.sock
+    for piece in pieces:
+        seconds = remaining()
+        if seconds is not None and seconds <= 0:
+            raise ConnectionLost("no time was left to send the request", may_have_executed=False)
+        try:
+            connection.settimeout(seconds)
+            sock.sendall(piece)
+        except TimeoutError as error:
+            raise ReadTimeout(f"the request could not be sent within {seconds:g} s", may_have_executed=False) from error
+        except OSError:
+            # "A client sending a message body SHOULD monitor the open connection for an error status code"
+            # (RFC 9112, section 9.5): a server may refuse a body by answering before it has read it.
+            return False
+    return True
+
+
+def _chain(head: bytes, body: Iterable[bytes]) -> Iterator[bytes]:
+    yield head
+    yield from body
+
+
+def _read_head(connection: Connection, remaining: Callable[[], float | None]) -> tuple[wire.Head, bytes]:
+    """Read the head of the final answer; what was read beyond it comes with it."""
+    data = connection.receive(CHUNK_SIZE, remaining())
+    while True:
+        if not data:
+            raise ConnectionLost("the connection was closed before an answer came")
+        searched = 0
+        while (end := wire.find_head_end(data, searched)) < 0:
+            if len(data) > wire.MAX_HEAD_SIZE:
+                raise MessageTooLarge(
+                    f"the head of the answer is longer than {wire.MAX_HEAD_SIZE} bytes", limit=wire.MAX_HEAD_SIZE
+                )
+            searched = max(0, len(data) - 3)
+            more = connection.receive(CHUNK_SIZE, remaining())
+            if not more:
+                raise ConnectionLost("the connection was closed in the head of the answer")
+            data += more
+        answer, data = wire.parse_head(data[:end]), data[end:]
+        # "A client MUST be able to parse one or more 1xx responses received prior to a final response"
+        # (RFC 9110, section 15.2). 101 would end HTTP on this connection; it was not asked for.
+        if not 100 <= answer.status < 200 or answer.status == 101:
+            return answer, data
+        if not data:
+            data = connection.receive(CHUNK_SIZE, remaining())

@@ -1,0 +1,427 @@
+"""One HTTP request at a time: targets, headers, authentication, cookies, redirects.
+
+Two ways lead to the peer and give the same :class:`~.body.Response`. :mod:`.direct` is the short one. A request goes
+through ``requests.Session.send`` (:mod:`.borrowed`) when the caller passed a session, a proxy is in the way, or the
+authentication works with response hooks, as HTTP Digest does in requests.
+
+Settings are kept in a ``requests.Session``, ours or the caller's, so there is one place for them: ``verify``,
+``cert``, ``proxies``, cookies, ``trust_env``. What the environment says (proxies, CA bundle, ``.netrc``) is looked up
+once for each origin, not once a call.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, Union, runtime_checkable
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import requests.auth
+import requests.utils
+
+from .. import __version__
+from .._headers import Headers, check_header
+from ..exceptions import LocalProtocolError, RemoteProtocolError
+from . import borrowed, direct
+from .body import Response
+from .interrupt import Interrupt
+from .timeouts import Deadline, Timeout
+
+__all__ = ["Auth", "AuthLike", "HTTP", "USER_AGENT", "check_url"]
+
+USER_AGENT = f"streamhttp-client/{__version__}"
+
+# As many as requests allows is 30; a chain of more than five is a loop or a trap.
+_MAX_REDIRECTS = 5
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
+
+# What may follow a redirect to another origin. All else might be a secret, whatever its name.
+_HARMLESS = frozenset(
+    ("accept", "accept-encoding", "cache-control", "content-type", "content-length", "mcp-protocol-version", "range", "user-agent")
+)
+
+Body = Union[bytes, Callable[[], Iterable[bytes]], None]
+
+
+@runtime_checkable
+class Auth(Protocol):
+    """Authentication that sees answers too. A plain requests auth is applied through the same seam."""
+
+    def apply(self, request: requests.PreparedRequest) -> object:
+        """Add credentials. Called anew for each attempt, and never for another origin."""
+
+    def respond(self, response: Response) -> bool:
+        """Learn from an answer with status 401 or 403; True if the request should be made once more."""
+
+
+AuthLike = Union[Auth, requests.auth.AuthBase, "tuple[str, str]", Callable[[requests.PreparedRequest], Any], None]
+
+
+class _Target:
+    """An address, made ready once."""
+
+    __slots__ = ("authorization", "borrowed", "host", "origin", "path", "pool", "port", "scheme", "settings", "url")
+
+    def __init__(self, url: str) -> None:
+        prepared = requests.models.PreparedRequest()
+        try:
+            prepared.prepare_url(url, None)
+        except (requests.exceptions.RequestException, ValueError) as error:
+            raise LocalProtocolError(f"the address is not usable: {error}") from None
+        parsed = urlsplit(prepared.url or "")
+        if parsed.scheme not in ("http", "https") or not parsed.hostname:
+            raise LocalProtocolError(f"an address must begin with http:// or https://, got {url!r:.80}")
+        try:
+            port = parsed.port
+        except ValueError:
+            raise LocalProtocolError(f"the port of the address is not a number up to 65535: {url!r:.80}") from None
+        self.scheme = parsed.scheme
+        self.host = f"[{parsed.hostname}]" if ":" in parsed.hostname else parsed.hostname
+        self.port = port or (443 if parsed.scheme == "https" else 80)
+        self.origin = (self.scheme, self.host, self.port)
+        self.path = (parsed.path or "/") + (f"?{parsed.query}" if parsed.query else "")
+        shown_port = f":{port}" if port and port != (443 if parsed.scheme == "https" else 80) else ""
+        self.url = f"{self.scheme}://{self.host}{shown_port}{self.path}"
+        self.authorization: str | None = None
+        if parsed.username or parsed.password:
+            self.authorization = _basic(*requests.utils.get_auth_from_url(prepared.url or ""))
+        self.settings: dict[str, Any] = {}
+        self.borrowed = False
+        self.pool: direct.ConnectionPool | None = None
+
+    @property
+    def host_header(self) -> str:
+        default = 443 if self.scheme == "https" else 80
+        return self.host if self.port == default else f"{self.host}:{self.port}"
+
+
+def check_url(url: str) -> str:
+    """Return an address in the form in which it may be stored and shown: without user name and password.
+
+    Raises:
+        LocalProtocolError: It is no http or https address.
+    """
+    if not isinstance(url, str):
+        raise LocalProtocolError(f"an address must be a string, got {type(url).__name__}")
+    return _Target(url).url
+
+
+def _basic(user: str, password: str) -> str:
+    value: str = requests.auth._basic_auth_str(user, password)  # RFC 7617, in ISO-8859-1 as requests does
+    return value
+
+
+class HTTP:
+    """Sends requests; keeps connections, cookies and settings. Threads share it; a fork begins with new connections.
+
+    Args:
+        session: The caller's ``requests.Session``, used and never closed; or None.
+        headers: Sent with each request to the origin it was meant for; never to another one.
+        auth: Credentials: ``(user, password)``, any requests auth, or an :class:`Auth`. They, and never ``.netrc``,
+            make the ``Authorization`` header.
+        verify: True, False, or a path to a CA bundle, as in requests.
+        cert: Path of a client certificate, or ``(certificate, key)``, as in requests.
+        proxies: Address of the proxy by scheme, as in requests; else the environment's.
+
+    Raises:
+        LocalProtocolError: A header cannot be sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: requests.Session | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: AuthLike = None,
+        verify: bool | str = True,
+        cert: str | tuple[str, str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> None:
+        self._own = session is None
+        if session is None:
+            session = requests.Session()
+            session.verify, session.cert = verify, cert
+            session.headers.clear()
+            session.proxies.update(proxies or {})
+        elif verify is not True or cert is not None or proxies is not None:
+            raise LocalProtocolError("verify, cert and proxies are set on the requests.Session that is passed as http=")
+        self.session = session
+        self._headers = {"user-agent": USER_AGENT, "accept-encoding": "gzip, deflate"}
+        for name, value in (headers or {}).items():
+            check_header(name, value)
+            self._headers[name.lower()] = value
+        self._auth: Any = auth
+        if auth is None and not self._own and session.auth is not None:
+            self._auth = session.auth
+        self._fixed_authorization: str | None = None
+        if isinstance(self._auth, tuple):
+            if len(self._auth) != 2 or not all(isinstance(part, (str, bytes)) for part in self._auth):
+                raise LocalProtocolError("auth must be (user, password), a requests auth, or an object with apply()")
+            self._fixed_authorization, self._auth = _basic(*self._auth), None
+        elif type(self._auth) is requests.auth.HTTPBasicAuth:
+            self._fixed_authorization, self._auth = _basic(self._auth.username, self._auth.password), None
+        elif self._auth is not None and not callable(self._auth) and not isinstance(self._auth, Auth):
+            raise LocalProtocolError("auth must be (user, password), a requests auth, or an object with apply()")
+        self._targets: dict[str, _Target] = {}
+        self._pools: dict[tuple[str, str, int], direct.ConnectionPool] = {}
+        self._ssl_context: ssl.SSLContext | None = None
+        self._pid = os.getpid()
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body = None,
+        *,
+        timeout: Timeout,
+        deadline: Deadline,
+        interrupt: Interrupt,
+        follow: bool = True,
+    ) -> Response:
+        """Send a request and return the final answer, its body still to be read and to be closed by the caller.
+
+        Args:
+            method: In upper case.
+            url: Where to.
+            headers: Of this request, names in lower case. They win over those of the client.
+            body: Bytes, or a function that gives the pieces from the beginning, called anew for each attempt. With a
+                function, ``headers`` must hold ``content-length``, or the pieces go out in the chunked coding.
+            timeout: Its ``connect`` and ``read`` are used here.
+            deadline: The end of the whole call.
+            interrupt: What another thread uses to end this.
+            follow: Whether to follow redirects: at most 5, never from https to http, without secrets to another
+                origin. Method and body stay (RFC 9110, sections 15.4.8 and 15.4.9); 303 is followed for GET only.
+
+        Raises:
+            TransportError: No answer; see its ``may_have_executed``.
+            LocalProtocolError: The address cannot be used.
+        """
+        target = first = self._target(url)
+        asked_again = False
+        for _ in range(_MAX_REDIRECTS + 1):
+            home = target.origin == first.origin
+            response = self._send_once(method, target, headers, body, home, timeout, deadline, interrupt)
+            status = response.status
+            if status in _REDIRECTS and follow and "location" in response.headers:
+                target = self._redirected(method, target, response)
+                continue
+            if status in (401, 403) and home and not asked_again and isinstance(self._auth, Auth):
+                if self._auth.respond(response):
+                    asked_again = True
+                    response.body.close()
+                    continue
+            return response
+        raise RemoteProtocolError(f"more than {_MAX_REDIRECTS} redirects, the last one to {target.host}")
+
+    def _send_once(
+        self,
+        method: str,
+        target: _Target,
+        headers: Mapping[str, str],
+        body: Body,
+        home: bool,
+        timeout: Timeout,
+        deadline: Deadline,
+        interrupt: Interrupt,
+    ) -> Response:
+        fields = {**self._headers, **headers} if home else {k: v for k, v in headers.items() if k in _HARMLESS}
+        if not home:
+            fields.update((name, self._headers[name]) for name in ("user-agent", "accept-encoding"))
+        if body is None:
+            if method not in ("GET", "HEAD"):
+                fields["content-length"] = "0"
+        elif isinstance(body, bytes):
+            fields["content-length"] = str(len(body))
+        elif "content-length" not in fields:
+            fields["transfer-encoding"] = "chunked"
+        authorization = self._fixed_authorization or target.authorization
+        if authorization and home and "authorization" not in fields:
+            fields["authorization"] = authorization
+        prepared = None
+        if target.borrowed or (self._auth is not None and home):
+            prepared = self._prepare(method, target, fields, body, home)
+            fields = dict(prepared.headers)
+        elif len(self.session.cookies):
+            self._add_cookies(target, fields)
+        read = timeout.read
+
+        def remaining() -> float | None:
+            return deadline.within(read)
+
+        if prepared is not None and (target.borrowed or prepared.hooks["response"]):
+            return borrowed.send(
+                self.session,
+                prepared,
+                connect_timeout=deadline.within(timeout.connect),
+                remaining=remaining,
+                interrupt=interrupt,
+                settings=target.settings,
+            )
+        lines = [f"{method} {target.path} HTTP/1.1\r\nhost: {target.host_header}"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
+        lines.append("\r\n")
+        if callable(body):
+            pieces: Any = _chunked(body()) if "transfer-encoding" in fields else body()
+        else:
+            pieces = body
+        pool = target.pool
+        assert pool is not None
+        head, answer_body = direct.exchange(
+            pool,
+            method,
+            "\r\n".join(lines).encode("latin-1"),
+            pieces,
+            connect_timeout=deadline.within(timeout.connect),
+            remaining=remaining,
+            interrupt=interrupt,
+        )
+        if head.headers.cookies:
+            self._keep_cookies(target, head.headers)
+        return Response(head.status, head.reason, head.headers, target.url, answer_body)
+
+    def _target(self, url: str) -> _Target:
+        if self._pid != os.getpid():
+            self._after_fork()
+        target = self._targets.get(url)
+        if target is None:
+            target = _Target(url)
+            self._look_up(target)
+            if len(self._targets) > 256:  # an endpoint has one; a crawler may have any number
+                self._targets.clear()
+            self._targets[url] = target
+        return target
+
+    def _look_up(self, target: _Target) -> None:
+        """What the settings and the environment say about an origin."""
+        session = self.session
+        found: Any = session.merge_environment_settings(target.url, {}, True, None, None)
+        target.settings = {name: found[name] for name in ("proxies", "verify", "cert")}
+        proxied = requests.utils.select_proxy(target.url, found["proxies"]) is not None
+        target.borrowed = proxied or not self._own
+        if session.trust_env and target.authorization is None and self._auth is None:
+            if self._fixed_authorization is None and "authorization" not in self._headers:
+                login = requests.utils.get_netrc_auth(target.url)
+                target.authorization = _basic(*login) if login else None
+        if not target.borrowed:
+            pool = self._pools.get(target.origin)
+            if pool is None:
+                connect = direct.tcp_connector(
+                    target.scheme, target.host, target.port, lambda: self._tls(found["verify"], found["cert"])
+                )
+                pool = self._pools.setdefault(target.origin, direct.ConnectionPool(connect))
+            target.pool = pool
+
+    def _tls(self, verify: bool | str | None, cert: Any) -> ssl.SSLContext:
+        """One TLS context for all connections: loading the CA certificates takes some 20 ms."""
+        context = self._ssl_context
+        if context is None:
+            import urllib3.util.ssl_
+
+            context = urllib3.util.ssl_.create_urllib3_context()
+            if verify is False:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            else:
+                context.verify_mode = ssl.CERT_REQUIRED
+                place = verify if isinstance(verify, str) else requests.certs.where()
+                if not os.path.exists(place):
+                    raise LocalProtocolError(f"no CA certificates at {place!r}")
+                context.load_verify_locations(**{"capath" if os.path.isdir(place) else "cafile": place})
+            if cert is not None:
+                context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
+            self._ssl_context = context
+        return context
+
+    def _redirected(self, method: str, target: _Target, response: Response) -> _Target:
+        location = response.headers["location"]
+        # A header is read as ISO-8859-1; most servers that put more than ASCII there mean UTF-8.
+        try:
+            location = location.encode("latin-1").decode("utf-8")
+        except UnicodeError:
+            pass
+        after = self._target(urljoin(target.url, location))
+        if target.scheme == "https" and after.scheme == "http":
+            response.body.close()
+            raise RemoteProtocolError(f"refused a redirect from https to http, at {target.host}")
+        if response.status == 303 and method not in ("GET", "HEAD"):
+            response.body.close()
+            raise RemoteProtocolError(f"refused a redirect with status 303, which would turn {method} into GET")
+        response.body.close()
+        return after
+
+    def _prepare(
+        self, method: str, target: _Target, fields: dict[str, str], body: Body, home: bool
+    ) -> requests.PreparedRequest:
+        """A prepared request for what wants one: an auth, or a session of the caller's."""
+        prepared = requests.models.PreparedRequest()
+        prepared.method, prepared.url = method, target.url
+        prepared.hooks = requests.hooks.default_hooks()
+        merged = dict(fields)
+        if not self._own:
+            for name, value in self.session.headers.items():
+                if home and name.lower() not in ("accept", "accept-encoding", "user-agent", "connection"):
+                    merged.setdefault(name.lower(), value if isinstance(value, str) else value.decode("latin-1"))
+            for event, hooks in self.session.hooks.items():
+                prepared.hooks[event] = list(hooks) if isinstance(hooks, (list, tuple)) else [hooks]
+        prepared.headers = requests.structures.CaseInsensitiveDict(merged)
+        prepared.body = body() if callable(body) else body  # type: ignore[assignment]
+        prepared._cookies = self.session.cookies  # what prepare_cookies() does, without a copy
+        if "Cookie" not in prepared.headers:
+            cookie = requests.cookies.get_cookie_header(self.session.cookies, prepared)
+            if cookie is not None:
+                prepared.headers["Cookie"] = cookie
+        auth = self._auth
+        if auth is not None and home:
+            if isinstance(auth, Auth):
+                auth.apply(prepared)
+            else:
+                prepared = auth(prepared) or prepared
+            for name, value in prepared.headers.items():
+                check_header(name, value if isinstance(value, str) else value.decode("latin-1"))
+        return prepared
+
+    def _add_cookies(self, target: _Target, fields: dict[str, str]) -> None:
+        cookie = requests.cookies.get_cookie_header(self.session.cookies, _Asked(target.url, fields))  # type: ignore[no-untyped-call]
+        if cookie is not None and "cookie" not in fields:
+            fields["cookie"] = cookie
+
+    def _keep_cookies(self, target: _Target, headers: Headers) -> None:
+        import email.message
+
+        message = email.message.Message()
+        for cookie in headers.cookies:
+            message["Set-Cookie"] = cookie
+        asked = requests.cookies.MockRequest(_Asked(target.url, {}))  # type: ignore[no-untyped-call]
+        self.session.cookies.extract_cookies(requests.cookies.MockResponse(message), asked)  # type: ignore[no-untyped-call]
+
+    def _after_fork(self) -> None:
+        """In a forked child: leave the parent's connections alone."""
+        self._pid = os.getpid()
+        self._ssl_context = None
+        self.session.close()  # forgets its pools, whose sockets are closed in this process only
+
+    def close(self) -> None:
+        """Close idle connections, and busy ones when they come back. A session of the caller's stays open."""
+        for pool in list(self._pools.values()):
+            pool.close()
+        if self._own:
+            self.session.close()
+
+
+class _Asked:
+    """What the cookie jar wants to see of a request."""
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        self.url = url
+        self.headers = headers
+
+
+def _chunked(pieces: Iterable[bytes]) -> Iterable[bytes]:
+    """The chunked coding of a body of unknown length, RFC 9112, section 7.1."""
+    for piece in pieces:
+        if piece:
+            yield b"%x\r\n%b\r\n" % (len(piece), piece)
+    yield b"0\r\n\r\n"

@@ -1,0 +1,250 @@
+"""HTTP/1.1 answers, from bytes. Pure: no sockets, no clock (RFC 9112).
+
+Why not ``http.client``: reading one answer with it costs more than all the rest of a call, since header fields go
+through the ``email`` package; it takes an interim answer (103, 104) for the final one; and it hands out one chunk of
+a chunked body at a time, which at one event a chunk is most of the cost of a stream.
+
+A head is parsed once it is whole. A body is taken apart by a *framing*, which is fed what arrived and gives what
+belongs to the body at once, holding back nothing but an unfinished chunk-size line. ``rest`` has what came after the
+end. Limits: 64 KiB for a head or for trailers (twice what nginx and Apache accept), 4 KiB for a chunk-size line.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .._headers import Headers
+from ..exceptions import ConnectionLost, MessageTooLarge, RemoteProtocolError
+
+__all__ = ["ChunkedFraming", "CloseFraming", "Framing", "Head", "LengthFraming", "find_head_end", "framing_for", "parse_head"]
+
+MAX_HEAD_SIZE = 64 * 1024
+_MAX_CHUNK_LINE = 4096
+_HEX = frozenset(b"0123456789abcdefABCDEF")
+
+
+class Head:
+    """Status line and header fields of an answer."""
+
+    __slots__ = ("headers", "keep_alive", "reason", "status")
+
+    def __init__(self, status: int, reason: str, headers: Headers, keep_alive: bool) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.keep_alive = keep_alive
+
+
+def find_head_end(data: bytes | bytearray, start: int = 0) -> int:
+    """Where the body begins, or -1 if the head is not whole yet.
+
+    "a recipient MAY recognize a single LF as a line terminator" (RFC 9112, section 2.2), and some servers need it.
+    """
+    end = data.find(b"\r\n\r\n", start)
+    bare = data.find(b"\n\n", start, end if end >= 0 else len(data))
+    if bare >= 0:
+        return bare + 2
+    return end + 4 if end >= 0 else -1
+
+
+def parse_head(data: bytes) -> Head:
+    """Read a whole head, up to and with its blank line.
+
+    Raises:
+        RemoteProtocolError: It is not HTTP/1.x, or a field line has no colon.
+    """
+    # ISO-8859-1 gives every byte a character and loses none, whatever the field holds (RFC 9110, section 5.5).
+    lines = data.decode("latin-1").replace("\r\n", "\n").split("\n")
+    version, _, rest = lines[0].partition(" ")
+    code, _, reason = rest.partition(" ")
+    if version not in ("HTTP/1.1", "HTTP/1.0") or len(code) != 3 or not (code.isascii() and code.isdigit()):
+        raise RemoteProtocolError(f"expected an HTTP/1.1 status line, got {lines[0]!r:.60}")
+    headers = Headers()
+    cookies: list[str] = []
+    name = ""
+    for line in lines[1:]:
+        if not line:
+            break
+        if line[0] in " \t":  # obs-fold, RFC 9112, section 5.2: replace by a space
+            if not name:
+                raise RemoteProtocolError("the first header line of the answer is a continuation")
+            dict.__setitem__(headers, name, f"{headers[name]} {line.strip()}")
+            continue
+        name, colon, value = line.partition(":")
+        if not colon or not name or name[-1] in " \t":
+            raise RemoteProtocolError(f"expected a header line 'name: value', got {line!r:.60}")
+        name = name.lower()
+        value = value.strip(" \t")
+        if name == "set-cookie":
+            cookies.append(value)
+        if name in headers:
+            value = f"{headers[name]}, {value}"
+        dict.__setitem__(headers, name, value)
+    if cookies:
+        headers.cookies = tuple(cookies)
+    connection = dict.get(headers, "connection", "").lower()
+    keep_alive = "close" not in connection if version == "HTTP/1.1" else "keep-alive" in connection
+    return Head(int(code), reason, headers, keep_alive)
+
+
+class Framing(Protocol):
+    """Finds the end of a body."""
+
+    done: bool
+    rest: bytes
+    reusable: bool
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived, give what of it is body."""
+
+    def end(self) -> None:
+        """The peer closed the connection. Raises ConnectionLost if the body is not whole by then."""
+
+
+def framing_for(method: str, head: Head) -> Framing:
+    """Choose by RFC 9112, section 6.3.
+
+    Raises:
+        RemoteProtocolError: The length of the body is not to be known.
+    """
+    if method == "HEAD" or head.status in (204, 304):
+        return LengthFraming(0)
+    coding = head.headers.get("transfer-encoding")
+    if coding is not None:
+        last = coding.rpartition(",")[2].strip().lower()
+        if last == "chunked":
+            if "," in coding:
+                raise RemoteProtocolError(f"expected transfer coding 'chunked', got {coding!r:.60}")
+            framing = ChunkedFraming()
+            # Both fields: a smuggling attempt or a broken proxy; the connection must not be used again.
+            framing.reusable = "content-length" not in head.headers
+            return framing
+        return CloseFraming()
+    length = head.headers.get("content-length")
+    if length is None:
+        return CloseFraming()
+    values = {value.strip() for value in length.split(",")}
+    (value, *others) = values
+    if others or not (value.isascii() and value.isdigit()) or len(value) > 18:
+        raise RemoteProtocolError(f"expected one content length in decimal digits, got {length!r:.60}")
+    return LengthFraming(int(value))
+
+
+class LengthFraming:
+    """A body of known length."""
+
+    __slots__ = ("_left", "_length", "done", "rest", "reusable")
+
+    def __init__(self, length: int) -> None:
+        self._length = self._left = length
+        self.done = length == 0
+        self.rest = b""
+        self.reusable = True
+
+    def feed(self, data: bytes) -> bytes:
+        left = self._left - len(data)
+        if left > 0:
+            self._left = left
+            return data
+        self.done = True
+        if left:
+            data, self.rest = data[: self._left], data[self._left :]
+        self._left = 0
+        return data
+
+    def end(self) -> None:
+        if not self.done:
+            raise ConnectionLost(f"the answer ended after {self._length - self._left} bytes, expected {self._length}")
+
+
+class CloseFraming:
+    """A body that ends with the connection. Whether it is whole cannot be known."""
+
+    __slots__ = ("done", "rest", "reusable")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.rest = b""
+        self.reusable = False
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def end(self) -> None:
+        self.done = True
+
+
+class ChunkedFraming:
+    """The chunked coding, RFC 9112, section 7.1.
+
+    ``_left`` counts what is missing of the present chunk with its CRLF: above 2 payload, 2 or 1 the line end, 0 a size
+    line is next, -1 the trailers. ``_line`` keeps an unfinished size line or trailer only, so payload is never copied.
+    """
+
+    __slots__ = ("_left", "_line", "_trailer_size", "done", "rest", "reusable")
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._line = b""
+        self._trailer_size = 0
+        self.done = False
+        self.rest = b""
+        self.reusable = True
+
+    def feed(self, data: bytes) -> bytes:
+        if self._line:
+            data, self._line = self._line + data, b""
+        size, position, left = len(data), 0, self._left
+        parts: list[bytes] = []
+        while position < size:
+            if left > 0:
+                after = position + left
+                if after <= size:  # the rest of the chunk is here, with its line end
+                    if left > 2:
+                        parts.append(data[position : after - 2])
+                    if left > 1 and data[after - 2] != 13 or data[after - 1] != 10:
+                        raise RemoteProtocolError("a chunk of the answer does not end where its size says")
+                    position, left = after, 0
+                    continue
+                if left > 2:
+                    parts.append(data[position : after - 2])
+                if left > 1 and after - 1 == size and data[size - 1] != 13:
+                    raise RemoteProtocolError("a chunk of the answer does not end where its size says")
+                left = after - size
+                break
+            newline = data.find(b"\n", position)
+            if newline < 0:
+                self._line = data[position:]
+                if len(self._line) > _MAX_CHUNK_LINE:
+                    raise MessageTooLarge(
+                        f"a chunk-size line of the answer is longer than {_MAX_CHUNK_LINE} bytes", limit=_MAX_CHUNK_LINE
+                    )
+                break
+            line, position = data[position:newline], newline + 1
+            if left == 0:
+                length = _chunk_size(line)
+                left = length + 2 if length else -1
+            elif line.strip(b"\r"):
+                self._trailer_size += len(line)
+                if self._trailer_size > MAX_HEAD_SIZE:
+                    raise MessageTooLarge(
+                        f"the trailers of the answer are longer than {MAX_HEAD_SIZE} bytes", limit=MAX_HEAD_SIZE
+                    )
+            else:
+                self.done = True
+                self.rest = data[position:]
+                break
+        self._left = left
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def end(self) -> None:
+        if not self.done:
+            raise ConnectionLost("the answer ended in the middle of a chunked body")
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.partition(b";")[0].strip(b" \t\r")
+    # int() would take signs, underscores and 0x too.
+    if not digits or len(digits) > 16 or not _HEX.issuperset(digits):
+        raise RemoteProtocolError(f"expected a chunk size in hexadecimal digits, got {digits!r:.40}")
+    return int(digits, 16)
