@@ -1,0 +1,103 @@
+"""Plays the client in the public conformance suite: one function per scenario.
+
+The suite starts this file with the URL of its server as the last argument and the scenario's name in
+``MCP_CONFORMANCE_SCENARIO``; scenarios that need data (the auth ones) get it as JSON in
+``MCP_CONFORMANCE_CONTEXT``. It must leave with 0. What each scenario asks, and where its server differs from
+others, stands with its function.
+
+A further scenario is one function with ``@scenario("its-name")``, and its name in the list of the test
+beside.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from streamhttp_client import Client
+
+Scenario = Callable[[str], None]
+SCENARIOS: dict[str, Scenario] = {}
+
+REVISION = os.environ.get("MCP_CONFORMANCE_PROTOCOL_VERSION", "2025-11-25")
+
+
+def scenario(name: str) -> Callable[[Scenario], Scenario]:
+    """Register the function that plays the scenario called ``name``."""
+
+    def register(function: Scenario) -> Scenario:
+        SCENARIOS[name] = function
+        return function
+
+    return register
+
+
+@scenario("initialize")
+def initialize(url: str) -> None:
+    """Connect, list tools, leave.
+
+    That server answers every method it does not know, ``server/discover`` among them, with an empty result,
+    and the ``initialized`` notification with 200 and a response without an id. It has no sessions and refuses
+    GET with 400.
+    """
+    with Client(url) as client:
+        assert client.session.protocol_version == REVISION
+        assert client.list_tools() == []
+
+
+@scenario("tools_call")
+def tools_call(url: str) -> None:
+    """Call ``add_numbers`` with two numbers. No sessions there; GET and DELETE are 404."""
+    with Client(url) as client:
+        assert [tool.name for tool in client.list_tools()] == ["add_numbers"]
+        assert client.call_tool("add_numbers", {"a": 5, "b": 3}).text == "The sum of 5 and 3 is 8"
+
+
+@scenario("elicitation-sep1034-client-defaults")
+def elicitation_defaults(url: str) -> None:
+    """Accept a form without filling in anything: the client has to put in the defaults of all five kinds.
+
+    The question is not related to the call: it comes on the GET stream, and the call waits for its answer. So
+    a client that can be asked has to hold that stream open while it calls.
+    """
+
+    def accept(params: Any) -> dict[str, Any]:
+        return {"action": "accept", "content": {}}
+
+    with Client(url, elicitation=accept) as client:
+        result = client.call_tool("test_client_elicitation_defaults", {})
+        assert result.text.startswith("Elicitation completed"), result.text
+
+
+@scenario("sse-retry")
+def sse_retry(url: str) -> None:
+    """Call a tool whose stream is closed behind its first event, and collect the result with a GET.
+
+    The server negotiates 2025-03-26 and still sends an event id and ``retry: 500``. The last GET it sees has
+    to come 450 to 700 ms after it closed the stream, with ``Last-Event-ID``; it answers there and leaves that
+    stream open.
+    """
+    with Client(url) as client:
+        result = client.call_tool("test_reconnection", {})
+        assert result.text == "Reconnection test completed successfully"
+
+
+@scenario("json-schema-2020-12-preservation")
+def schema_preservation(url: str) -> None:
+    """Send the input schema of one tool back as an argument of another, with nothing stripped."""
+    with Client(url) as client:
+        (tool,) = (tool for tool in client.list_tools() if tool.name == "json_schema_2020_12_tool")
+        assert client.call_tool("json_schema_echo", {"schema": tool.input_schema}).text == "echoed"
+
+
+def main() -> None:
+    name = os.environ["MCP_CONFORMANCE_SCENARIO"]
+    if name not in SCENARIOS:
+        sys.exit(f"no function plays the scenario {name!r}")
+    SCENARIOS[name](sys.argv[-1])
+
+
+if __name__ == "__main__":
+    main()

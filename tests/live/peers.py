@@ -1,0 +1,148 @@
+"""Finds, starts and stops the real peers: servers of other makers, each in its own environment.
+
+They live in the folder that ``STREAMHTTP_PEERS`` names, ``.ci/cache/peers`` of this repository by default,
+and ``.ci/peers`` puts them there. One that is not installed skips its tests and says so; where ``CI=true`` it
+fails them, so that a run that was meant to be complete cannot pass by leaving things out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVERS = Path(__file__).with_name("servers")
+
+#: Seconds until a starting server must have said where it is. Importing a framework takes about one on an
+#: idle machine; the bound is for busy ones.
+START_BOUND = 60.0
+#: Seconds that a stopping server gets before it is killed.
+STOP_BOUND = 10.0
+
+
+def folder() -> Path:
+    """Where the peers are installed, or would be."""
+    return Path(os.environ.get("STREAMHTTP_PEERS") or ROOT / ".ci" / "cache" / "peers")
+
+
+def absent(what: str, where: Path) -> NoReturn:
+    """Skip the running test because a peer is not installed; fail it where all have to be."""
+    message = f"{what} is not installed in {where}: run `.ci/peers`, or name its folder in STREAMHTTP_PEERS"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+def require(what: str, path: Path) -> Path:
+    """Return ``path`` if it is there; else skip or fail as `absent` does."""
+    if not path.exists():
+        absent(what, folder())
+    return path
+
+
+def node() -> Path:
+    """The Node.js that the peers bring along; the conformance suite needs 22 or later."""
+    return require("node", folder() / "npm" / "node_modules" / "node" / "bin" / "node")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One peer in one of its modes, and what can be expected of it there.
+
+    Attributes:
+        environment: Folder of its virtual environment, or ``npm``.
+        stateless: It gives out no session ids.
+        json: It answers with JSON bodies, and so drops every notification that belongs to a call.
+    """
+
+    environment: str
+    stateless: bool = False
+    json: bool = False
+
+    @property
+    def name(self) -> str:
+        modes = [mode for mode, on in (("stateless", self.stateless), ("json", self.json)) if on]
+        return "-".join([self.environment, *modes])
+
+    def command(self) -> list[str]:
+        """The command line that starts it; skips or fails the running test if it is not installed."""
+        if self.environment == "npm":
+            package = folder() / "npm" / "node_modules" / "@modelcontextprotocol" / "server-everything"
+            require("server-everything", package)
+            return [str(node()), str(SERVERS / "everything.mjs"), str(folder() / "npm")]
+        python = require(self.environment, folder() / self.environment / "bin" / "python")
+        script = "fast.py" if self.environment == "fastmcp" else "sdk.py"
+        modes = [f"--{mode}" for mode, on in (("stateless", self.stateless), ("json", self.json)) if on]
+        # Their own deprecation warnings are not ours to read.
+        return [str(python), "-W", "ignore", str(SERVERS / script), *modes]
+
+
+SDKS = ("mcp2", "mcp1", "fastmcp")
+#: Sessions, event streams that resume, and a way back to the client.
+STATEFUL = [Kind(environment) for environment in SDKS]
+JSON = [Kind(environment, json=True) for environment in SDKS]
+STATELESS = [Kind(environment, stateless=True, json=json) for environment in SDKS for json in (False, True)]
+EVERYTHING = Kind("npm")
+
+
+class Peer:
+    """A running server; ``url`` is its endpoint."""
+
+    def __init__(self, kind: Kind, url: str, process: subprocess.Popen[str]) -> None:
+        self.kind = kind
+        self.url = url
+        self.process = process
+
+    def stop(self) -> None:
+        """End the process and with it every connection and session. May be called twice."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(STOP_BOUND)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(STOP_BOUND)
+        self.process.stdout.close()
+
+
+@contextmanager
+def running(kind: Kind) -> Iterator[Peer]:
+    """Start a peer, wait until it says where it listens, and stop it in the end."""
+    command = kind.command()
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=SERVERS
+        )
+        peer = Peer(kind, "", process)
+        try:
+            line = _first_line(process)
+            if not line:
+                errors.seek(0)
+                pytest.fail(f"{kind.name} did not start:\n{errors.read()}", pytrace=False)
+            peer.url = json.loads(line)["url"]
+            yield peer
+        finally:
+            peer.stop()
+
+
+def _first_line(process: subprocess.Popen[str]) -> str:
+    """Read one line within the bound; empty if there is none. Pipes have no timeout, hence the thread."""
+    assert process.stdout is not None
+    lines: queue.Queue[str] = queue.Queue()
+    stdout = process.stdout
+    threading.Thread(target=lambda: lines.put(stdout.readline()), daemon=True).start()
+    try:
+        return lines.get(timeout=START_BOUND)
+    except queue.Empty:
+        return ""
