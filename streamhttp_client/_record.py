@@ -8,8 +8,8 @@ observer (type checkers, ``dataclasses.fields``, ``replace``, ``asdict``, ``insp
 
 Invariants:
 
-- Values live in the instance's ``__dict__``. A field that is at its default is absent there and is read from
-  the class, where the default is an ordinary attribute.
+- Values live in the instance's ``__dict__``. A field that was not given, or given as its default, is absent
+  there and is read from the class, where the default is an ordinary attribute.
 - Nothing here imports ``dataclasses`` or ``inspect`` before somebody asks for what only they can answer.
 """
 
@@ -29,23 +29,25 @@ else:
         return lambda cls: cls
 
 
-__all__ = ["EMPTY", "Record"]
+__all__ = ["EMPTY", "FrozenDict", "Record"]
 
 
-class _EmptyDict(dict[str, Any]):
-    """A dict that stays empty, so that all instances can share one as a default.
+class FrozenDict(dict[str, Any]):
+    """A dict that cannot be changed, so that all instances can share it as a default.
+
+    Its values must be immutable too.
 
     It is a dict, so that ``json`` and ``dataclasses.asdict`` take it, and hashable, so that an otherwise
     hashable record stays so. (A ``MappingProxyType`` can be neither serialised, pickled nor deep-copied.)
     """
 
     def _refuse(self, *_: Any, **__: Any) -> Never:
-        raise TypeError("the empty default mapping cannot be changed; use dataclasses.replace on the record")
+        raise TypeError("this mapping is a shared default and cannot be changed; use dataclasses.replace")
 
-    __setitem__ = setdefault = update = __ior__ = _refuse
+    __setitem__ = __delitem__ = __ior__ = setdefault = update = pop = popitem = clear = _refuse
 
     def __hash__(self) -> int:  # type: ignore[override]
-        return hash(())
+        return hash(frozenset(self.items()))
 
     def __copy__(self) -> Self:
         return self
@@ -53,11 +55,11 @@ class _EmptyDict(dict[str, Any]):
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
-    def __reduce__(self) -> str:
-        return "EMPTY"
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenDict, (dict(self),)
 
 
-EMPTY: Mapping[str, Any] = _EmptyDict()
+EMPTY: Mapping[str, Any] = FrozenDict()
 """The default for a field that holds a mapping."""
 
 
@@ -173,7 +175,7 @@ class Record:
             if name in namespace:
                 default = namespace[name]
                 if default.__class__.__hash__ is None:
-                    raise TypeError(f"{cls.__name__}.{name} has a mutable default; use (), EMPTY or None")
+                    raise TypeError(f"{cls.__name__}.{name} has a mutable default; use () or FrozenDict")
                 defaults[name] = default
             else:
                 defaults.pop(name, None)
@@ -195,7 +197,8 @@ class Record:
         """Show required fields, and others that are not at their default."""
         parts = []
         defaults = self._defaults
-        for name in self._fields:
+        keyword_only = [name for name in self._fields if name not in self._positional]
+        for name in (*self._positional, *keyword_only):
             value = getattr(self, name)
             if name not in defaults or value is not defaults[name] and value != defaults[name]:
                 parts.append(f"{name}={self._repr_value(name, value)}")

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
 
-from streamhttp_client._record import EMPTY, Record
+from streamhttp_client._record import EMPTY, FrozenDict, Record
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ def test_equality_and_hash() -> None:
 def test_repr_shows_what_was_given() -> None:
     """Defaults are left out: most fields of the protocol are optional and absent."""
     assert repr(Point(1)) == "Point(x=1)"
-    assert repr(Point(1, 2, extra={"k": 1})) == "Point(extra={'k': 1}, x=1, y=2)"
+    assert repr(Point(1, 2, extra={"k": 1})) == "Point(x=1, y=2, extra={'k': 1})"
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -254,6 +254,10 @@ def test_definitions_that_would_share_or_break() -> None:
         lambda m: m.update(a=1),
         lambda m: m.setdefault("a", 1),
         lambda m: m.__ior__({"a": 1}),
+        lambda m: m.pop("a", None),
+        lambda m: m.popitem(),
+        lambda m: m.clear(),
+        lambda m: m.__delitem__("a"),
     ],
 )
 def test_empty_stays_empty(change: Any) -> None:
@@ -261,8 +265,10 @@ def test_empty_stays_empty(change: Any) -> None:
     with pytest.raises(TypeError, match="cannot be changed"):
         change(EMPTY)
     assert EMPTY == {}
-    assert pickle.loads(pickle.dumps(EMPTY)) is EMPTY
     assert copy.copy(EMPTY) is EMPTY
+    default = FrozenDict(type="object")
+    again = pickle.loads(pickle.dumps(default))
+    assert (again, type(again), hash(again)) == (default, FrozenDict, hash(default))
 
 
 def test_import_is_cheap() -> None:

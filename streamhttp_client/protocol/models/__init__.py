@@ -1,0 +1,241 @@
+"""The objects of the protocol, as frozen records.
+
+A name is imported from its module when it is first used, so that a script that only calls a tool loads
+neither sampling nor elicitation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .base import Model
+    from .completion import CompleteResult, Completion, PromptReference, ResourceTemplateReference
+    from .content import (
+        Annotations,
+        AudioContent,
+        BlobResourceContents,
+        ContentBlock,
+        EmbeddedResource,
+        Icon,
+        ImageContent,
+        ResourceContents,
+        ResourceLink,
+        TextContent,
+        TextResourceContents,
+        ToolResultContent,
+        ToolUseContent,
+        UnknownContent,
+        safe_icon_url,
+    )
+    from .elicitation import (
+        BooleanSchema,
+        Choice,
+        ChoiceItems,
+        ChoiceSchema,
+        ElicitationSchema,
+        ElicitFormParams,
+        ElicitParams,
+        ElicitResult,
+        ElicitURLParams,
+        MultiChoiceSchema,
+        NumberSchema,
+        PrimitiveSchema,
+        StringSchema,
+        UnknownSchema,
+        fill_defaults,
+        parse_elicitation,
+        parse_url_elicitations,
+    )
+    from .notifications import (
+        Cancelled,
+        ElicitationComplete,
+        Initialized,
+        LoggingLevel,
+        LogMessage,
+        Notification,
+        ProgressNotification,
+        ProgressToken,
+        PromptListChanged,
+        ResourceListChanged,
+        ResourceUpdated,
+        RootsListChanged,
+        TaskStatusChanged,
+        ToolListChanged,
+        UnknownNotification,
+        parse_notification,
+    )
+    from .pages import Page
+    from .prompts import GetPromptResult, ListPromptsResult, Prompt, PromptArgument, PromptMessage
+    from .resources import (
+        ListResourcesResult,
+        ListResourceTemplatesResult,
+        ReadResourceResult,
+        Resource,
+        ResourceTemplate,
+    )
+    from .roots import ListRootsResult, Root
+    from .sampling import (
+        CreateMessageParams,
+        CreateMessageResult,
+        ModelHint,
+        ModelPreferences,
+        SamplingContent,
+        SamplingMessage,
+        ToolChoice,
+    )
+    from .server_info import (
+        ClientCapabilities,
+        Implementation,
+        InitializeResult,
+        ListChangedCapability,
+        ResourcesCapability,
+        ServerCapabilities,
+    )
+    from .tasks import RELATED_TASK, CreateTaskResult, ListTasksResult, RelatedTask, Task, TaskMetadata
+    from .tools import ListToolsResult, Tool, ToolAnnotations, ToolExecution, ToolResult
+
+__all__ = [
+    "Annotations",
+    "AudioContent",
+    "BlobResourceContents",
+    "BooleanSchema",
+    "Cancelled",
+    "Choice",
+    "ChoiceItems",
+    "ChoiceSchema",
+    "ClientCapabilities",
+    "CompleteResult",
+    "Completion",
+    "ContentBlock",
+    "CreateMessageParams",
+    "CreateMessageResult",
+    "CreateTaskResult",
+    "ElicitFormParams",
+    "ElicitParams",
+    "ElicitResult",
+    "ElicitURLParams",
+    "ElicitationComplete",
+    "ElicitationSchema",
+    "EmbeddedResource",
+    "GetPromptResult",
+    "Icon",
+    "ImageContent",
+    "Implementation",
+    "InitializeResult",
+    "Initialized",
+    "ListChangedCapability",
+    "ListPromptsResult",
+    "ListResourceTemplatesResult",
+    "ListResourcesResult",
+    "ListRootsResult",
+    "ListTasksResult",
+    "ListToolsResult",
+    "LogMessage",
+    "LoggingLevel",
+    "Model",
+    "ModelHint",
+    "ModelPreferences",
+    "MultiChoiceSchema",
+    "Notification",
+    "NumberSchema",
+    "Page",
+    "PrimitiveSchema",
+    "ProgressNotification",
+    "ProgressToken",
+    "Prompt",
+    "PromptArgument",
+    "PromptListChanged",
+    "PromptMessage",
+    "PromptReference",
+    "RELATED_TASK",
+    "ReadResourceResult",
+    "RelatedTask",
+    "Resource",
+    "ResourceContents",
+    "ResourceLink",
+    "ResourceListChanged",
+    "ResourceTemplate",
+    "ResourceTemplateReference",
+    "ResourceUpdated",
+    "ResourcesCapability",
+    "Root",
+    "RootsListChanged",
+    "SamplingContent",
+    "SamplingMessage",
+    "ServerCapabilities",
+    "StringSchema",
+    "Task",
+    "TaskMetadata",
+    "TaskStatusChanged",
+    "TextContent",
+    "TextResourceContents",
+    "Tool",
+    "ToolAnnotations",
+    "ToolChoice",
+    "ToolExecution",
+    "ToolListChanged",
+    "ToolResult",
+    "ToolResultContent",
+    "ToolUseContent",
+    "UnknownContent",
+    "UnknownNotification",
+    "UnknownSchema",
+    "fill_defaults",
+    "parse_elicitation",
+    "parse_notification",
+    "parse_url_elicitations",
+    "safe_icon_url",
+]
+
+_NAMES = {
+    "base": "Model",
+    "completion": "CompleteResult Completion PromptReference ResourceTemplateReference",
+    "content": (
+        "Annotations AudioContent BlobResourceContents ContentBlock EmbeddedResource Icon ImageContent "
+        "ResourceContents ResourceLink TextContent TextResourceContents ToolResultContent ToolUseContent "
+        "UnknownContent safe_icon_url"
+    ),
+    "elicitation": (
+        "BooleanSchema Choice ChoiceItems ChoiceSchema ElicitFormParams ElicitParams ElicitResult "
+        "ElicitURLParams ElicitationSchema MultiChoiceSchema NumberSchema PrimitiveSchema StringSchema "
+        "UnknownSchema fill_defaults parse_elicitation parse_url_elicitations"
+    ),
+    "notifications": (
+        "Cancelled ElicitationComplete Initialized LogMessage LoggingLevel Notification "
+        "ProgressNotification ProgressToken PromptListChanged ResourceListChanged ResourceUpdated "
+        "RootsListChanged TaskStatusChanged ToolListChanged UnknownNotification parse_notification"
+    ),
+    "pages": "Page",
+    "prompts": "GetPromptResult ListPromptsResult Prompt PromptArgument PromptMessage",
+    "resources": (
+        "ListResourceTemplatesResult ListResourcesResult ReadResourceResult Resource ResourceTemplate"
+    ),
+    "roots": "ListRootsResult Root",
+    "sampling": (
+        "CreateMessageParams CreateMessageResult ModelHint ModelPreferences SamplingContent "
+        "SamplingMessage ToolChoice"
+    ),
+    "server_info": (
+        "ClientCapabilities Implementation InitializeResult ListChangedCapability ResourcesCapability "
+        "ServerCapabilities"
+    ),
+    "tasks": "CreateTaskResult ListTasksResult RELATED_TASK RelatedTask Task TaskMetadata",
+    "tools": "ListToolsResult Tool ToolAnnotations ToolExecution ToolResult",
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOMES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value  # so that this runs once for each name
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,92 @@
+"""Who the two sides are, and what they can do: the handshake of the session era."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .base import MetaModel, Model
+from .content import Icon
+
+__all__ = [
+    "ClientCapabilities",
+    "Implementation",
+    "InitializeResult",
+    "ListChangedCapability",
+    "ResourcesCapability",
+    "ServerCapabilities",
+]
+
+
+class Implementation(Model):
+    """A client or server program. For display: nothing should depend on it.
+
+    Attributes:
+        name: For programs.
+        title: For people.
+    """
+
+    name: str
+    version: str
+    title: str | None = None
+    description: str | None = None
+    website_url: str | None = None
+    icons: Sequence[Icon] = ()
+
+
+class ListChangedCapability(Model):
+    """A feature whose list may change.
+
+    Attributes:
+        list_changed: A notification will say so.
+    """
+
+    list_changed: bool = False
+
+
+class ResourcesCapability(ListChangedCapability):
+    """The server has resources.
+
+    Attributes:
+        subscribe: It tells of changes to one of them.
+    """
+
+    subscribe: bool = False
+
+
+class ServerCapabilities(Model):
+    """What a server can do. A feature that is None was not declared and must not be used."""
+
+    tools: ListChangedCapability | None = None
+    resources: ResourcesCapability | None = None
+    prompts: ListChangedCapability | None = None
+    completions: Mapping[str, Any] | None = None
+    logging: Mapping[str, Any] | None = None
+    tasks: Mapping[str, Any] | None = None
+    experimental: Mapping[str, Any] | None = None
+    extensions: Mapping[str, Any] | None = None
+
+
+class ClientCapabilities(Model):
+    """What a client can do for a server. A server must not ask for what is None."""
+
+    roots: ListChangedCapability | None = None
+    sampling: Mapping[str, Any] | None = None
+    elicitation: Mapping[str, Any] | None = None
+    tasks: Mapping[str, Any] | None = None
+    experimental: Mapping[str, Any] | None = None
+    extensions: Mapping[str, Any] | None = None
+
+
+class InitializeResult(MetaModel):
+    """The server's half of the handshake.
+
+    Attributes:
+        protocol_version: The revision that the server chose.
+        instructions: How to use the server, for a model.
+    """
+
+    protocol_version: str
+    capabilities: ServerCapabilities
+    server_info: Implementation
+    instructions: str | None = None
