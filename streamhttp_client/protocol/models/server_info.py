@@ -55,7 +55,7 @@ class ResourcesCapability(ListChangedCapability):
 
 
 class ServerCapabilities(Model):
-    """What a server can do. A feature that is None was not declared and must not be used."""
+    """What a server can do. A feature that is None was not declared, and must not be used."""
 
     tools: ListChangedCapability | None = None
     resources: ResourcesCapability | None = None
@@ -65,6 +65,17 @@ class ServerCapabilities(Model):
     tasks: Mapping[str, Any] | None = None
     experimental: Mapping[str, Any] | None = None
     extensions: Mapping[str, Any] | None = None
+
+    def declares(self, path: str) -> bool:
+        """Return whether the server declared what ``path`` names, such as ``tools`` or
+        ``resources.subscribe``.
+
+        A path is made of names on the wire. An empty object declares; ``false`` and ``null`` do not.
+        """
+        value: Any = self.to_wire()
+        for step in path.split("."):
+            value = value.get(step) if isinstance(value, Mapping) else None
+        return value is not None and value is not False
 
 
 class ClientCapabilities(Model):

@@ -141,7 +141,11 @@ class ToolResult(MetaModel):
             text = self.content[0].text.strip(" \t\r\n")
             if text[:1] + text[-1:] in ("{}", "[]"):
                 try:
-                    return json.loads(text)
+                    return json.loads(text, parse_constant=_refuse_constant)
                 except (ValueError, RecursionError):
                     return None
         return None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
