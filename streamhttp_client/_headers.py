@@ -45,3 +45,6 @@ def check_header(name: str, value: str) -> None:
         raise LocalProtocolError(f"the value of header {name!r} has a line break or another control character")
     if value != value.strip(" \t"):
         raise LocalProtocolError(f"the value of header {name!r} begins or ends with a space")
+    if not value.isascii() and any(char > "\xff" for char in value):
+        # Bytes are all that a header can carry; each character up to U+00FF stands for one (see Headers of an answer).
+        raise LocalProtocolError(f"the value of header {name!r} has a character above U+00FF, which cannot be sent")

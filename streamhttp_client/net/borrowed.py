@@ -13,7 +13,7 @@ import requests
 import urllib3
 
 from .._headers import Headers
-from ..exceptions import ClientClosed, RemoteProtocolError
+from ..exceptions import ClientClosed, ConnectionFailed, ReadTimeout, RemoteProtocolError
 from .body import CHUNK_SIZE, Body, Response
 from .errors import read_error, requests_error
 from .interrupt import Interrupt
@@ -37,9 +37,13 @@ def send(
     """
     seconds = remaining()
     where = request.url or ""
+    if seconds == 0 or connect_timeout == 0:  # urllib3 takes no limit of 0
+        raise ConnectionFailed("no time was left to connect", may_have_executed=False)
+    if interrupt.fired:
+        raise ClientClosed("the request was closed before it was sent")
     try:
         answer = session.send(
-            request, stream=True, allow_redirects=False, timeout=(connect_timeout, seconds or None), **settings
+            request, stream=True, allow_redirects=False, timeout=(connect_timeout, seconds), **settings
         )
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise requests_error(error, _origin(where), seconds) from error
@@ -77,6 +81,8 @@ class _BorrowedBody(Body):
         return lambda size: next(pieces, b"")
 
     def read1(self, size: int = CHUNK_SIZE, *, timeout: float | None = None) -> bytes:
+        if timeout is not None and timeout <= 0:
+            raise ReadTimeout("no time was left to wait for the answer")
         if self._sock is not None:
             self._sock.settimeout(timeout)
         try:

@@ -37,9 +37,21 @@ USER_AGENT = f"streamhttp-client/{__version__}"
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
-# What may follow a redirect to another origin. All else might be a secret, whatever its name.
+# What may follow a redirect to another origin. All else might be a secret, whatever its name. What says where to go on
+# must follow, or the answer would begin anew: many services redirect to another host for each download or stream.
 _HARMLESS = frozenset(
-    ("accept", "accept-encoding", "cache-control", "content-type", "content-length", "mcp-protocol-version", "range", "user-agent")
+    (
+        "accept",
+        "accept-encoding",
+        "cache-control",
+        "content-type",
+        "content-length",
+        "if-range",
+        "last-event-id",
+        "mcp-protocol-version",
+        "range",
+        "user-agent",
+    )
 )
 
 Body = Union[bytes, Callable[[], Iterable[bytes]], None]
@@ -229,7 +241,8 @@ class HTTP:
     ) -> Response:
         fields = {**self._headers, **headers} if home else {k: v for k, v in headers.items() if k in _HARMLESS}
         if not home:
-            fields.update((name, self._headers[name]) for name in ("user-agent", "accept-encoding"))
+            for name in ("user-agent", "accept-encoding"):
+                fields.setdefault(name, self._headers[name])
         if body is None:
             if method not in ("GET", "HEAD"):
                 fields["content-length"] = "0"
