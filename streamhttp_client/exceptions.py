@@ -26,6 +26,19 @@ One root, so that ``except StreamHTTPError`` catches all of it, and never a grou
     │   ├── ResumeRefused                 the server no longer holds the stream
     │   └── CallTimeout (TimeoutError)    a deadline of the caller passed
     └── TransferError                     a download or upload failed
+        ├── TransferInterrupted           the network failed, after all attempts
+        ├── TransferTimeout (TimeoutError)    the caller's deadline passed
+        ├── TooSlow                       below the least speed, after all attempts
+        ├── TransferRefused (HTTPStatusError)  an HTTP error status
+        │   └── TransferForbidden (AuthenticationError)  401 or 403
+        ├── TargetExists (FileExistsError)     the target is there, and was not to be overwritten
+        ├── SourceChanged                 what is read changed while it was read
+        ├── TargetChanged                 somebody else changed what is written
+        ├── SizeMismatch                  not as many bytes as was promised
+        ├── DigestMismatch                all the bytes, and not the right ones
+        ├── DiskFull                      no room for the partial file
+        ├── UploadGone                    the server no longer holds the upload
+        └── NotReplayable                 the source can be read only once, and was begun
 
 Each error holds plain values only: it pickles, and it keeps no socket, response or lock alive. Messages name what
 was expected and what came; tokens, cookies, session ids and whole bodies are never in them.
@@ -45,6 +58,8 @@ __all__ = [
     "ConnectionFailed",
     "ConnectionLost",
     "ContentTypeError",
+    "DigestMismatch",
+    "DiskFull",
     "HTTPStatusError",
     "InvalidParams",
     "InvalidResult",
@@ -52,18 +67,29 @@ __all__ = [
     "MessageTooLarge",
     "MethodNotFound",
     "MissingExtra",
+    "NotReplayable",
     "RPCError",
     "ReadTimeout",
     "RemoteProtocolError",
     "ResourceNotFound",
     "ResumeRefused",
     "SessionExpired",
+    "SizeMismatch",
+    "SourceChanged",
     "StreamHTTPError",
+    "TargetChanged",
+    "TargetExists",
+    "TooSlow",
     "ToolError",
     "TransferError",
+    "TransferForbidden",
+    "TransferInterrupted",
+    "TransferRefused",
+    "TransferTimeout",
     "TransportError",
     "URLElicitationRequired",
     "UnsupportedVersion",
+    "UploadGone",
 ]
 
 
@@ -138,7 +164,7 @@ class ContentTypeError(RemoteProtocolError):
         super().__init__(message)
         self.content_type = content_type
         self.status = status
-        self.headers = dict(headers)
+        self.headers = headers
         self.body = body
 
 
@@ -173,7 +199,7 @@ class HTTPStatusError(StreamHTTPError):
 
     Attributes:
         status: The status code.
-        headers: The answer's headers.
+        headers: The answer's headers; names are looked up in any case.
         body: At most the first 64 KiB of its body, decoded from gzip or deflate.
         url: The address asked, without credentials and query.
     """
@@ -181,7 +207,7 @@ class HTTPStatusError(StreamHTTPError):
     def __init__(self, message: str, *, status: int, headers: Mapping[str, str], body: bytes = b"", url: str = "") -> None:
         super().__init__(message)
         self.status = status
-        self.headers = dict(headers)
+        self.headers = headers
         self.body = body
         self.url = url
 
@@ -220,7 +246,7 @@ class RPCError(StreamHTTPError):
         self.code = code
         self.data = data
         self.status = status
-        self.headers = dict(headers or {})
+        self.headers: Mapping[str, str] = headers or {}
         self.body = body
 
 
@@ -246,11 +272,13 @@ class URLElicitationRequired(RPCError):
 class ToolError(StreamHTTPError):
     """The tool ran and reported a failure (``isError``).
 
+    A tool of our own server raises it to say to the peer what went wrong.
+
     Attributes:
-        result: The whole :class:`~streamhttp_client.ToolResult`.
+        result: The whole :class:`~streamhttp_client.ToolResult`; None where a tool raises it without.
     """
 
-    def __init__(self, message: str, *, result: Any) -> None:
+    def __init__(self, message: str, *, result: Any = None) -> None:
         super().__init__(message)
         self.result = result
 
@@ -315,3 +343,76 @@ class TransferError(StreamHTTPError):
         self.bytes_kept = bytes_kept
         self.resumable = resumable
         self.attempts = attempts
+
+
+class TransferInterrupted(TransferError):
+    """The network failed, after all attempts; the last failure is the ``__cause__``."""
+
+
+class TransferTimeout(TransferError, TimeoutError):
+    """The deadline that the caller set for the whole transfer passed."""
+
+
+class TooSlow(TransferError):
+    """The transfer stayed below its least speed, after all attempts."""
+
+
+class TransferRefused(TransferError, HTTPStatusError):
+    """The server answered with an HTTP error status that is not worth another attempt, or kept answering with one.
+
+    Attributes:
+        status, headers, body, url: As in :class:`HTTPStatusError`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        url: str = "",
+        bytes_kept: int = 0,
+        resumable: bool = False,
+        attempts: int = 1,
+    ) -> None:
+        HTTPStatusError.__init__(self, message, status=status, headers=headers, body=body, url=url)
+        self.bytes_kept = bytes_kept
+        self.resumable = resumable
+        self.attempts = attempts
+
+
+class TransferForbidden(TransferRefused, AuthenticationError):
+    """401 or 403: the credentials are missing, wrong or not enough."""
+
+
+class TargetExists(TransferError, FileExistsError):
+    """The target is there, and ``overwrite=True`` was not given."""
+
+
+class SourceChanged(TransferError):
+    """What is read changed while it was read: a local file under an upload, or the server's copy too often."""
+
+
+class TargetChanged(TransferError):
+    """What is written was changed by somebody else: the partial file, or the upload on the server."""
+
+
+class SizeMismatch(TransferError):
+    """The transfer ended with a number of bytes other than was promised."""
+
+
+class DigestMismatch(TransferError):
+    """All bytes arrived, and their digest is not the one that was promised. They were thrown away."""
+
+
+class DiskFull(TransferError):
+    """The partial file could not grow. It is kept."""
+
+
+class UploadGone(TransferError):
+    """The server no longer holds the upload that was begun (404 or 410)."""
+
+
+class NotReplayable(TransferError):
+    """The source can be read only once and was begun, so it cannot be sent again."""
