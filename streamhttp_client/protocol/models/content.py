@@ -69,15 +69,16 @@ def safe_icon_url(src: str) -> str | None:
     send no credentials, follow no redirect to another origin or scheme, limit the size and check the magic
     bytes.
     """
-    # Browsers skip control characters and spaces, so that "java\nscript:" runs: whatever has one is refused.
-    if any(character <= " " or character == "\x7f" for character in src):
+    # Browsers skip control characters and spaces, so that "java\nscript:" runs, and take a backslash for a slash,
+    # so that not all agree on the host: whatever has one of these is refused.
+    if any(character <= " " or character in "\x7f\\" for character in src):
         return None
     scheme, colon, rest = src.partition(":")
     if not colon:
         return None
     if scheme.lower() == "data":
         return src
-    host = rest[2:].replace("\\", "/").partition("/")[0]
+    host = rest[2:].partition("/")[0]
     if scheme.lower() == "https" and rest.startswith("//") and host and "@" not in host:
         return src
     return None

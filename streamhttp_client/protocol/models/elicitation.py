@@ -109,10 +109,16 @@ class ChoiceSchema(Model):
 
 
 class ChoiceItems(Model):
-    """The list of a :class:`MultiChoiceSchema`, without titles (``enum``) or with them (``any_of``)."""
+    """The list of a :class:`MultiChoiceSchema`.
+
+    Attributes:
+        enum: The values, without titles; then ``type`` is ``"string"``.
+        any_of: The values with titles.
+    """
 
     enum: Sequence[str] = ()
     any_of: Sequence[Choice] = ()
+    type: str | None = None
 
 
 class MultiChoiceSchema(Model):
