@@ -34,6 +34,10 @@ _LONGEST_PREFIX = len(b"event: ")
 _MAX_RETRY_DIGITS = 15
 _DEFAULT_MAX_EVENT_SIZE = 64 * 1024 * 1024
 
+#: Line end, blank line at the end of a block, and how a block without an id begins that an MCP server sends.
+_LF = ("\n", "\n\n", "event: message\ndata: ")
+_CRLF = ("\r\n", "\r\n\r\n", "event: message\r\ndata: ")
+
 _new = tuple.__new__  # half the time of Event(...), which shows with small events
 
 
@@ -127,15 +131,15 @@ class SSEParser:
         events: list[Event] = []
         if self._between_blocks and chunk.__class__ is bytes:
             self._feed_blocks(chunk, events)
-        else:
-            if self._failed:
-                raise self._too_large()
-            # memoryview() refuses what bytes() would misread: a str, or an int as a number of zeros.
-            chunk = bytes(memoryview(chunk))
-            end = self._end_of_block(chunk)
-            self._feed_lines(chunk[:end], events)
-            if end < len(chunk) and not self._failed:
-                self._feed_blocks(chunk[end:], events)
+            return events
+        if self._failed:
+            raise self._too_large()
+        # memoryview() refuses what bytes() would misread: a str, or an int as a number of zeros.
+        chunk = bytes(memoryview(chunk))
+        end = self._end_of_block(chunk)
+        self._feed_lines(chunk[:end], events)
+        if end < len(chunk) and not self._failed:
+            self._feed_blocks(chunk[end:], events)
         if self._failed and not events:
             raise self._too_large()
         return events
@@ -146,59 +150,72 @@ class SSEParser:
         """Take a chunk that begins where a block begins, while nothing is held."""
         if len(chunk) > self.max_event_size:
             return self._feed_lines(chunk, events)  # else no event in here can be too large
+        used = len(chunk)
         try:
-            text, used = utf_8_decode(chunk)  # a character that the chunk's end cuts is not used
+            text = chunk.decode()
         except UnicodeDecodeError:
-            return self._feed_lines(chunk, events)
-        if "\r" in text:
-            if text[-1] == "\r":
-                return self._feed_lines(chunk, events)  # it may be the first half of a CRLF
-            text = text.replace("\r\n", "\n").replace("\r", "\n")
+            try:
+                text, used = utf_8_decode(chunk)  # maybe only the last character is cut: leave it unused
+            except UnicodeDecodeError:
+                return self._feed_lines(chunk, events)
 
-        blocks = text.split("\n\n")
-        rest = blocks.pop()
-        for block in blocks:
-            if block.startswith("data: "):
-                data = block[6:]
-                if "\n" not in data:
+        # One kind of line end is served here. Where another turns up inside a block, the block is unusual.
+        eol, blank, event_line = _CRLF if "\r" in text else _LF
+        if text.startswith("data: "):
+            lead = "data: "
+        elif text.startswith(event_line):
+            lead = event_line
+        else:
+            lead = ""
+        if lead:
+            # Blocks that differ in their data only: split right between the data of one and of the next.
+            end = text.rfind(blank)
+            if end < 0:
+                return self._feed_lines(chunk, events)
+            body = text[len(lead) : end]
+            for data in body.split(blank + lead) if "\n" in body else (body,):
+                if "\n" in data or "\r" in data:
+                    self._take_block(lead + data, eol, events)
+                else:
                     events.append(_new(Event, ("message", data, self.last_event_id)))
-                    continue
-            self._take_block(block, events)
+            rest = text[end + len(blank) :]
+        else:
+            blocks = text.split(blank)
+            rest = blocks.pop()
+            for block in blocks:
+                self._take_block(block, eol, events)
         if rest or used < len(chunk):
             self._feed_lines(rest.encode() + chunk[used:], events)
 
-    def _take_block(self, block: str, events: list[Event]) -> None:
-        """Take one whole block of lines that end with LF, without its blank line."""
+    def _take_block(self, block: str, eol: str, events: list[Event]) -> None:
+        """Take one block, or several if they are unusual, without the blank line at the end."""
         event_type = "message"
         event_id = self.last_event_id
-        # First "event: …" and "id: …" in any order, then one or more "data: …": what MCP servers send.
+        # Usual are "event: …" and "id: …" in any order, then one or more "data: …": what MCP servers send.
         if block.startswith("data: "):
             data = block[6:]
         else:
-            head, found, data = block.partition("\ndata: ")
+            head, found, data = block.partition(eol + "data: ")
             if not found:
-                if block.startswith(":") and "\n" not in block:
+                if block.startswith(":") and "\n" not in block and "\r" not in block:
                     return  # a heartbeat
-                return self._take_lines(block, events)
-            for line in head.split("\n"):
-                if line.startswith("event: "):
-                    event_type = line[7:] or "message"
-                elif line.startswith("id: ") and "\0" not in line:
+                return self._feed_lines((block + eol + eol).encode(), events)
+            for line in head.split(eol):
+                if line.startswith("id: ") and "\0" not in line:
                     event_id = line[4:]
+                elif line.startswith("event: "):
+                    event_type = line[7:] or "message"
                 else:
-                    return self._take_lines(block, events)
-        if "\n" in data:
-            if data.count("\n") != data.count("\ndata: "):
-                return self._take_lines(block, events)
-            data = data.replace("\ndata: ", "\n")
+                    return self._feed_lines((block + eol + eol).encode(), events)
+                if "\n" in line or "\r" in line:
+                    return self._feed_lines((block + eol + eol).encode(), events)
+        if "\n" in data or "\r" in data:
+            lines = data.split(eol + "data: ")
+            data = "\n".join(lines)
+            if "\r" in data or data.count("\n") >= len(lines):
+                return self._feed_lines((block + eol + eol).encode(), events)
         self.last_event_id = event_id
         events.append(_new(Event, (event_type, data, event_id)))
-
-    def _take_lines(self, block: str, events: list[Event]) -> None:
-        """Take one whole block by the line path. It was valid UTF-8, so these are the bytes that came."""
-        for line in block.encode().split(b"\n"):
-            self._take_line(line, events)
-        self._dispatch(events)
 
     # The line path.
 
@@ -223,32 +240,35 @@ class SSEParser:
             self._skip_lf = False
             chunk = chunk.removeprefix(b"\n")
 
-        if chunk:
-            lines = chunk.splitlines()  # of bytes: at CR, LF and CRLF, nowhere else
-            unfinished = b"" if chunk[-1] in b"\r\n" else lines.pop()
-            self._skip_lf = chunk[-1] == 0x0D
-            try:
-                if lines and (self._line or self._line_ignored):
+        try:
+            if 0x0A not in chunk and 0x0D not in chunk:
+                self._hold(chunk)
+            else:
+                lines = chunk.splitlines()  # of bytes: at CR, LF and CRLF, nowhere else
+                unfinished = b"" if chunk[-1] in b"\r\n" else lines.pop()
+                self._skip_lf = chunk[-1] == 0x0D
+                if self._line or self._line_ignored:
                     self._end_line(lines.pop(0), events)
+                if len(lines) > 2 and self._take_data_lines(lines[:-1]):
+                    del lines[:-1]
                 for line in lines:
                     self._take_line(line, events)
-                if unfinished:
-                    self._hold(unfinished)
-            except MessageTooLarge:
-                self._failed = True
+                self._hold(unfinished)
+        except MessageTooLarge:
+            self._failed = True
         self._between_blocks = not (
-            self._skip_lf
-            or self._line
+            self._line
             or self._line_ignored
             or self._data
             or self._type
+            or self._skip_lf
             or self._id is not None
             or self._failed
         )
 
     def _hold(self, piece: bytes) -> None:
         """Keep a piece of a line that has not ended, unless the line means nothing."""
-        if self._line_ignored:
+        if self._line_ignored or not piece:
             return
         self._line += piece
         if not self._line_value_at:
@@ -271,32 +291,44 @@ class SSEParser:
 
     def _end_line(self, piece: bytes, events: list[Event]) -> None:
         """Take the last piece, maybe empty, of the line that is held."""
-        line = bytes(self._line) + piece
+        line = self._line
         ignored = self._line_ignored
         self._line = bytearray()
         self._line_value_at = 0
         self._line_ignored = False
         if not ignored:
+            line += piece
             self._take_line(line, events)
 
-    def _take_line(self, line: bytes, events: list[Event]) -> None:
+    def _take_data_lines(self, lines: list[bytes]) -> bool:
+        """Take these whole lines at once if all begin with ``data: ``; else return False."""
+        text = b"\n".join(lines)
+        if not text.startswith(b"data: ") or text.count(b"\ndata: ") != len(lines) - 1:
+            return False
+        value = text[6:].replace(b"\ndata: ", b"\n")
+        self._size = self._check_size(len(value) + bool(self._data))
+        self._data += value
+        self._data += b"\n"
+        return True
+
+    def _take_line(self, line: bytes | bytearray, events: list[Event]) -> None:
         """Take one whole line, without its end."""
         if not line:
             return self._dispatch(events)
-        name, _, value = line.partition(b":")
-        if value.startswith(b" "):
-            value = value[1:]
+        colon = line.find(b":")
+        name = line if colon < 0 else line[:colon]
+        value = b"" if colon < 0 else line[colon + 1 + (line[colon + 1 : colon + 2] == b" ") :]
         if name == b"data":
             self._size = self._check_size(len(value) + bool(self._data))
             self._data += value
             self._data += b"\n"
         elif name == b"event":
             self._size = self._check_size(len(value))
-            self._type = value
+            self._type = bytes(value)
         elif name == b"id":
             self._size = self._check_size(len(value))
             if b"\0" not in value:
-                self._id = value
+                self._id = bytes(value)
         elif name == b"retry":
             if value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:  # of bytes: ASCII digits only
                 self.retry_ms = int(value)
