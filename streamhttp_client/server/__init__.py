@@ -1,0 +1,33 @@
+"""The server half: a Streamable HTTP endpoint as a WSGI application, for services that are synchronous.
+
+::
+
+    from streamhttp_client.server import Context, Server
+
+    server = Server("crunch", "1.0")
+
+    @server.tool()
+    def crunch(rows: int, ctx: Context) -> str:
+        '''Crunch some rows.'''
+        for row in range(rows):
+            ctx.progress(row + 1, rows)
+        return "done"
+
+    app = server.wsgi(path="/mcp")          # for gunicorn, Flask, Django …
+    with server.serve(port=8000) as running:  # or in this process
+        ...
+
+It stands on the pure layers only, and the client never imports it.
+"""
+
+from __future__ import annotations
+
+from .context import Context
+from .results import Blob
+from .running import RunningServer
+from .server import Server
+from .sessions import ServerSession
+from .stores import MemoryStore, Store
+from .wsgi import WSGIApp
+
+__all__ = ["Blob", "Context", "MemoryStore", "RunningServer", "Server", "ServerSession", "Store", "WSGIApp"]

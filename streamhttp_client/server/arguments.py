@@ -1,0 +1,298 @@
+"""From the signature of a function to a JSON schema, and from a JSON object to its arguments.
+
+With msgspec (the extra ``[server]``) every type that msgspec knows may be used: dataclasses, ``TypedDict``,
+``datetime``, ``Literal``, constraints in ``Annotated[int, msgspec.Meta(ge=0, description="…")]``. Without it
+the plain
+hints are understood: ``str``, ``int``, ``float``, ``bool``, ``list``, ``dict``, ``Optional``, ``Union``,
+``Literal`` and ``Any``. Both ways, ``Annotated[int, "how many rows"]`` describes a parameter.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Union
+
+from ..exceptions import LocalProtocolError
+
+Converter = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+__all__ = ["ArgumentError", "Signature", "output_schema", "read_signature"]
+
+
+class ArgumentError(ValueError):
+    """An argument is missing, unknown or of the wrong shape; the text names it and is meant for the
+    caller.
+    """
+
+
+class Signature:
+    """How one function is called.
+
+    Attributes:
+        input_schema: JSON schema of its arguments.
+        context: Name of the parameter that takes the context, or None.
+        returns: The annotation of its result, or ``inspect.Signature.empty``.
+        names: Its parameters, without the context.
+        required: Those of them without a default.
+    """
+
+    def __init__(
+        self,
+        input_schema: dict[str, Any],
+        convert: Converter,
+        context: str | None,
+        returns: Any,
+        names: tuple[str, ...],
+        required: tuple[str, ...],
+    ) -> None:
+        self.input_schema = input_schema
+        self.convert = convert
+        self.context = context
+        self.returns = returns
+        self.names = names
+        self.required = required
+
+
+def read_signature(
+    function: Callable[..., Any], context_type: type, *, input_schema: Mapping[str, Any] | None = None
+) -> Signature:
+    """Look at a function once, when it is registered.
+
+    Args:
+        context_type: A parameter annotated with this type is filled in by the server and is no argument.
+        input_schema: Sent as it is, instead of one derived from the hints. Then only the presence of
+            arguments is checked here, and their shapes are for the function to judge.
+
+    Raises:
+        LocalProtocolError: A parameter cannot be passed by name, or has a hint for which no schema is known.
+    """
+    name = getattr(function, "__name__", repr(function))
+    hints = _hints(function)
+    context = None
+    parameters: dict[str, inspect.Parameter] = {}
+    anything = False
+    for parameter in inspect.signature(function).parameters.values():
+        if hints.get(parameter.name) is context_type:
+            context = parameter.name
+        elif parameter.kind is parameter.VAR_KEYWORD and input_schema is not None:
+            anything = True
+        elif parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            parameters[parameter.name] = parameter
+        else:
+            raise LocalProtocolError(
+                f"{name}(): arguments come by name, so {str(parameter)!r} cannot be filled"
+            )
+    kinds = {key: hints.get(key, Any) for key in parameters}
+    required = tuple(key for key, value in parameters.items() if value.default is value.empty)
+    schema: dict[str, Any]
+    convert: Converter
+    if input_schema is not None:
+        schema = dict(input_schema)
+        known = None if anything else kinds.keys()
+        convert = lambda arguments: _check_names(arguments, known, required)  # noqa: E731
+    else:
+        try:
+            schema, convert = _with_msgspec(name, parameters, kinds)
+        except ImportError:
+            schema, convert = _without_msgspec(name, parameters, kinds)
+    return Signature(
+        schema, convert, context, hints.get("return", inspect.Signature.empty), tuple(kinds), required
+    )
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    # An instance with __call__ keeps its hints on the method.
+    holder = function if inspect.isroutine(function) or inspect.isclass(function) else type(function).__call__
+    try:
+        return typing.get_type_hints(holder, include_extras=True)
+    except NameError as error:
+        raise LocalProtocolError(f"a type hint of {function!r} cannot be resolved: {error}") from error
+
+
+def _check_names(arguments: Mapping[str, Any], known: Any, required: tuple[str, ...]) -> dict[str, Any]:
+    for key in required:
+        if key not in arguments:
+            raise ArgumentError(f"missing required argument {key!r}")
+    if known is not None:
+        for key in arguments:
+            if key not in known:
+                raise ArgumentError(
+                    f"unknown argument {key!r}, expected {', '.join(map(repr, known)) or 'none'}"
+                )
+    return dict(arguments)
+
+
+def _with_msgspec(
+    name: str, parameters: dict[str, inspect.Parameter], kinds: dict[str, Any]
+) -> tuple[dict[str, Any], Converter]:
+    import msgspec
+
+    fields: list[Any] = []
+    for key, parameter in parameters.items():
+        kind = _described(kinds[key], lambda text: msgspec.Meta(description=text))
+        default = parameter.default
+        if default is parameter.empty:
+            fields.append((key, kind))
+        elif type(default) in (list, dict, set, bytearray):
+            fields.append((key, kind, msgspec.field(default_factory=default.copy)))
+        else:
+            fields.append((key, kind, default))
+    try:
+        shape = msgspec.defstruct(f"{name}_arguments", fields, kw_only=True, forbid_unknown_fields=True)
+        (_,), definitions = msgspec.json.schema_components([shape], ref_template="#/$defs/{name}")
+    except (TypeError, ValueError) as error:
+        raise LocalProtocolError(f"{name}(): no schema for its arguments: {error}") from error
+    schema = definitions.pop(f"{name}_arguments")
+    schema.pop("title", None)
+    if definitions:
+        schema["$defs"] = definitions
+    names = tuple(parameters)
+    required = tuple(key for key, parameter in parameters.items() if parameter.default is parameter.empty)
+
+    def convert(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            filled = msgspec.convert(arguments, shape)
+        except msgspec.ValidationError as error:
+            _check_names(arguments, names, required)  # says the same in the words of the caller
+            raise ArgumentError(_named(str(error))) from None
+        return {key: getattr(filled, key) for key in names}
+
+    return schema, convert
+
+
+def _named(text: str) -> str:
+    """``Expected `int`, got `str` - at `$.rows[0]``` becomes ``argument 'rows[0]': expected `int`, got
+    `str```.
+    """
+    problem, separator, path = text.rpartition(" - at `$.")
+    if not separator:
+        return text
+    return f"argument {path.rstrip('`')!r}: {problem[:1].lower()}{problem[1:]}"
+
+
+def _described(kind: Any, describe: Callable[[str], Any]) -> Any:
+    """Turn the strings in ``Annotated[kind, "text"]`` into what ``describe`` makes of them."""
+    if typing.get_origin(kind) is Annotated:
+        first, *extras = typing.get_args(kind)
+        found = tuple(describe(extra) if isinstance(extra, str) else extra for extra in extras)
+        return Annotated.__class_getitem__((first, *found))
+    return kind
+
+
+_JSON_NAMES: dict[Any, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
+
+
+def _without_msgspec(
+    name: str, parameters: dict[str, inspect.Parameter], kinds: dict[str, Any]
+) -> tuple[dict[str, Any], Converter]:
+    properties: dict[str, Any] = {}
+    for key, parameter in parameters.items():
+        schema = _plain_schema(name, key, kinds[key])
+        if parameter.default is not parameter.empty and parameter.default is not None:
+            schema["default"] = parameter.default
+        properties[key] = schema
+    required = [key for key, parameter in parameters.items() if parameter.default is parameter.empty]
+    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+    def convert(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        filled = _check_names(arguments, kinds.keys(), tuple(required))
+        for key, value in filled.items():
+            filled[key] = _plain_check(key, kinds[key], value)
+        return filled
+
+    return schema, convert
+
+
+def _plain_schema(function: str, key: str, kind: Any) -> dict[str, Any]:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        schema = _plain_schema(function, key, args[0])
+        for extra in args[1:]:
+            if isinstance(extra, str):
+                schema["description"] = extra
+        return schema
+    if kind is Any:
+        return {}
+    if origin is Literal:
+        return {"enum": list(args)}
+    if origin in (Union, types.UnionType):
+        return {"anyOf": [_plain_schema(function, key, arg) for arg in args]}
+    if kind in _JSON_NAMES:
+        return {"type": _JSON_NAMES[kind]}
+    if origin is list:
+        return {"type": "array", "items": _plain_schema(function, key, args[0])}
+    if origin is dict and args[0] is str:
+        return {"type": "object", "additionalProperties": _plain_schema(function, key, args[1])}
+    raise LocalProtocolError(
+        f"{function}(): parameter {key!r} has a hint that needs the extra [server], "
+        f"or pass input_schema=: {kind!r}"
+    )
+
+
+def _plain_check(path: str, kind: Any, value: Any) -> Any:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return _plain_check(path, args[0], value)
+    if kind is Any:
+        return value
+    if origin is Literal:
+        if value in args:
+            return value
+        raise ArgumentError(f"argument {path!r}: expected one of {args!r}, got {value!r:.60}")
+    if origin in (Union, types.UnionType):
+        problem: ArgumentError | None = None
+        for arg in args:
+            try:
+                return _plain_check(path, arg, value)
+            except ArgumentError as error:
+                problem = problem or error
+        raise problem or ArgumentError(f"argument {path!r} fits none of its types")
+    if kind is float and type(value) is int:
+        return float(value)
+    plain = origin or kind
+    if type(value) is not plain:
+        expected, got = _JSON_NAMES[plain], _JSON_NAMES.get(type(value), "something else")
+        raise ArgumentError(f"argument {path!r}: expected {expected}, got {got}")
+    if origin is list:
+        return [_plain_check(f"{path}[{index}]", args[0], item) for index, item in enumerate(value)]
+    if origin is dict:
+        return {key: _plain_check(f"{path}.{key}", args[1], item) for key, item in value.items()}
+    return value
+
+
+def output_schema(returns: Any) -> dict[str, Any] | None:
+    """The schema of a result with fields (a dataclass, ``TypedDict`` or msgspec ``Struct``), or None for all
+    others.
+
+    None too without msgspec. "outputSchema … type: object" (MCP 2025-11-25, server/tools), so other types
+    have none.
+    """
+    if not (
+        hasattr(returns, "__dataclass_fields__")
+        or typing.is_typeddict(returns)
+        or hasattr(returns, "__struct_fields__")
+    ):
+        return None
+    try:
+        import msgspec
+    except ImportError:
+        return None
+    try:
+        (top,), definitions = msgspec.json.schema_components([returns], ref_template="#/$defs/{name}")
+    except (TypeError, ValueError):
+        return None
+    schema: dict[str, Any] = definitions.pop(top["$ref"].rpartition("/")[2])
+    if definitions:
+        schema["$defs"] = definitions
+    return schema if schema.get("type") == "object" else None

@@ -1,0 +1,298 @@
+"""A request that runs: where its messages go, and what the client tells it meanwhile.
+
+A call writes to an *outlet* and never knows whether anybody listens. The usual outlet is a log of the store,
+which an HTTP answer reads at its own pace, so that a broken connection changes nothing for the handler. An
+answer that is one JSON object has an outlet that keeps the responses and drops the rest.
+
+What comes the other way (answers to the server's own requests, cancellation) arrives in other POSTs, perhaps
+at another process. It goes through the call's inbox, a second log of the store.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from .. import jsonrpc
+from ..exceptions import (
+    CallCancelled,
+    CallTimeout,
+    CapabilityError,
+    ClientClosed,
+    RemoteProtocolError,
+    RPCError,
+)
+from .sessions import ServerSession
+from .stores.base import Store
+
+__all__ = ["Call", "JSONOutlet", "LogOutlet", "Outlet", "inbox_of", "inbox_of_answer"]
+
+# Longer waits are cut into pieces of this many seconds, after which a call looks whether it should end.
+_SLICE = 1.0
+# A store that other processes share is asked for a cancellation at most this often, in seconds.
+_PEEK_INTERVAL = 0.1
+
+
+class Outlet(Protocol):
+    """Where the messages of the calls of one POST go."""
+
+    interactive: bool
+    """Whether the client can be asked something on this way."""
+
+    def send(self, message: jsonrpc.Notification | jsonrpc.Request) -> None:
+        """Pass on what belongs to a call but does not end it."""
+
+    def finish(self, response: jsonrpc.Response | jsonrpc.ErrorResponse | None) -> None:
+        """End one call; None ends it without an answer, since it was cancelled."""
+
+    def pause(self, retry_ms: int | None) -> None:
+        """Close the connection, not the stream: the client comes back for the rest."""
+
+
+class LogOutlet:
+    """Writes to a log of the store, and ends it when all calls of the POST have ended."""
+
+    def __init__(
+        self, store: Store, session: str, log: str, calls: int, *, interactive: bool, polling: bool
+    ) -> None:
+        self.interactive = interactive
+        self._store = store
+        self._session = session
+        self._log = log
+        self._polling = polling
+        # Guards the count; a batch has several calls, each on its own thread.
+        self._lock = threading.Lock()
+        self._left = calls
+
+    def send(self, message: jsonrpc.Notification | jsonrpc.Request) -> None:
+        self._store.append(self._session, self._log, jsonrpc.dump(message))
+
+    def finish(self, response: jsonrpc.Response | jsonrpc.ErrorResponse | None) -> None:
+        data = None if response is None else jsonrpc.dump(response)
+        with self._lock:
+            self._left -= 1
+            self._store.append(self._session, self._log, data, end=not self._left)
+
+    def pause(self, retry_ms: int | None) -> None:
+        # Before 2025-11-25 a client may take a stream without its response for a lost one.
+        if self._polling and self._store.position(self._session, self._log) is None:
+            self._store.append(self._session, self._log, b"" if retry_ms is None else b"%d" % retry_ms)
+
+
+class JSONOutlet:
+    """Keeps the responses for an answer of type ``application/json``; there is no room for anything else in
+    it.
+    """
+
+    interactive = False
+
+    def __init__(self) -> None:
+        self.responses: list[jsonrpc.Message] = []
+
+    def send(self, message: jsonrpc.Notification | jsonrpc.Request) -> None:
+        pass
+
+    def finish(self, response: jsonrpc.Response | jsonrpc.ErrorResponse | None) -> None:
+        if response is not None:
+            self.responses.append(response)
+
+    def pause(self, retry_ms: int | None) -> None:
+        pass
+
+
+def _canonical(request_id: jsonrpc.RequestId) -> str:
+    return json.dumps(request_id, ensure_ascii=True)
+
+
+def inbox_of(request_id: jsonrpc.RequestId) -> str:
+    """The log that holds what is meant for the call with this id."""
+    return "i" + _canonical(request_id)
+
+
+def inbox_of_answer(answer_id: jsonrpc.RequestId) -> str | None:
+    """The inbox to which an answer of the client belongs, or None if no call can have asked with this id.
+
+    The id of a server's request is ``number~id`` with the id of the client's call, so any process can tell.
+    """
+    if not isinstance(answer_id, str):
+        return None
+    number, separator, call = answer_id.partition("~")
+    return "i" + call if separator and number.isdigit() else None
+
+
+class Call:
+    """One request of a client, while it runs.
+
+    The handler's thread uses it; :meth:`cancel` may come from any thread.
+    """
+
+    def __init__(
+        self, store: Store, session: ServerSession, request: jsonrpc.Request, outlet: Outlet
+    ) -> None:
+        self.session = session
+        self.request = request
+        self.outlet = outlet
+        self.key = (session.session_id, _canonical(request.id))
+        self._store = store
+        self._inbox = inbox_of(request.id)
+        self._inbox_made = False
+        self._read_to = 0
+        self._asked = 0
+        self._cancelled = threading.Event()
+        self._next_peek = 0.0
+        # Guards ``_finished``: exactly one of response and cancellation ends the call.
+        self._lock = threading.Lock()
+        self._finished = False
+        if store.shared and outlet.interactive:
+            self._make_inbox()
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return self.request.params or {}
+
+    @property
+    def progress_token(self) -> str | int | None:
+        meta = self.params.get("_meta")
+        token = meta.get("progressToken") if isinstance(meta, Mapping) else None
+        return token if type(token) in (str, int) else None
+
+    def update_session(self, changes: Mapping[str, Any]) -> None:
+        """Keep something with the session, for its later calls. Nothing happens on a stateless server."""
+        if self.session.session_id is not None:
+            self._store.update_session(self.session.session_id, changes)
+
+    def notify(self, method: str, params: Mapping[str, Any]) -> None:
+        """Send a notification on the stream of this call; nothing happens after its end."""
+        if not self._finished:
+            self.outlet.send(jsonrpc.Notification(method, params))
+
+    def finish(self, response: jsonrpc.Response | jsonrpc.ErrorResponse | None) -> None:
+        """End the call, once."""
+        with self._lock:
+            if self._finished:
+                return
+            self._finished = True
+        self.outlet.finish(response)
+        if self._inbox_made and self.session.session_id is not None:
+            self._store.append(self.session.session_id, self._inbox, None, end=True)
+
+    def cancel(self) -> None:
+        """The client, or the server that stops, does not want the result any more.
+
+        The stream ends now and without a response: "receivers … SHOULD … not send a response for the
+            cancelled
+        request" (MCP 2025-11-25, basic/utilities/cancellation). The handler finds out when it looks.
+        """
+        self._cancelled.set()
+        if self.request.method != "initialize":
+            self.finish(None)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the client cancelled, or its session ended. Cheap enough for a loop."""
+        if not self._cancelled.is_set() and self._inbox_made:
+            now = time.monotonic()
+            if now >= self._next_peek:
+                self._next_peek = now + (_PEEK_INTERVAL if self._store.shared else 0)
+                self._take_messages(0.0)
+        return self._cancelled.is_set()
+
+    def ask(self, method: str, params: Mapping[str, Any], timeout: float) -> Any:
+        """Send a request to the client on this call's stream and wait for its result.
+
+        Raises:
+            RPCError: The client answered with an error.
+            CallTimeout: No answer within ``timeout`` seconds. The client was told that it is not wanted any
+                more.
+            CallCancelled: The client cancelled this call, or ended its session.
+            CapabilityError: The answer of this call is one JSON object, so nothing can be asked.
+        """
+        session_id = self.session.session_id
+        if session_id is None or not self.outlet.interactive:
+            raise CapabilityError(f"{method} needs a server with sessions and event streams")
+        if not self._inbox_made:
+            self._make_inbox()
+        self._asked += 1
+        answer_id = f"{self._asked}~{_canonical(self.request.id)}"
+        self.outlet.send(jsonrpc.Request(answer_id, method, params))
+        deadline = time.monotonic() + timeout
+        while True:
+            if self._cancelled.is_set():
+                raise CallCancelled("the client cancelled this call")
+            left = deadline - time.monotonic()
+            if left <= 0:
+                reason = {"requestId": answer_id, "reason": f"no answer within {timeout:g} s"}
+                self.notify("notifications/cancelled", reason)
+                raise CallTimeout(f"the client did not answer {method} within {timeout:g} s")
+            for message in self._take_messages(min(left, _SLICE)):
+                if isinstance(message, jsonrpc.Response) and message.id == answer_id:
+                    return message.result
+                if isinstance(message, jsonrpc.ErrorResponse) and message.id == answer_id:
+                    raise RPCError(message.message, code=message.code, data=message.data)
+
+    def _make_inbox(self) -> None:
+        if self.session.session_id is None or not self._store.create_log(
+            self.session.session_id, self._inbox
+        ):
+            raise ClientClosed("the session has ended")
+        self._inbox_made = True
+
+    def _take_messages(self, wait: float) -> list[jsonrpc.Message]:
+        assert self.session.session_id is not None
+        page = self._store.read(self.session.session_id, self._inbox, self._read_to, wait=wait)
+        found: list[jsonrpc.Message] = []
+        for number, data in page.entries:
+            self._read_to = number
+            try:
+                found.extend(jsonrpc.parse(data))
+            except RemoteProtocolError:  # pragma: no cover - it was parsed before it was put here
+                continue
+        if page.state == "gone" or any(_is_cancellation(message) for message in found):
+            self.cancel()
+        return found
+
+
+def _is_cancellation(message: jsonrpc.Message) -> bool:
+    return isinstance(message, jsonrpc.Notification) and message.method == "notifications/cancelled"
+
+
+class RunningCalls:
+    """The calls that run in this process, found by session and request id."""
+
+    def __init__(self) -> None:
+        # Guards the dict; held for single operations.
+        self._lock = threading.Lock()
+        self._calls: dict[tuple[str | None, str], Call] = {}
+
+    def add(self, call: Call) -> bool:
+        """Return False if the session already runs a request with this id."""
+        with self._lock:
+            return self._calls.setdefault(call.key, call) is call
+
+    def discard(self, call: Call) -> None:
+        with self._lock:
+            if self._calls.get(call.key) is call:
+                del self._calls[call.key]
+
+    def cancel(self, session_id: str | None, request_id: jsonrpc.RequestId) -> bool:
+        """Cancel one call; return False if it does not run here."""
+        with self._lock:
+            call = self._calls.get((session_id, _canonical(request_id)))
+        if call is not None:
+            call.cancel()
+        return call is not None
+
+    def cancel_session(self, session_id: str) -> None:
+        with self._lock:
+            found = [call for call in self._calls.values() if call.session.session_id == session_id]
+        for call in found:
+            call.cancel()
+
+    def cancel_all(self) -> None:
+        with self._lock:
+            found = list(self._calls.values())
+        for call in found:
+            call.cancel()

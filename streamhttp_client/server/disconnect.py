@@ -1,0 +1,42 @@
+"""Whether the client of a WSGI request is still there.
+
+WSGI itself cannot tell before the next write fails, and the first write into a dead connection does not fail.
+The servers offer what they can under names of their own.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+__all__ = ["PROBE_KEY", "connection_probe", "peer_is_gone"]
+
+PROBE_KEY = "streamhttp_client.client_disconnected"
+
+
+def connection_probe(environ: Mapping[str, Any]) -> Callable[[], bool] | None:
+    """Return a function that says whether the client has gone, or None if this WSGI server offers nothing."""
+    for key in (PROBE_KEY, "waitress.client_disconnected"):
+        if callable(probe := environ.get(key)):
+            return lambda: bool(probe())
+    for key in ("gunicorn.socket", "werkzeug.socket"):
+        connection = environ.get(key)
+        if isinstance(connection, socket.socket):
+            return lambda: peer_is_gone(connection)
+    return None
+
+
+def peer_is_gone(connection: socket.socket) -> bool:
+    """Whether the peer has closed or reset the connection; data that waits to be read is left there.
+
+    A client that only closed its sending half counts as gone: nothing that speaks HTTP does that while it
+    waits for an answer, and it cannot be told from one that closed both.
+    """
+    try:
+        # A socket of ssl has no MSG_PEEK (ValueError); then the next write must find out.
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except (BlockingIOError, InterruptedError, ValueError):
+        return False
+    except OSError:
+        return True

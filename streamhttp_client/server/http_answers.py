@@ -1,0 +1,71 @@
+"""Answers of the HTTP half that are not streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .. import jsonrpc
+
+__all__ = ["Answer", "HTTPError", "StartResponse"]
+
+StartResponse = Callable[..., Any]
+
+_REASONS = {
+    200: "OK",
+    202: "Accepted",
+    204: "No Content",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    410: "Gone",
+    411: "Length Required",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    421: "Misdirected Request",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+
+
+class Answer:
+    """One whole HTTP answer."""
+
+    def __init__(self, status: int, body: bytes = b"", headers: Iterable[tuple[str, str]] = ()) -> None:
+        self.status = status
+        self.body = body
+        self.headers = list(headers)
+
+    def send(self, start_response: StartResponse) -> list[bytes]:
+        """Hand the answer to a WSGI server."""
+        headers = self.headers
+        if self.body:
+            headers = [("Content-Type", "application/json"), *headers]
+        if self.status != 204:
+            # "Content-Length: 0" too, or a server would add chunked encoding to an empty body.
+            headers = [*headers, ("Content-Length", str(len(self.body)))]
+        start_response(f"{self.status} {_REASONS[self.status]}", headers)
+        return [self.body] if self.body else []
+
+
+class HTTPError(Exception):
+    """A request is refused. Never leaves the server wing.
+
+    "The HTTP response body MAY comprise a JSON-RPC error response that has no id" (MCP 2025-11-25,
+    basic/transports).
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: int = jsonrpc.INVALID_REQUEST,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.answer = Answer(status, jsonrpc.dump(jsonrpc.ErrorResponse(None, code, message)), headers)

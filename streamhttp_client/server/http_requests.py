@@ -1,0 +1,79 @@
+"""Reading one HTTP request: body, types, and what its headers say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .. import jsonrpc
+from ..exceptions import RemoteProtocolError
+from .http_answers import HTTPError
+
+__all__ = ["check_accept", "read_messages"]
+
+_JSON, _STREAM = "application/json", "text/event-stream"
+
+
+def check_accept(environ: Mapping[str, Any], *needed: str) -> None:
+    """Refuse a request that could not take the answer.
+
+    Raises:
+        HTTPError: 406.
+    """
+    accept = environ.get("HTTP_ACCEPT", "")
+    if all(kind in accept for kind in needed):  # the usual case, without taking it apart
+        return
+    ranges = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    for kind in needed:
+        if not ranges & {kind, f"{kind.partition('/')[0]}/*", "*/*"}:
+            raise HTTPError(406, f"the Accept header must list {' and '.join(needed)}")
+
+
+def read_messages(environ: Mapping[str, Any], max_body: int) -> tuple[list[jsonrpc.Message], bool]:
+    """Read the messages of a POST, and whether they came as a batch.
+
+    Raises:
+        HTTPError: 415, 411, 413, or 400 with the JSON-RPC code for what is wrong.
+    """
+    kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    if kind != _JSON:
+        raise HTTPError(415, f"the content type must be {_JSON}")
+    body = _read_body(environ, max_body)
+    try:
+        messages = jsonrpc.parse(body)
+    except RemoteProtocolError as error:
+        # JSON-RPC 2.0 tells "Invalid JSON was received" from "The JSON sent is not a valid Request object".
+        broken = isinstance(error.__cause__, (ValueError, RecursionError))
+        raise HTTPError(
+            400, str(error), code=jsonrpc.PARSE_ERROR if broken else jsonrpc.INVALID_REQUEST
+        ) from None
+    return messages, body.lstrip()[:1] == b"["
+
+
+def _read_body(environ: Mapping[str, Any], max_body: int) -> bytes:
+    source = environ["wsgi.input"]
+    declared = environ.get("CONTENT_LENGTH") or ""
+    if declared:
+        if not declared.isdigit():
+            raise HTTPError(400, "Content-Length must be a number")
+        size = int(declared)
+        if size > max_body:
+            # The rest is not read, so the connection cannot be used again.
+            raise HTTPError(
+                413, f"the body must be at most {max_body} bytes", headers=[("Connection", "close")]
+            )
+        body: bytes = source.read(size)
+        if len(body) < size:
+            raise HTTPError(400, "the body ended early")
+        return body
+    if not environ.get("wsgi.input_terminated"):
+        # Without a length, PEP 3333 gives no safe way to find the end.
+        raise HTTPError(411, "Content-Length is needed")
+    parts: list[bytes] = []
+    room = max_body + 1
+    while room > 0 and (part := source.read(min(room, 1 << 16))):
+        parts.append(part)
+        room -= len(part)
+    if room <= 0:
+        raise HTTPError(413, f"the body must be at most {max_body} bytes", headers=[("Connection", "close")])
+    return b"".join(parts)

@@ -1,0 +1,95 @@
+"""Named things that are listed page by page."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+from .. import jsonrpc
+from ..exceptions import LocalProtocolError, RPCError
+
+__all__ = ["Listing"]
+
+
+class _Listed(Protocol):
+    def to_wire(self) -> dict[str, Any]: ...
+
+
+T = TypeVar("T", bound=_Listed)
+
+
+class Listing(Generic[T]):
+    """An ordered mapping that may change while the server runs.
+
+    Args:
+        key: Name of the array in the result, such as ``"tools"``.
+        page_size: Items on one page; None puts all on one.
+    """
+
+    def __init__(self, key: str, page_size: int | None) -> None:
+        self._key = key
+        self._page_size = page_size
+        # Guards changes; the mapping is replaced whole, so readers need no lock.
+        self._lock = threading.Lock()
+        self._items: dict[str, T] = {}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, name: str, item: T) -> None:
+        """Add one.
+
+        Raises:
+            LocalProtocolError: The name is taken.
+        """
+        with self._lock:
+            if name in self._items:
+                raise LocalProtocolError(f"{self._key}: the name {name!r} is taken")
+            self._items = {**self._items, name: item}
+
+    def remove(self, name: str) -> None:
+        """Remove one; KeyError if there is none."""
+        with self._lock:
+            left = dict(self._items)
+            del left[name]
+            self._items = left
+
+    def get(self, name: str) -> T | None:
+        return self._items.get(name)
+
+    def values(self) -> list[T]:
+        return list(self._items.values())
+
+    def page(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The result of a list method: the page that ``params["cursor"]`` names, the first without one.
+
+        Raises:
+            RPCError: "Invalid cursors SHOULD result in an error with code -32602" (MCP,
+                server/utilities/pagination).
+        """
+        cursor = params.get("cursor")
+        begin = 0 if cursor is None else _read_cursor(cursor)
+        items = list(self._items.values())
+        if begin and begin >= len(items):
+            raise _bad_cursor()
+        end = len(items) if self._page_size is None else begin + self._page_size
+        result: dict[str, Any] = {self._key: [item.to_wire() for item in items[begin:end]]}
+        if end < len(items):
+            result["nextCursor"] = base64.urlsafe_b64encode(b"after %d" % end).decode("ascii")
+        return result
+
+
+def _read_cursor(cursor: Any) -> int:
+    try:
+        word, _, number = base64.urlsafe_b64decode(cursor.encode("ascii")).partition(b" ")
+        if word == b"after" and number.isdigit() and len(number) < 10:
+            return int(number)
+    except (ValueError, AttributeError):
+        pass
+    raise _bad_cursor()
+
+
+def _bad_cursor() -> RPCError:
+    return RPCError("the cursor is not one of this list", code=jsonrpc.INVALID_PARAMS)

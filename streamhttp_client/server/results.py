@@ -1,0 +1,114 @@
+"""What a handler returns, as content of the protocol."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["Blob", "content_blocks", "plain", "tool_result"]
+
+
+class Blob:
+    """Bytes with a media type, as the result of a tool, prompt or resource.
+
+    Images and audio become content of that kind in a tool's result; everything else needs a ``uri`` there,
+    and becomes an embedded resource.
+    """
+
+    def __init__(self, data: bytes, media_type: str, *, uri: str = "") -> None:
+        self.data = data
+        self.media_type = media_type
+        self.uri = uri
+
+    def to_wire(self) -> dict[str, Any]:
+        text = base64.b64encode(self.data).decode("ascii")
+        family = self.media_type.partition("/")[0]
+        if family in ("image", "audio"):
+            return {"type": family, "data": text, "mimeType": self.media_type}
+        resource = {"uri": self.uri or "data:", "mimeType": self.media_type, "blob": text}
+        return {"type": "resource", "resource": resource}
+
+
+def plain(value: Any) -> Any:
+    """Turn records, dataclasses, msgspec structs and what is in them into what ``json`` can write."""
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if hasattr(value, "to_wire"):
+        return value.to_wire()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if hasattr(value, "__struct_fields__"):
+        import msgspec
+
+        return msgspec.to_builtins(value)
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if isinstance(value, (bytes, bytearray)):
+        return base64.b64encode(value).decode("ascii")
+    return str(value)
+
+
+def _is_block(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get("type") in {
+        "text",
+        "image",
+        "audio",
+        "resource",
+        "resource_link",
+    }
+
+
+def content_blocks(value: Any) -> list[dict[str, Any]]:
+    """Return ``value`` as a list of content blocks: one for a text, number or object, several for a list of
+    blocks.
+    """
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [{"type": "text", "text": value}]
+    if isinstance(value, (bytes, bytearray)):
+        value = Blob(bytes(value), "application/octet-stream")
+    if hasattr(value, "to_wire"):
+        value = value.to_wire()
+    if _is_block(value):
+        return [dict(value)]
+    if isinstance(value, (list, tuple)) and any(_is_content(item) for item in value):
+        return [block for item in value for block in content_blocks(item)]
+    return [{"type": "text", "text": json.dumps(plain(value), ensure_ascii=False)}]
+
+
+def _is_content(value: Any) -> bool:
+    return (
+        _is_block(value)
+        or isinstance(value, Blob)
+        or hasattr(value, "to_wire")
+        and _is_block(value.to_wire())
+    )
+
+
+def tool_result(value: Any, *, structured: bool) -> dict[str, Any]:
+    """Return the result object of ``tools/call``.
+
+    Args:
+        structured: The tool has an output schema, so the value goes into ``structuredContent`` whatever it
+            is.
+    """
+    if hasattr(value, "to_wire") and not isinstance(value, Blob):
+        value = value.to_wire()
+    if isinstance(value, Mapping) and isinstance(value.get("content"), (list, tuple)) and "type" not in value:
+        # A whole result, made by the handler; "isError" and "_meta" are in it as it wants.
+        return {**value, "content": [block for item in value["content"] for block in content_blocks(item)]}
+    fields = hasattr(value, "__dataclass_fields__") or hasattr(value, "__struct_fields__")
+    if structured or fields or isinstance(value, Mapping) and not _is_block(value):
+        # "a tool that returns structured content SHOULD also return the serialized JSON in a TextContent
+        # block" MCP 2025-11-25, server/tools, Structured Content
+        data = plain(value)
+        text = json.dumps(data, ensure_ascii=False)
+        return {"content": [{"type": "text", "text": text}], "structuredContent": data}
+    return {"content": content_blocks(value)}

@@ -1,0 +1,81 @@
+"""Which requests are let in: hosts and origins (DNS rebinding), and who sends them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from .http_answers import HTTPError
+
+__all__ = ["HostGuard"]
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+class HostGuard:
+    """Checks ``Host`` and ``Origin``.
+
+    A page on the web can point its own name to 127.0.0.1 and then speak with a server on the reader's
+    machine; the browser takes both for the same origin. What gives it away is the name in ``Host`` and
+    ``Origin``: "Servers MUST validate the Origin header on all incoming connections to prevent DNS rebinding
+    attacks" (MCP 2025-11-25, basic/transports).
+
+    Args:
+        allowed_hosts: Names under which the server is reached, with or without port, such as
+            ``"mcp.example.com"``. None allows only the names of the loopback interface, ``"*"`` in it allows
+            any.
+        allowed_origins: Origins of web pages that may call, such as ``"https://app.example.com"``. Those
+            whose host is allowed are always let in, ``"*"`` lets in any.
+    """
+
+    def __init__(self, allowed_hosts: Iterable[str] | None, allowed_origins: Iterable[str] | None) -> None:
+        self._hosts = (
+            _LOOPBACK if allowed_hosts is None else frozenset(host.lower() for host in allowed_hosts)
+        )
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins or ())
+        # Hosts and origins that were let in before, so that the usual request costs two look-ups. Bounded: it
+        # is only added to for names that are allowed, and those differ in their ports alone.
+        self._known: set[str] = set()
+
+    def check(self, environ: Mapping[str, Any]) -> None:
+        """Let a request pass.
+
+        Raises:
+            HTTPError: 421 for the host, 403 for the origin.
+        """
+        host = environ.get("HTTP_HOST", "")
+        if host not in self._known:
+            if not self._allows(host.lower()):
+                raise HTTPError(421, "the host of this request is not one of allowed_hosts")
+            self._remember(host)
+        origin = environ.get("HTTP_ORIGIN")
+        if origin is not None and origin not in self._known:
+            if not self._allows_origin(origin.lower()):
+                raise HTTPError(403, "the origin of this request is not one of allowed_origins")
+            self._remember(origin)
+
+    def _remember(self, name: str) -> None:
+        if len(self._known) < 256:
+            self._known.add(name)
+
+    def _allows(self, host: str) -> bool:
+        if "*" in self._hosts or host in self._hosts:
+            return True
+        name, separator, port = host.rpartition(":")
+        return bool(separator) and port.isdigit() and name in self._hosts
+
+    def _allows_origin(self, origin: str) -> bool:
+        if "*" in self._origins or origin in self._origins:
+            return True
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        # "*" among the hosts says nothing of foreign pages.
+        return (
+            parts.scheme in ("http", "https")
+            and parts.netloc != ""
+            and "*" not in self._hosts
+            and self._allows(parts.netloc)
+        )

@@ -1,0 +1,110 @@
+"""What the server needs from a store, in one small interface.
+
+A store holds two things. A **session** is a small JSON object that expires when it is not used. A **log**
+belongs to a session and is a list of byte strings that only grows at its end, numbered from 1; one writer
+appends, readers take what comes after a number, and wait. Every stream of server-sent events is a log, since
+"resume after event 7" is then only "read after 7"; and so is the inbox of a running call, through which a
+POST that reached another thread or another machine hands it an answer or a cancellation.
+
+Invariants that every store keeps:
+
+- Numbers have no gaps, and an entry never changes. What was dropped to keep a limit is dropped from the
+front, and a
+  reader that needed it is told so (``Page.state == "gone"``) instead of being given a stream with a hole.
+- A log has at most one reader that counts: :meth:`Store.claim` gives a new reader number, and the reader
+before it
+  finds ``"taken"`` at its next read. So a client that comes back never shares a stream with its own dead
+  connection.
+- Everything expires. Nobody has to clean up after a client that vanished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple, Protocol
+
+__all__ = ["Page", "Store", "StoreFull"]
+
+State = Literal["open", "ended", "gone", "taken"]
+
+
+class StoreFull(Exception):
+    """A limit of the store is reached; the request is answered with 503. Never leaves the server wing."""
+
+
+class Page(NamedTuple):
+    """What one read brought.
+
+    Attributes:
+        entries: ``(number, data)`` in order, without gaps, beginning right after the number that was asked
+            for.
+        state: ``"open"``: more may come. ``"ended"``: these are the last. ``"gone"``: the log, or what came
+            after the number asked for, is no longer held. ``"taken"``: another reader has claimed the log.
+    """
+
+    entries: list[tuple[int, bytes]]
+    state: State
+
+
+class Store(Protocol):
+    """Sessions and logs. Any thread may call any method."""
+
+    shared: bool
+    """Whether other processes use the same store, so that a message may arrive anywhere."""
+
+    def create_session(self, session: str, fields: Mapping[str, Any]) -> None:
+        """Keep a new session.
+
+        Raises:
+            StoreFull: There are as many sessions as may be.
+        """
+
+    def get_session(self, session: str) -> dict[str, Any] | None:
+        """Return the fields of a session and put off its expiry, or None if there is no such session."""
+
+    def update_session(self, session: str, changes: Mapping[str, Any]) -> bool:
+        """Replace some fields; return False if the session is gone."""
+
+    def delete_session(self, session: str) -> bool:
+        """Drop the session with its logs; their readers get ``"gone"``. Returns whether it was there."""
+
+    def iter_sessions(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Walk all sessions, without putting off their expiry."""
+
+    def create_log(self, session: str, log: str) -> bool:
+        """Begin a log, or begin it anew; return False if the session is gone.
+
+        Raises:
+            StoreFull: The session has as many unfinished logs as may be.
+        """
+
+    def append(self, session: str, log: str, data: bytes | None, *, end: bool = False) -> int:
+        """Add one entry (none if ``data`` is None), and end the log if so asked.
+
+        Returns:
+            The entry's number, or that of the last entry; 0 if the log is gone or has ended.
+        """
+
+    def read(self, session: str, log: str, after: int, *, wait: float = 0.0, reader: int = 0) -> Page:
+        """Return what comes after a number, waiting at most ``wait`` seconds until there is something.
+
+        Args:
+            reader: From :meth:`claim`; 0 reads without being the reader that counts.
+        """
+
+    def claim(self, session: str, log: str) -> int:
+        """Become the one reader of the log; 0 if it is gone."""
+
+    def release(self, session: str, log: str, reader: int, position: int) -> None:
+        """Say that this reader has ended after handing on ``position``."""
+
+    def position(self, session: str, log: str) -> int | None:
+        """Where the last reader ended, 0 if there was none; None if a reader is at it now, or the log is
+        gone.
+        """
+
+    def wake(self) -> None:
+        """Let all waiting reads of this process return now."""
+
+    def close(self) -> None:
+        """Release what the store holds. Calling it again does nothing."""

@@ -1,0 +1,159 @@
+"""Tools: functions that the client's model may call."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+from .. import jsonrpc
+from ..exceptions import (
+    CallCancelled,
+    CallTimeout,
+    CapabilityError,
+    ClientClosed,
+    LocalProtocolError,
+    RPCError,
+    ToolError,
+)
+from .arguments import ArgumentError, output_schema, read_signature
+from .calls import Call
+from .context import Context
+from .pages import Listing
+from .results import plain, tool_result
+
+__all__ = ["Tool", "Tools"]
+
+_log = logging.getLogger("streamhttp_client.server")
+
+# "Tool names SHOULD be between 1 and 128 characters … A-Z, a-z, 0-9, _, - and ." MCP 2025-11-25, server/tools
+_NAME_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./")
+
+
+class Tool:
+    """One registered tool."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str,
+        title: str | None = None,
+        description: str | None = None,
+        input_schema: Mapping[str, Any] | None = None,
+        output: Mapping[str, Any] | None = None,
+        annotations: Mapping[str, Any] | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not 1 <= len(name) <= 128 or not _NAME_CHARS.issuperset(name):
+            raise LocalProtocolError(
+                f"a tool name must be 1 to 128 letters, digits and _-./ only, got {name!r}"
+            )
+        self.name = name
+        self._function = function
+        self._signature = read_signature(function, Context, input_schema=input_schema)
+        schema = dict(output) if output is not None else output_schema(self._signature.returns)
+        self._structured = schema is not None
+        wire: dict[str, Any] = {"name": name, "inputSchema": self._signature.input_schema}
+        for key, value in (
+            ("title", title),
+            ("description", inspect.getdoc(function) if description is None else description),
+            ("outputSchema", schema),
+            ("annotations", annotations),
+            ("_meta", meta),
+        ):
+            if value is not None:
+                wire[key] = plain(value)
+        self._wire = wire
+
+    def to_wire(self) -> dict[str, Any]:
+        return self._wire
+
+    def run(self, call: Call, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Call the function and return the result object. Errors that are the tool's own become ``isError``
+        results.
+
+        Raises:
+            RPCError: The function raised it, to answer with a protocol error.
+        """
+        try:
+            # "Input validation errors … Tool Execution Errors" (SEP-1303), so that a model can correct itself
+            values = self._signature.convert(arguments)
+        except ArgumentError as error:
+            return _failure(f"invalid arguments for tool {self.name!r}: {error}")
+        context = Context(call)
+        if self._signature.context is not None:
+            values[self._signature.context] = context
+        try:
+            value = self._function(**values)
+            if isinstance(value, Generator):
+                value = _drain(value, context)
+            return tool_result(value, structured=self._structured)
+        except ToolError as error:
+            return (
+                _failure(str(error)) if error.result is None else tool_result(error.result, structured=False)
+            )
+        except (CapabilityError, CallTimeout) as error:
+            return _failure(str(error))
+        except (RPCError, ClientClosed):
+            raise
+        except Exception:
+            # What went wrong inside is for the log of this server; to the peer it could give secrets away.
+            _log.exception("tool %r failed", self.name)
+            return _failure(f"the tool {self.name!r} failed")
+
+
+def _drain(steps: Generator[Any, None, Any], context: Context) -> Any:
+    """Run a generator: what it yields is progress, what it returns is the result."""
+    try:
+        count = 0
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as stop:
+                return stop.value
+            count += 1
+            if isinstance(step, str):
+                context.progress(count, None, step)
+            elif isinstance(step, tuple):
+                context.progress(*step)
+            else:
+                context.progress(step)
+            if context.cancelled:
+                raise CallCancelled("the client cancelled this call")
+    finally:
+        steps.close()
+
+
+def _failure(text: str) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": text}], "isError": True}
+
+
+class Tools:
+    """All tools of one server, and the methods that the client calls."""
+
+    def __init__(self, page_size: int | None) -> None:
+        self._tools: Listing[Tool] = Listing("tools", page_size)
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def add(self, tool: Tool) -> None:
+        self._tools.add(tool.name, tool)
+
+    def remove(self, name: str) -> None:
+        self._tools.remove(name)
+
+    def list(self, call: Call) -> dict[str, Any]:
+        return self._tools.page(call.params)
+
+    def call(self, call: Call) -> dict[str, Any]:
+        name, arguments = call.params.get("name"), call.params.get("arguments")
+        tool = self._tools.get(name) if isinstance(name, str) else None
+        if tool is None:
+            # "Protocol Errors: … Unknown tools", MCP 2025-11-25, server/tools
+            raise RPCError(f"unknown tool: {name!r:.100}", code=jsonrpc.INVALID_PARAMS)
+        if arguments is not None and not isinstance(arguments, dict):
+            raise RPCError("'arguments' must be an object", code=jsonrpc.INVALID_PARAMS)
+        return tool.run(call, arguments or {})

@@ -1,0 +1,89 @@
+"""The threads on which handlers run: bounded, reused, and joined at the end."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+__all__ = ["Workers"]
+
+_log = logging.getLogger("streamhttp_client.server")
+
+
+class Workers:
+    """A pool of daemon threads that grows to a bound.
+
+    Not ``concurrent.futures``: its threads are joined at interpreter exit without a bound, so that one
+    handler that hangs would keep a whole service from ending.
+
+    Threads are made at the first need, so a pool that was built before a fork works after it.
+
+    Args:
+        name: Of what the threads do, for their names.
+        max_threads: Jobs that run at the same time.
+        max_waiting: Jobs that wait for a thread; one more is refused.
+    """
+
+    def __init__(self, name: str, max_threads: int, max_waiting: int) -> None:
+        self._name = name
+        self._max_threads = max_threads
+        self._max_waiting = max_waiting
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        # Guards the fields below; held for a few statements, never while a job runs.
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._unfinished = 0
+        self._closed = False
+
+    def submit(self, job: Callable[[], None]) -> bool:
+        """Run ``job`` on a thread of the pool; return False if the pool is full or closed. A job must not
+        raise.
+        """
+        with self._lock:
+            if self._closed or self._unfinished >= self._max_threads + self._max_waiting:
+                return False
+            self._unfinished += 1
+            if self._unfinished > len(self._threads) and len(self._threads) < self._max_threads:
+                number = len(self._threads) + 1
+                thread = threading.Thread(
+                    target=self._work, name=f"streamhttp-{self._name}-{number}", daemon=True
+                )
+                thread.start()
+                self._threads.append(thread)
+            self._jobs.put(job)
+            return True
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            except BaseException:
+                _log.exception("a job of the server failed")
+            finally:
+                del job
+                with self._lock:
+                    self._unfinished -= 1
+
+    def close(self, timeout: float) -> bool:
+        """Let running and waiting jobs end, for at most ``timeout`` seconds, and join the threads.
+
+        Returns:
+            True if all have ended. A thread whose handler does not return is left behind; it is a daemon.
+        """
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                for _ in self._threads:
+                    self._jobs.put(None)
+            threads = self._threads
+        deadline = time.monotonic() + timeout
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(max(deadline - time.monotonic(), 0))
+        left = sum(thread.is_alive() for thread in threads)
+        if left:
+            _log.warning("%d %s threads were still running after %.1f s", left, self._name, timeout)
+        return not left

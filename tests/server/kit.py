@@ -1,0 +1,104 @@
+"""A small MCP client of raw HTTP, so that the server is tested without the client half."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+BOTH = "application/json, text/event-stream"
+# Bound on every wait of a test, in seconds; reached only when something is broken.
+PATIENCE = 10.0
+
+
+class Wire:
+    """One session over real sockets; each request has a connection of its own unless it is given one."""
+
+    def __init__(self, url: str, revision: str = "2025-11-25", **capabilities: Any) -> None:
+        parts = urlsplit(url)
+        self.address = parts.netloc
+        self.path = parts.path
+        self.revision = revision
+        self.capabilities = capabilities
+        self.session: str | None = None
+        self._next = 0
+
+    def headers(self, **extra: str) -> dict[str, str]:
+        headers = {"Accept": BOTH, "Content-Type": "application/json"}
+        if self.session is not None:
+            headers |= {"Mcp-Session-Id": self.session, "Mcp-Protocol-Version": self.revision}
+        return headers | {name.replace("_", "-"): value for name, value in extra.items()}
+
+    def send(self, method: str, body: bytes | None = None, **headers: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection(self.address, timeout=PATIENCE)
+        connection.request(method, self.path, body, self.headers(**headers))
+        response = connection.getresponse()
+        if connection.sock is not None:
+            connection.sock.close()  # it stays open for as long as the response reads from it
+        return response
+
+    def post(self, message: Any, **headers: str) -> http.client.HTTPResponse:
+        return self.send("POST", json.dumps(message).encode(), **headers)
+
+    def next_id(self) -> int:
+        self._next += 1
+        return self._next
+
+    def request(self, method: str, params: Any = None, **headers: str) -> http.client.HTTPResponse:
+        message = {"jsonrpc": "2.0", "id": self.next_id(), "method": method}
+        if params is not None:
+            message["params"] = params
+        return self.post(message, **headers)
+
+    def call(self, tool: str, arguments: Any = None, *, token: Any = None) -> http.client.HTTPResponse:
+        params: dict[str, Any] = {"name": tool, "arguments": arguments or {}}
+        if token is not None:
+            params["_meta"] = {"progressToken": token}
+        return self.request("tools/call", params)
+
+    def result(self, method: str, params: Any = None) -> Any:
+        """The result of a request that is answered by JSON or by a stream; an error object if it failed."""
+        with self.request(method, params) as response:
+            if response.headers["Content-Type"] == "text/event-stream":
+                answer = [json.loads(event["data"]) for event in events(response) if event["data"]][-1]
+            else:
+                answer = json.loads(response.read())
+        return answer.get("result", answer.get("error"))
+
+    def tool(self, name: str, arguments: Any = None) -> Any:
+        return self.result("tools/call", {"name": name, "arguments": arguments or {}})
+
+    def initialize(self) -> Wire:
+        params = {
+            "protocolVersion": self.revision,
+            "capabilities": self.capabilities,
+            "clientInfo": {"name": "wire", "version": "1"},
+        }
+        with self.request("initialize", params) as response:
+            assert response.status == 200
+            self.session = response.headers["Mcp-Session-Id"]
+            assert json.loads(response.read())["result"]["protocolVersion"] == self.revision
+        with self.post({"jsonrpc": "2.0", "method": "notifications/initialized"}) as response:
+            assert (response.status, response.read()) == (202, b"")
+        return self
+
+
+def events(response: http.client.HTTPResponse) -> Iterator[dict[str, str]]:
+    """The events of a stream as dicts, with ``data`` always there; comments are left out."""
+    fields: dict[str, str] = {}
+    while line := response.readline():
+        text = line.decode().rstrip("\n")
+        if not text:
+            if fields:
+                yield {"data": ""} | fields
+            fields = {}
+        elif not text.startswith(":"):
+            name, _, value = text.partition(":")
+            fields[name] = value.removeprefix(" ")
+
+
+def cut(response: http.client.HTTPResponse) -> None:
+    """Break the connection without reading the rest."""
+    response.close()
