@@ -79,20 +79,28 @@ class _Lazy:
         return getattr(_twin(owner), self._name)
 
 
+def _same(value: Any) -> Any:
+    return value
+
+
 def _twin(cls: type[Record]) -> type:
     """Return a real dataclass with the same fields as ``cls``; kept on ``cls``."""
     twin: type | None = cls.__dict__.get("_twin")
     if twin is None:
         from dataclasses import field, make_dataclass
+        from functools import partial
 
         positional = set(cls._positional)
         specs: list[tuple[str, Any, Any]] = []
         for name, annotation in cls._fields.items():
+            options: dict[str, Any] = {"kw_only": name not in positional}
             if name in cls._defaults:
-                spec = field(default=cls._defaults[name], kw_only=name not in positional)
-            else:
-                spec = field(kw_only=name not in positional)
-            specs.append((name, annotation, spec))
+                default = cls._defaults[name]
+                if isinstance(default, dict):  # Python 3.10 refuses any dict, also a hashable one
+                    options["default_factory"] = partial(_same, default)
+                else:
+                    options["default"] = default
+            specs.append((name, annotation, field(**options)))
         twin = make_dataclass(cls.__name__, specs, frozen=True)
         # Two threads may both get here: they build the same thing, and either may stay.
         type.__setattr__(cls, "_twin", twin)

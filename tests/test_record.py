@@ -160,6 +160,9 @@ def test_is_a_dataclass() -> None:
     assert list(fields) == ["extra", "x", "y", "label", "name"]
     assert fields["x"].default is dataclasses.MISSING
     assert fields["y"].default == 5
+    factory = fields["extra"].default_factory
+    assert factory is not dataclasses.MISSING
+    assert factory() is EMPTY
     assert fields["extra"].kw_only
     assert not fields["x"].kw_only
     assert fields["label"].type == "str | None"
@@ -206,7 +209,8 @@ def test_replace() -> None:
 def test_signature() -> None:
     """``inspect.signature`` tells the constructor, also one that was written by hand."""
     assert str(inspect.signature(Point)) == (
-        "(x: 'int', y: 'int' = 0, label: 'str | None' = None, *, extra: 'Mapping[str, Any]' = {}) -> None"
+        "(x: 'int', y: 'int' = 0, label: 'str | None' = None, *, "
+        "extra: 'Mapping[str, Any]' = <factory>) -> None"
     )
     assert list(inspect.signature(Handmade).parameters) == ["text"]
     assert Handmade("7").value == 7

@@ -69,8 +69,8 @@ def safe_icon_url(src: str) -> str | None:
     send no credentials, follow no redirect to another origin or scheme, limit the size and check the magic
     bytes.
     """
-    # Browsers skip control characters and spaces, so that "java\nscript:" runs, and take a backslash for a slash,
-    # so that not all agree on the host: whatever has one of these is refused.
+    # Browsers skip control characters and spaces, so that "java\nscript:" runs, and take a backslash for a
+    # slash, so that not all agree on the host: whatever has one of these is refused.
     if any(character <= " " or character in "\x7f\\" for character in src):
         return None
     scheme, colon, rest = src.partition(":")
