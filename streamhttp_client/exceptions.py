@@ -204,7 +204,9 @@ class HTTPStatusError(StreamHTTPError):
         url: The address asked, without credentials and query.
     """
 
-    def __init__(self, message: str, *, status: int, headers: Mapping[str, str], body: bytes = b"", url: str = "") -> None:
+    def __init__(
+        self, message: str, *, status: int, headers: Mapping[str, str], body: bytes = b"", url: str = ""
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.headers = headers
@@ -217,7 +219,7 @@ class AuthenticationError(HTTPStatusError):
 
 
 class SessionExpired(HTTPStatusError):
-    """404 to a request that carried a session id: the server has ended the session (MCP 2025-11-25, Session Management)."""
+    """404 to a request that carried a session id: the server has ended it (MCP 2025-11-25, Session Management)."""
 
 
 class RPCError(StreamHTTPError):

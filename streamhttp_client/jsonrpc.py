@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn, Union
+from typing import Any, NoReturn
 
 from .exceptions import LocalProtocolError, RemoteProtocolError
 
@@ -41,11 +41,11 @@ METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 
-RequestId = Union[str, int]
+RequestId = str | int
 
 
 class _Message:
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and all(
@@ -129,7 +129,7 @@ class ErrorResponse(_Message):
         return wire
 
 
-Message = Union[Request, Notification, Response, ErrorResponse]
+Message = Request | Notification | Response | ErrorResponse
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Literal, Union
+from typing import Literal
 
 from ._record import Record
 
@@ -44,7 +44,7 @@ class Progress(Record):
 OnProgress = Callable[[Progress], object]
 """Called on the thread that is blocked in the call. An exception in it ends the call and reaches the caller."""
 
-Number = Union[int, float]
+Number = int | float
 
 # Seconds after which an old rate counts for 1/e: long enough to read, short enough to follow a change.
 _SMOOTHING = 5.0

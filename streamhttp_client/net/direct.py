@@ -16,7 +16,6 @@ import os
 import select
 import socket
 import ssl
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -65,7 +64,7 @@ class Connection:
         self._timeout = -1.0
 
     def settimeout(self, seconds: float | None) -> None:
-        """Set how long a send or a receive may block; 0.0 must be handled by the caller, since it means non-blocking."""
+        """Set how long a send or a receive may block. Not 0.0, which means something else."""
         wanted = -2.0 if seconds is None else seconds
         if wanted != self._timeout:
             self.sock.settimeout(seconds)
@@ -214,6 +213,7 @@ class DirectBody(Body):
         self._pending = pending
         self._pieces: Iterator[bytes] | None = None
         self._interrupt = interrupt
+        self._failure: ConnectionLost | None = None  # raised again by each further read
         if framing.done:
             framing.rest = pending
             self._finish()
@@ -243,13 +243,15 @@ class DirectBody(Body):
         else:
             connection = self._connection
             if connection is None:
+                if self._failure is not None:
+                    raise self._failure
                 raise ClientClosed("the answer was closed before it was read")
             try:
                 data = connection.receive(size, timeout)
             except ReadTimeout:
                 raise
-            except ConnectionLost:
-                self._drop()
+            except ConnectionLost as error:
+                self._drop(error)
                 if self._interrupt.fired:
                     raise ClientClosed("the answer was closed while it was read") from None
                 raise
@@ -257,7 +259,11 @@ class DirectBody(Body):
                 self._drop()
                 if self._interrupt.fired:
                     raise ClientClosed("the answer was closed while it was read")
-                self._framing.end()
+                try:
+                    self._framing.end()
+                except ConnectionLost as error:
+                    self._failure = error
+                    raise
                 return b""
         try:
             data = self._framing.feed(data)
@@ -325,7 +331,8 @@ class DirectBody(Body):
         else:
             connection.close()
 
-    def _drop(self) -> None:
+    def _drop(self, failure: ConnectionLost | None = None) -> None:
+        self._failure = failure
         connection, self._connection = self._connection, None
         if connection is not None:
             self._interrupt.detach()

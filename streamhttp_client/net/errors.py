@@ -34,13 +34,14 @@ def requests_error(error: Exception, where: str, seconds: float | None) -> Strea
     """For what ``requests.Session.send`` raised, where connecting, sending and waiting are one step."""
     if isinstance(error, requests.exceptions.ReadTimeout):
         return read_error(TimeoutError(), seconds)
-    if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)):
+    failures = requests.exceptions
+    if isinstance(error, (failures.ConnectTimeout, failures.SSLError, failures.ProxyError)):
         return connect_error(error, where)
-    if isinstance(error, requests.exceptions.ConnectionError):
+    if isinstance(error, failures.ConnectionError):
         inner = error.args[0] if error.args else error
         reason = getattr(inner, "reason", inner)
         # NewConnectionError and NameResolutionError: the connection was never made, so nothing was sent.
-        if isinstance(reason, urllib3.exceptions.HTTPError) and isinstance(reason, urllib3.exceptions.NewConnectionError):
+        if isinstance(reason, urllib3.exceptions.NewConnectionError):
             return connect_error(reason, where)
         return read_error(reason if isinstance(reason, Exception) else error, seconds)
     if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):

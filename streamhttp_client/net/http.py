@@ -14,9 +14,10 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, Union, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urljoin, urlsplit
 
+import certifi
 import requests
 import requests.auth
 import requests.utils
@@ -54,7 +55,7 @@ _HARMLESS = frozenset(
     )
 )
 
-Body = Union[bytes, Callable[[], Iterable[bytes]], None]
+Body = bytes | Callable[[], Iterable[bytes]] | None
 
 
 @runtime_checkable
@@ -68,7 +69,7 @@ class Auth(Protocol):
         """Learn from an answer with status 401 or 403; True if the request should be made once more."""
 
 
-AuthLike = Union[Auth, requests.auth.AuthBase, "tuple[str, str]", Callable[[requests.PreparedRequest], Any], None]
+AuthLike = Auth | requests.auth.AuthBase | tuple[str, str] | Callable[[requests.PreparedRequest], Any] | None
 
 
 class _Target:
@@ -120,7 +121,7 @@ def check_url(url: str) -> str:
     return _Target(url).url
 
 
-def _basic(user: str, password: str) -> str:
+def _basic(user: str | bytes, password: str | bytes) -> str:
     value: str = requests.auth._basic_auth_str(user, password)  # RFC 7617, in ISO-8859-1 as requests does
     return value
 
@@ -339,7 +340,7 @@ class HTTP:
                 context.verify_mode = ssl.CERT_NONE
             else:
                 context.verify_mode = ssl.CERT_REQUIRED
-                place = verify if isinstance(verify, str) else requests.certs.where()
+                place = verify if isinstance(verify, str) else certifi.where()
                 if not os.path.exists(place):
                     raise LocalProtocolError(f"no CA certificates at {place!r}")
                 context.load_verify_locations(**{"capath" if os.path.isdir(place) else "cafile": place})
@@ -381,11 +382,8 @@ class HTTP:
                 prepared.hooks[event] = list(hooks) if isinstance(hooks, (list, tuple)) else [hooks]
         prepared.headers = requests.structures.CaseInsensitiveDict(merged)
         prepared.body = body() if callable(body) else body  # type: ignore[assignment]
-        prepared._cookies = self.session.cookies  # what prepare_cookies() does, without a copy
         if "Cookie" not in prepared.headers:
-            cookie = requests.cookies.get_cookie_header(self.session.cookies, prepared)
-            if cookie is not None:
-                prepared.headers["Cookie"] = cookie
+            prepared.prepare_cookies(self.session.cookies)
         auth = self._auth
         if auth is not None and home:
             if isinstance(auth, Auth):
@@ -397,7 +395,8 @@ class HTTP:
         return prepared
 
     def _add_cookies(self, target: _Target, fields: dict[str, str]) -> None:
-        cookie = requests.cookies.get_cookie_header(self.session.cookies, _Asked(target.url, fields))  # type: ignore[no-untyped-call]
+        jar: Any = requests.cookies
+        cookie = jar.get_cookie_header(self.session.cookies, _Asked(target.url, fields))
         if cookie is not None and "cookie" not in fields:
             fields["cookie"] = cookie
 
@@ -407,8 +406,9 @@ class HTTP:
         message = email.message.Message()
         for cookie in headers.cookies:
             message["Set-Cookie"] = cookie
-        asked = requests.cookies.MockRequest(_Asked(target.url, {}))  # type: ignore[no-untyped-call]
-        self.session.cookies.extract_cookies(requests.cookies.MockResponse(message), asked)  # type: ignore[no-untyped-call]
+        cookies: Any = requests.cookies
+        asked = cookies.MockRequest(_Asked(target.url, {}))
+        self.session.cookies.extract_cookies(cookies.MockResponse(message), asked)
 
     def _after_fork(self) -> None:
         """In a forked child: leave the parent's connections alone."""

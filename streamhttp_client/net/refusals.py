@@ -26,7 +26,8 @@ def is_temporary(status: int) -> bool:
 
 
 def status_error(response: Response, method: str, deadline: Deadline) -> HTTPStatusError:
-    """The error for an answer whose status is none of those that were asked for. The answer is read and closed.
+    """The error for an answer whose status is none of those that were asked for. The answer is read and
+    closed.
 
     Raises:
         ClientClosed: The interrupt was fired meanwhile.
@@ -36,15 +37,17 @@ def status_error(response: Response, method: str, deadline: Deadline) -> HTTPSta
     reason = f" {response.reason}" if response.reason else ""
     url = _shown(response.url)
     body = read_beginning(response, deadline)
-    return kind(f"{method} {url} was answered with {status}{reason}", status=status, headers=response.headers, body=body, url=url)
+    message = f"{method} {url} was answered with {status}{reason}"
+    return kind(message, status=status, headers=response.headers, body=body, url=url)
 
 
 def type_error(response: Response, expected: str, deadline: Deadline) -> ContentTypeError:
     """The error for an answer of another type than the one asked for. The answer is read and closed."""
     got = response.headers.get("content-type")
     body = read_beginning(response, deadline)
+    shown = f"{got!r:.80}" if got else "none"
     return ContentTypeError(
-        f"content type must be {expected!r}, got {got!r:.80}" if got else f"content type must be {expected!r}, got none",
+        f"content type must be {expected!r}, got {shown}",
         content_type=got,
         status=response.status,
         headers=response.headers,

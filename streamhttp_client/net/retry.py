@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import email.utils
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-from .._headers import Headers
 from .._record import Record
 from ..exceptions import LocalProtocolError
+from .interrupt import Interrupt
+from .timeouts import Deadline, Timeout
 
-if TYPE_CHECKING:
-    from .interrupt import Interrupt
-    from .timeouts import Deadline
-
-__all__ = ["Backoff", "RetryPolicy", "parse_retry_after"]
+__all__ = ["Backoff", "Effort", "RetryPolicy", "parse_retry_after"]
 
 
 class RetryPolicy(Record):
@@ -92,7 +89,7 @@ class Backoff:
         return not self._interrupt.fired
 
 
-def parse_retry_after(headers: Headers) -> float:
+def parse_retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that an answer asks to wait; 0.0 if it says nothing or nothing sensible (RFC 9110, section 10.2.3)."""
     value = headers.get("retry-after")
     if value is None:
@@ -105,3 +102,40 @@ def parse_retry_after(headers: Headers) -> float:
     except (TypeError, ValueError, IndexError):
         return 0.0
     return max(0.0, when.timestamp() - time.time())
+
+
+class Effort:
+    """How long and how often one operation may try: its limits, its interrupt, its attempts so far.
+
+    Made for each call and handed down with it, so that reconnecting a stream, repeating a request and renewing a
+    session all draw on one budget. One thread uses it; others only fire its interrupt.
+    """
+
+    __slots__ = ("_backoff", "deadline", "interrupt", "policy", "timeout")
+
+    def __init__(self, timeout: Timeout, policy: RetryPolicy, interrupt: Interrupt | None = None) -> None:
+        self.timeout = timeout
+        self.policy = policy
+        self.deadline = Deadline(timeout.total)
+        self.interrupt = interrupt or Interrupt()
+        self._backoff: Backoff | None = None
+
+    @property
+    def attempts(self) -> int:
+        """Tries so far, the present one included."""
+        return 1 if self._backoff is None else self._backoff.attempts
+
+    def remaining(self) -> float | None:
+        """Seconds that the next read may take."""
+        return self.deadline.within(self.timeout.read)
+
+    def progressed(self) -> None:
+        """Something new arrived."""
+        if self._backoff is not None:
+            self._backoff.progressed()
+
+    def again(self, floor: float = 0.0) -> bool:
+        """Wait before another attempt; False if there must be none. See :meth:`Backoff.again`."""
+        if self._backoff is None:
+            self._backoff = Backoff(self.policy, self.deadline, self.interrupt)
+        return self._backoff.again(floor)

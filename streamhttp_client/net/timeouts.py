@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Union
 
 from .._record import Record
 from ..exceptions import LocalProtocolError
@@ -53,7 +52,7 @@ class Timeout(Record):
         raise LocalProtocolError(f"timeout must be a number of seconds or a Timeout, got {value!r}")
 
 
-TimeoutLike = Union[float, Timeout]
+TimeoutLike = float | Timeout
 
 
 class Deadline:

@@ -16,7 +16,17 @@ from typing import Protocol
 from .._headers import Headers
 from ..exceptions import ConnectionLost, MessageTooLarge, RemoteProtocolError
 
-__all__ = ["ChunkedFraming", "CloseFraming", "Framing", "Head", "LengthFraming", "find_head_end", "framing_for", "parse_head"]
+__all__ = [
+    "MAX_HEAD_SIZE",
+    "ChunkedFraming",
+    "CloseFraming",
+    "Framing",
+    "Head",
+    "LengthFraming",
+    "find_head_end",
+    "framing_for",
+    "parse_head",
+]
 
 MAX_HEAD_SIZE = 64 * 1024
 _MAX_CHUNK_LINE = 4096

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Union
+from typing import Any
 
 from .._record import Record
 from ..exceptions import LocalProtocolError
@@ -68,7 +68,7 @@ class StreamCursor(Record):
         return cls(**known)
 
 
-StreamCursorLike = Union[StreamCursor, str]
+StreamCursorLike = StreamCursor | str
 
 
 class Session(Record):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .. import jsonrpc
 from ..exceptions import RemoteProtocolError
+from . import calls
 from .session import Session
 from .versions import Revision
 
@@ -73,7 +74,7 @@ class StatefulEra:
 
     def cancellation(self, request_id: jsonrpc.RequestId, reason: str) -> jsonrpc.Notification | None:
         """What to POST so that the server stops working on a request, or None if closing the stream says it."""
-        return jsonrpc.Notification("notifications/cancelled", {"requestId": request_id, "reason": reason})
+        return calls.cancelled(request_id, reason)
 
     def session_is_gone(self, status: int, session: Session | None) -> bool:
         """Whether this HTTP status means that the server has ended the session.

@@ -1,0 +1,315 @@
+"""A call under way: what arrives for it, where it stands, how it ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from .. import jsonrpc
+from ..exceptions import (
+    CallCancelled,
+    CallTimeout,
+    ClientClosed,
+    ConnectionLost,
+    RemoteProtocolError,
+    ResumeRefused,
+    SessionExpired,
+    StreamHTTPError,
+)
+from ..net.retry import Effort
+from ..progress import OnProgress, Progress, ProgressMeter
+from ..protocol.calls import Operation
+from ..protocol.session import Session, StreamCursor
+from ..transport.answers import rpc_error
+from ..transport.streamable import Exchange
+
+if TYPE_CHECKING:
+    from .._record import Record
+    from ..protocol.models.notifications import LogMessage
+    from .engine import Engine
+
+    CallEvent = Progress | LogMessage | Record
+
+__all__ = ["Call"]
+
+logger = logging.getLogger("streamhttp_client")
+
+T = TypeVar("T")
+
+
+class Call(Generic[T]):
+    """One request to the server, from its sending to its result.
+
+    ``with client.stream_tool(…) as call`` and iterate: :class:`Progress`, :class:`LogMessage` and other notifications
+    come as they arrive, over any number of reconnects. After the loop, or instead of it, ``call.result`` is the
+    result. Leaving the block before the end cancels the call.
+
+    One thread iterates. :meth:`cancel` may be called from any thread, as may ``cursor`` be read.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        operation: Operation[T],
+        effort: Effort,
+        *,
+        repeatable: bool,
+        on_progress: OnProgress | None = None,
+        on_log: Callable[[LogMessage], object] | None = None,
+        wants_progress: bool = False,
+        resume_from: StreamCursor | None = None,
+        finish: Callable[[T], T] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._operation = operation
+        self._effort = effort
+        self._repeatable = repeatable
+        self._on_progress = on_progress
+        self._on_log = on_log
+        self._wants_progress = wants_progress or on_progress is not None
+        self._resume_from = resume_from
+        self._finish = finish
+        self._meter: ProgressMeter | None = None
+        self._exchange: Exchange | None = None
+        self._events: Iterator[CallEvent] | None = None
+        self._result: T | None = None
+        self._done = False
+        self._failure: BaseException | None = None
+        self._cancelled: str | None = None  # the reason
+        self._answered = False
+        self._told = False
+        self.request_id: jsonrpc.RequestId | None = None if resume_from is None else resume_from.request_id
+
+    # -- what the user sees
+
+    def __enter__(self) -> Call[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._done and self._failure is None:
+            self.cancel("the caller left the block")
+        self._release()
+
+    def __iter__(self) -> Iterator[CallEvent]:
+        return self
+
+    def __next__(self) -> CallEvent:
+        if self._done:
+            raise StopIteration
+        if self._failure is not None:
+            raise self._failure
+        if self._cancelled is not None:
+            raise CallCancelled(f"the call was cancelled: {self._cancelled}")
+        if self._events is None:
+            self._events = self._run()
+        try:
+            return next(self._events)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    @property
+    def result(self) -> T:
+        """The result; reads on to the end of the call if it has not come yet. Events on the way go to the callbacks.
+
+        Raises:
+            ToolError: The tool failed, unless ``raise_on_error=False`` was given.
+            RPCError: The server answered with an error.
+            TransportError: The answer is lost; ``CallTimeout`` if its time was over.
+        """
+        for _ in self:
+            pass
+        return self._result  # type: ignore[return-value]  # set, or the loop has raised
+
+    @property
+    def done(self) -> bool:
+        """Whether the result is here."""
+        return self._done
+
+    @property
+    def cursor(self) -> StreamCursor | None:
+        """Where this call stands, to be stored and given to :meth:`Client.resume_call`; None if it cannot be resumed.
+
+        Stored while an event is handled, it stands behind that event: later ones come again, this one does not.
+        """
+        exchange = self._exchange
+        if exchange is None:
+            return self._resume_from
+        if self._done or not self._engine.era.may_resume(exchange.last_event_id):
+            return None
+        operation = self._operation
+        return StreamCursor(
+            exchange.request_id, exchange.last_event_id, operation.method, operation.name, exchange.retry_ms
+        )
+
+    def cancel(self, reason: str = "cancelled by the user") -> None:
+        """End the call: wake the thread that is blocked in it, which gets CallCancelled, and tell the server.
+
+        Any thread may call it, also more than once, and after the end, when it does nothing. Takes two seconds at the
+        most. The server may have finished all the same.
+        """
+        if self._answered or self._failure is not None or self._cancelled is not None:
+            return
+        self._cancelled = reason
+        self._effort.interrupt.fire()
+        self._tell_cancelled(reason)
+
+    # -- the run
+
+    def _run(self) -> Iterator[CallEvent]:
+        engine = self._engine
+        engine.enter(self)
+        try:
+            renewed = False
+            while True:
+                session = engine.ready(self._effort)
+                engine.require(session, self._operation)
+                exchange = self._exchange = self._begin(session)
+                try:
+                    yield from self._follow(exchange)
+                    return
+                except _Again as again:
+                    exchange.close()
+                    failure = again.failure
+                if isinstance(failure, SessionExpired):
+                    # The request did not run: the server did not know whom it was for.
+                    if renewed or not engine.renews:
+                        raise failure
+                    renewed = True
+                    engine.renew(session, self._effort)
+                elif self._repeatable and self._effort.again():
+                    logger.info("the answer of %s was lost, asking again: %s", self._operation.method, failure)
+                else:
+                    raise failure
+        except ClientClosed:
+            if self._cancelled is not None:
+                raise CallCancelled(f"the call was cancelled: {self._cancelled}") from None
+            raise
+        except CallTimeout as error:
+            self._tell_cancelled("the time for the call is over")
+            error.resumable, error.cursor = False, None
+            raise
+        except RemoteProtocolError:
+            self._tell_cancelled("the answer cannot be understood")
+            raise
+        except (StreamHTTPError, GeneratorExit):
+            raise  # refused, answered, or lost and perhaps to be resumed: nothing to cancel
+        except KeyboardInterrupt:
+            self._tell_cancelled("the caller was interrupted")
+            raise
+        finally:
+            self._release()
+            engine.leave(self)
+
+    def _begin(self, session: Session) -> Exchange:
+        engine, operation = self._engine, self._operation
+        cursor, self._resume_from = self._resume_from, None
+        if cursor is not None:
+            return engine.transport.resume(engine.era, session, cursor.request_id, cursor.last_event_id, self._effort)
+        self.request_id = request_id = engine.next_id()
+        params = operation.params
+        if self._wants_progress:
+            params = dict(params or {})
+            params["_meta"] = {**params.get("_meta", {}), "progressToken": request_id}
+        message = jsonrpc.Request(request_id, operation.method, params)
+        return engine.transport.request(engine.era, session, message, self._effort)
+
+    def _follow(self, exchange: Exchange) -> Iterator[CallEvent]:
+        """Hand out what arrives, until the response. Raises _Again for what another attempt may mend."""
+        messages = iter(exchange)
+        while True:
+            # Only what the exchange itself raises may lead to another attempt: a callback may call the client again,
+            # and its failures are its own.
+            try:
+                message = next(messages)
+            except StopIteration:
+                raise RemoteProtocolError(
+                    f"the answer to {self._operation.method!r} holds no response with id {exchange.request_id!r}"
+                ) from None
+            except SessionExpired as error:
+                raise _Again(error) from error
+            except (ConnectionLost, ResumeRefused) as error:
+                error.cursor = self.cursor if error.resumable else None
+                if error.may_have_executed:
+                    raise _Again(error) from error
+                raise
+            if isinstance(message, (jsonrpc.Response, jsonrpc.ErrorResponse)):
+                self._settle(message, exchange)
+                return
+            try:
+                if isinstance(message, jsonrpc.Request):
+                    self._engine.serve(message, self._effort, exchange)
+                    continue
+                event = self.take(message)
+            except BaseException:
+                self._tell_cancelled("the caller failed")
+                raise
+            if event is not None:
+                yield event
+
+    def _settle(self, message: jsonrpc.Response | jsonrpc.ErrorResponse, exchange: Exchange) -> None:
+        """The response is here."""
+        # An error without an id answers a request that the server could not read: this one, for it came to it.
+        wanted = exchange.request_id
+        if message.id is not None and (message.id != wanted or type(message.id) is not type(wanted)):
+            raise RemoteProtocolError(f"expected the response to request {wanted!r}, got one for {message.id!r:.80}")
+        self._answered = True
+        exchange.close()
+        if isinstance(message, jsonrpc.ErrorResponse):
+            raise rpc_error(message)
+        value = self._operation.parse(message.result)
+        self._result = value if self._finish is None else self._finish(value)
+        self._done = True
+
+    def take(self, message: jsonrpc.Notification) -> CallEvent | None:
+        """A notification that came for this call, on its own stream or on the listening one."""
+        if message.method == "notifications/progress":
+            return self._take_progress(message)
+        event = self._engine.read_notification(message)
+        if message.method == "notifications/message" and event is not None:
+            on_log = self._on_log or self._engine.on_log
+            if on_log is not None:
+                on_log(event)  # type: ignore[arg-type]
+        elif event is not None and self._engine.on_notification is not None:
+            self._engine.on_notification(event)
+        return event
+
+    def _take_progress(self, message: jsonrpc.Notification) -> Progress | None:
+        params = message.params or {}
+        token, progress, total, text = (params.get(key) for key in ("progressToken", "progress", "total", "message"))
+        if token != self.request_id or type(token) is not type(self.request_id):
+            logger.debug("dropped progress for an unknown token")
+            return None
+        if isinstance(progress, bool) or not isinstance(progress, (int, float)):
+            logger.warning("dropped a progress notification without a number in it")
+            return None
+        if isinstance(total, bool) or not isinstance(total, (int, float)):
+            total = None
+        if self._meter is None:
+            self._meter = ProgressMeter()
+        event = self._meter.update(
+            progress, total, text if isinstance(text, str) else None, attempt=self._effort.attempts
+        )
+        if self._on_progress is not None:
+            self._on_progress(event)
+        return event
+
+    def _tell_cancelled(self, reason: str) -> None:
+        """Tell the server, in the way of the era, unless it never heard of the request or has answered it."""
+        if self._exchange is not None and not self._answered and not self._told:
+            self._told = True
+            self._engine.tell_cancelled(self._exchange.request_id, self._operation.method, reason)
+
+    def _release(self) -> None:
+        if self._exchange is not None:
+            self._exchange.close()
+
+
+class _Again(Exception):
+    """Carries a failure that another attempt may mend out of the loop; it never leaves this module."""
+
+    def __init__(self, failure: StreamHTTPError) -> None:
+        self.failure = failure

@@ -1,0 +1,156 @@
+"""What the server asks of the user: sampling, elicitation, roots, and ping.
+
+A callback runs on the thread that reads the stream on which the request came: the one that is blocked in the call, or
+the listener's. It may call the client again. What it raises is told to the server as an error without internals, and
+logged here; the call goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from .. import jsonrpc
+from ..exceptions import InvalidResult, LocalProtocolError, RPCError
+
+__all__ = ["Callbacks", "ElicitationCallback", "RootsCallback", "SamplingCallback"]
+
+logger = logging.getLogger("streamhttp_client")
+
+SamplingCallback = Callable[[Any], Any]
+ElicitationCallback = Callable[[Any], Any]
+RootsCallback = Callable[[], Any]
+RootsLike = RootsCallback | Sequence[Any]
+
+
+class Callbacks:
+    """The user's functions, and what they let us declare. Holds no state: threads share it.
+
+    Args:
+        sampling: Takes the parameters of ``sampling/createMessage``, gives its result.
+        elicitation: Takes the parameters of ``elicitation/create``, gives its result, or None to decline.
+        roots: Gives the roots: a function, or simply a list of ``file://`` addresses or models.
+        url_elicitation: Whether elicitations that send the user to a page are handled too (2025-11-25).
+        sampling_tools: Whether the sampling function knows tools (2025-11-25).
+    """
+
+    def __init__(
+        self,
+        *,
+        sampling: SamplingCallback | None = None,
+        elicitation: ElicitationCallback | None = None,
+        roots: RootsLike | None = None,
+        url_elicitation: bool = False,
+        sampling_tools: bool = False,
+    ) -> None:
+        for name, value in (("sampling", sampling), ("elicitation", elicitation)):
+            if value is not None and not callable(value):
+                raise LocalProtocolError(f"{name} must be a function, got {type(value).__name__}")
+        self.sampling = sampling
+        self.elicitation = elicitation
+        self.roots = roots
+        self.url_elicitation = url_elicitation
+        self.sampling_tools = sampling_tools
+
+    def capabilities(self) -> dict[str, Any]:
+        """What is declared to the server: only what has a handler (MCP 2025-11-25, Operation)."""
+        declared: dict[str, Any] = {}
+        if self.sampling is not None:
+            declared["sampling"] = {"tools": {}} if self.sampling_tools else {}
+        if self.elicitation is not None:
+            # An empty object means forms only; 2025-06-18 knows no other kind and ignores what is in it.
+            declared["elicitation"] = {"form": {}, "url": {}} if self.url_elicitation else {}
+        if self.roots is not None:
+            declared["roots"] = {"listChanged": True}
+        return declared
+
+    def answer(self, request: jsonrpc.Request) -> jsonrpc.Response | jsonrpc.ErrorResponse:
+        """Run what the server asked for. Never raises but for what must end the program (KeyboardInterrupt…)."""
+        try:
+            handler = self._handler(request.method)
+            if handler is None:
+                return jsonrpc.ErrorResponse(
+                    request.id, jsonrpc.METHOD_NOT_FOUND, f"this client does not offer {request.method!r:.80}"
+                )
+            return jsonrpc.Response(request.id, handler(request.params or {}))
+        except RPCError as error:  # the callback's own words to the server
+            return jsonrpc.ErrorResponse(request.id, error.code, error.message, error.data)
+        except (LocalProtocolError, InvalidResult) as error:
+            logger.warning("the request %r of the server could not be served: %s", request.method, error)
+            return jsonrpc.ErrorResponse(request.id, jsonrpc.INVALID_PARAMS, str(error))
+        except Exception:
+            logger.exception("the callback for %r failed", request.method)
+            return jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, "the client failed to handle the request")
+
+    def _handler(self, method: str) -> Callable[[Mapping[str, Any]], Any] | None:
+        if method == "ping":
+            return lambda params: {}
+        if method == "sampling/createMessage" and self.sampling is not None:
+            return self._sample
+        if method == "elicitation/create" and self.elicitation is not None:
+            return self._elicit
+        if method == "roots/list" and self.roots is not None:
+            return self._list_roots
+        return None
+
+    def _sample(self, params: Mapping[str, Any]) -> Any:
+        from ..protocol.models.sampling import CreateMessageParams
+
+        assert self.sampling is not None
+        return _to_wire(self.sampling(CreateMessageParams.from_wire(params)), "sampling")
+
+    def _elicit(self, params: Mapping[str, Any]) -> Any:
+        from ..protocol.models.elicitation import fill_defaults, parse_elicitation
+
+        assert self.elicitation is not None
+        mode = params.get("mode", "form")  # "A missing mode means form", MCP 2025-11-25, client/elicitation
+        if mode != "form" and not (mode == "url" and self.url_elicitation):
+            raise RPCError(f"elicitation in mode {mode!r:.40} was not declared", code=jsonrpc.INVALID_PARAMS)
+        result = self.elicitation(parse_elicitation(params))
+        if result is None:
+            return {"action": "decline"}
+        wire = _to_wire(result, "elicitation")
+        if wire.get("action") not in ("accept", "decline", "cancel"):
+            raise LocalProtocolError("an elicitation must be answered with 'action': 'accept', 'decline' or 'cancel'")
+        if wire["action"] == "accept" and mode == "form":
+            wire["content"] = fill_defaults(params.get("requestedSchema") or {}, wire.get("content") or {})
+        return wire
+
+    def _list_roots(self, params: Mapping[str, Any]) -> Any:
+        roots: Any = self.roots() if callable(self.roots) else self.roots
+        if isinstance(roots, Mapping):
+            return dict(roots)
+        if hasattr(roots, "to_wire"):
+            return roots.to_wire()
+        listed = [_root(root) for root in roots or ()]
+        return {"roots": listed}
+
+
+def _root(root: Any) -> dict[str, Any]:
+    wire = {"uri": root} if isinstance(root, str) else _to_wire(root, "roots")
+    uri = wire.get("uri")
+    # "This MUST be a file:// URI in the current specification." MCP 2025-11-25, client/roots
+    if not isinstance(uri, str) or not uri.startswith("file://"):
+        raise LocalProtocolError(f"a root must be a file:// address, got {uri!r:.80}")
+    return wire
+
+
+def _to_wire(value: Any, what: str) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if hasattr(value, "to_wire"):
+        wire: dict[str, Any] = value.to_wire()
+        return wire
+    raise LocalProtocolError(f"the {what} callback must return a mapping or a model, got {type(value).__name__}")
+
+
+def _plain(value: Any) -> Any:
+    """A value of a mapping in which models may be mixed."""
+    if hasattr(value, "to_wire"):
+        return value.to_wire()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

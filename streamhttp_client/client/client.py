@@ -1,0 +1,528 @@
+"""The user's object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .. import __version__
+from ..exceptions import InvalidResult, LocalProtocolError, ToolError
+from ..net.http import HTTP, AuthLike, check_url
+from ..net.retry import Effort, RetryPolicy
+from ..net.timeouts import Timeout, TimeoutLike
+from ..progress import OnProgress
+from ..protocol import calls, versions
+from ..protocol.calls import Operation
+from ..protocol.session import Session, StreamCursor, StreamCursorLike
+from .call import Call
+from .callbacks import Callbacks, ElicitationCallback, RootsLike, SamplingCallback
+from .engine import Engine
+from .listening import Listener
+from .tasks import TaskVerbs
+from .validation import OutputChecker
+
+if TYPE_CHECKING:
+    import requests
+
+    from ..protocol.models.notifications import LogMessage
+    from ..protocol.models.tools import Tool, ToolResult
+
+__all__ = ["Client"]
+
+T = TypeVar("T")
+
+_DEFAULT_TIMEOUT = Timeout()
+_DEFAULT_RETRY = RetryPolicy()
+_DEFAULT_MAX_MESSAGE_SIZE = 64 * 1024 * 1024
+_DEFAULT_CLIENT_INFO = {"name": "streamhttp-client", "version": __version__}
+
+
+class Client(TaskVerbs):
+    """A blocking client of one MCP server over Streamable HTTP.
+
+    ``with Client(url) as client:`` connects; without ``with``, the first call does. Every method blocks its thread
+    and no other: threads may share a client. It survives ``fork`` (the child makes connections of its own) and pickles,
+    together with its options; so do its session and its cursors.
+
+    Args:
+        url: The endpoint. A user name and password in it are used and not stored with the session.
+        auth: ``(user, password)``, any requests auth, or an object with ``apply(request)`` and ``respond(response)``.
+            Applied anew to each request, and never sent to another origin.
+        headers: More header fields for each request.
+        http: A ready ``requests.Session`` to send everything through, with its adapters, proxies and TLS options. It
+            is not closed. Slower than without.
+        timeout: Seconds for a whole call, or a :class:`Timeout`. 300 s, 10 s of them for connecting.
+        retry: A :class:`RetryPolicy`.
+        protocol: ``"auto"``, or one revision, such as ``"2025-06-18"``, and no other.
+        client_info: Name and version to introduce this program with, as a model or a mapping.
+        sampling: Answers requests of the server to ask a language model.
+        elicitation: Answers questions of the server to the user; None from it declines. Defaults of the form are filled
+            in where its answer leaves them out.
+        url_elicitation: Whether ``elicitation`` handles sending the user to a page too. Show the whole address and ask
+            before opening it; never fetch it yourself.
+        sampling_tools: Whether ``sampling`` handles tools.
+        roots: A list of ``file://`` addresses, or a function that gives one.
+        on_log: Gets log messages of the server, unless the call has its own.
+        on_notification: Gets the other notifications, wherever they arrive.
+        on_session_expired: ``"renew"`` starts a new session and repeats the request, which the server did not act on;
+            ``"raise"`` raises :class:`SessionExpired`.
+        on_session_renewed: Called with the old and the new session.
+        max_message_size: Bytes of one answer or event; 64 MiB, above which :class:`MessageTooLarge` is raised.
+        verify, cert, proxies: As in requests; not together with ``http``.
+        end_session: Whether closing tells the server that the session is over. False keeps it for :meth:`resume`.
+        check_results: Whether structured results are checked against the tool's output schema, if jsonschema is
+            installed (extra ``[schema]``). The tools are listed once for it, if they were not.
+
+    Raises:
+        LocalProtocolError: An option cannot be used. Nothing was sent.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        auth: AuthLike = None,
+        headers: Mapping[str, str] | None = None,
+        http: requests.Session | None = None,
+        timeout: TimeoutLike | None = None,
+        retry: RetryPolicy | None = None,
+        protocol: str = "auto",
+        client_info: Any = None,
+        sampling: SamplingCallback | None = None,
+        elicitation: ElicitationCallback | None = None,
+        url_elicitation: bool = False,
+        sampling_tools: bool = False,
+        roots: RootsLike | None = None,
+        on_log: Callable[[LogMessage], object] | None = None,
+        on_notification: Callable[[Any], object] | None = None,
+        on_session_expired: str = "renew",
+        on_session_renewed: Callable[[Session, Session], object] | None = None,
+        max_message_size: int = _DEFAULT_MAX_MESSAGE_SIZE,
+        verify: bool | str = True,
+        cert: str | tuple[str, str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+        end_session: bool = True,
+        check_results: bool = True,
+    ) -> None:
+        options = dict(locals())
+        del options["self"]
+        self._options = options
+        self._build(None)
+
+    def _build(self, session: Session | None) -> None:
+        """Make everything from the options: at the beginning, and again in an unpickled copy."""
+        options = self._options
+        if options["on_session_expired"] not in ("renew", "raise"):
+            raise LocalProtocolError(
+                f"on_session_expired must be 'renew' or 'raise', got {options['on_session_expired']!r}"
+            )
+        limit = options["max_message_size"]
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise LocalProtocolError(f"max_message_size must be a number of bytes above 0, got {limit!r}")
+        pinned = options["protocol"] != "auto"
+        revision = versions.get_revision(options["protocol"]) if pinned else versions.LATEST
+        self._url: str = options["url"]
+        self._timeout = Timeout.of(options["timeout"], _DEFAULT_TIMEOUT)
+        self._retry: RetryPolicy = options["retry"] or _DEFAULT_RETRY
+        if not isinstance(self._retry, RetryPolicy):
+            raise LocalProtocolError(f"retry must be a RetryPolicy, got {type(self._retry).__name__}")
+        shown = check_url(self._url)
+        self._engine = Engine(
+            HTTP(
+                session=options["http"],
+                headers=options["headers"],
+                auth=options["auth"],
+                verify=options["verify"],
+                cert=options["cert"],
+                proxies=options["proxies"],
+            ),
+            self._url,
+            shown_url=shown,
+            revision=revision,
+            pinned=pinned,
+            session=session,
+            callbacks=Callbacks(
+                sampling=options["sampling"],
+                elicitation=options["elicitation"],
+                roots=options["roots"],
+                url_elicitation=options["url_elicitation"],
+                sampling_tools=options["sampling_tools"],
+            ),
+            client_info=options["client_info"] or _DEFAULT_CLIENT_INFO,
+            timeout=self._timeout,
+            retry=self._retry,
+            max_message_size=limit,
+            renews=options["on_session_expired"] == "renew",
+            on_log=options["on_log"],
+            on_notification=options["on_notification"],
+            on_session_renewed=options["on_session_renewed"],
+        )
+        self._checker = OutputChecker() if options["check_results"] else None
+        self._tools: dict[str, Tool] = {}
+        self._tools_listed: Session | None = None
+
+    @classmethod
+    def resume(cls, saved: str | bytes | Session, **options: Any) -> Client:
+        """Go on with a saved session, in this or another process. No handshake takes place.
+
+        If the server has ended the session by then, the first call starts a new one, as ``on_session_expired`` says.
+
+        Args:
+            saved: ``client.session.to_json()``, or the session itself.
+            **options: As for :class:`Client`; credentials are never saved and must be given again. ``url`` may be
+                given if the address has changed.
+
+        Raises:
+            LocalProtocolError: It is not a saved session.
+        """
+        session = saved if isinstance(saved, Session) else Session.from_json(saved)
+        client = cls(options.pop("url", session.url), **options)
+        client._build(session)
+        return client
+
+    # -- life
+
+    def __enter__(self) -> Client:
+        self.connect()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        session = self._engine.session
+        state = "closed" if self._engine.closed else "not connected" if session is None else "connected"
+        return f"<Client {check_url(self._url).partition('?')[0]} {state}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"options": self._options, "session": self._engine.session}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._options = state["options"]
+        self._build(state["session"])
+
+    def connect(self, *, timeout: TimeoutLike | None = None) -> Session:
+        """Shake hands with the server, unless that has been done.
+
+        Raises:
+            TransportError: It cannot be reached, or not in time.
+            AuthenticationError: It wants other credentials.
+            UnsupportedVersion: No revision in common.
+            HTTPStatusError, RPCError, RemoteProtocolError: It answered, but not as an MCP server does.
+        """
+        return self._engine.ready(self._effort(timeout))
+
+    def close(self, *, end_session: bool | None = None) -> None:
+        """Wake all calls, which raise ClientClosed, end the session and close the connections. Idempotent.
+
+        Any thread may call it; it takes two seconds at the most, when the server does not answer the DELETE.
+
+        Args:
+            end_session: False leaves the session on the server, for :meth:`resume`. Default: as the client was made.
+        """
+        end = self._options["end_session"] if end_session is None else end_session
+        self._engine.close(end_session=end)
+
+    @property
+    def session(self) -> Session:
+        """What was agreed with the server, and where unfinished calls stand, as it is now. Connects if need be."""
+        engine = self._engine
+        session = engine.session or engine.ready(self._effort(None))
+        cursors = tuple(cursor for call in engine.active() if (cursor := call.cursor) is not None)
+        if not cursors:
+            return session
+        return Session(**{**session.__dict__, "cursors": cursors})
+
+    # -- calls
+
+    def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        timeout: TimeoutLike | None = None,
+        on_progress: OnProgress | None = None,
+        on_log: Callable[[LogMessage], object] | None = None,
+        idempotent: bool | None = None,
+        meta: Mapping[str, Any] | None = None,
+        raise_on_error: bool = True,
+    ) -> ToolResult:
+        """Call a tool and wait for its result.
+
+        If the connection breaks, the stream is resumed, as often as needed within ``timeout``. Where that is not
+        possible, the call is repeated only if that can do no harm.
+
+        Args:
+            name: The tool.
+            arguments: By name; JSON values.
+            timeout: Seconds for the whole call, or a :class:`Timeout`.
+            on_progress: Called with each :class:`Progress` that the tool reports, on this thread.
+            on_log: Called with each log message that comes during the call; else the client's.
+            idempotent: True if running the tool twice is as good as once; False if it is not. None: what the tool
+                says of itself (``readOnlyHint``, ``idempotentHint``), if the tools have been listed.
+            meta: More ``_meta`` for the request.
+            raise_on_error: Whether a failure that the tool reports raises; else see ``result.is_error``.
+
+        Raises:
+            ToolError: The tool reported a failure; ``error.result`` has all of it.
+            RPCError: The server refused the call.
+            ConnectionLost: The answer is lost; ``error.may_have_executed``, ``error.cursor``.
+            CallTimeout: The time was over; the call was cancelled.
+            InvalidResult: The result does not fit the tool's output schema.
+        """
+        known = self._tools.get(name)
+        if known is not None and known.task_support == "required":
+            return self._call_as_task(name, arguments, timeout, on_progress, on_log, meta, raise_on_error)
+        call = self._tool_call(
+            name, arguments, timeout, on_progress, on_log, idempotent, meta, raise_on_error, wants_progress=False
+        )
+        return call.result
+
+    def stream_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        timeout: TimeoutLike | None = None,
+        on_progress: OnProgress | None = None,
+        on_log: Callable[[LogMessage], object] | None = None,
+        idempotent: bool | None = None,
+        meta: Mapping[str, Any] | None = None,
+        raise_on_error: bool = True,
+    ) -> Call[ToolResult]:
+        """Call a tool, and iterate what it reports while it works. Arguments as for :meth:`call_tool`.
+
+        The request is sent with the first step of the iteration, or when ``.result`` is asked for.
+        """
+        return self._tool_call(
+            name, arguments, timeout, on_progress, on_log, idempotent, meta, raise_on_error, wants_progress=True
+        )
+
+    def resume_call(
+        self,
+        cursor: StreamCursorLike,
+        *,
+        timeout: TimeoutLike | None = None,
+        on_progress: OnProgress | None = None,
+        on_log: Callable[[LogMessage], object] | None = None,
+        raise_on_error: bool = True,
+    ) -> Any:
+        """Collect what was missed of a call, from this or another process, and wait for its result.
+
+        Args:
+            cursor: ``call.cursor``, ``error.cursor``, one of ``session.cursors``, or its JSON text.
+            timeout: As for :meth:`call_tool`, as are the others.
+            on_progress: Called for progress after the cursor.
+            on_log: Called for log messages after the cursor.
+            raise_on_error: As for :meth:`call_tool`.
+
+        Returns:
+            What the verb of the call returns: a :class:`ToolResult` for a tool, else the result as a dict.
+
+        Raises:
+            ResumeRefused: The server no longer holds the stream.
+        """
+        return self.stream_call(
+            cursor, timeout=timeout, on_progress=on_progress, on_log=on_log, raise_on_error=raise_on_error
+        ).result
+
+    def stream_call(
+        self,
+        cursor: StreamCursorLike,
+        *,
+        timeout: TimeoutLike | None = None,
+        on_progress: OnProgress | None = None,
+        on_log: Callable[[LogMessage], object] | None = None,
+        raise_on_error: bool = True,
+    ) -> Call[Any]:
+        """Like :meth:`resume_call`, as an iterator."""
+        if not isinstance(cursor, StreamCursor):
+            cursor = StreamCursor.from_json(cursor)
+        operation: Operation[Any]
+        finish = None
+        if cursor.method == "tools/call":
+            operation = calls.call_tool(cursor.name or "unknown")
+            finish = self._finish_tool(operation.name or "", raise_on_error)
+        else:
+            operation = Operation(cursor.method, None, _object, read_only=False, name=cursor.name)
+        return Call(
+            self._engine,
+            operation,
+            self._effort(timeout),
+            repeatable=False,
+            on_progress=on_progress,
+            on_log=on_log,
+            wants_progress=True,
+            resume_from=cursor,
+            finish=finish,
+        )
+
+    def request(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: TimeoutLike | None = None,
+        on_progress: OnProgress | None = None,
+        on_log: Callable[[LogMessage], object] | None = None,
+        idempotent: bool = False,
+    ) -> dict[str, Any]:
+        """Send any request, and return its result as it came. The escape hatch for what has no method here."""
+        return self.stream(
+            method, params, timeout=timeout, on_progress=on_progress, on_log=on_log, idempotent=idempotent,
+            wants_progress=on_progress is not None,
+        ).result  # fmt: skip
+
+    def stream(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: TimeoutLike | None = None,
+        on_progress: OnProgress | None = None,
+        on_log: Callable[[LogMessage], object] | None = None,
+        idempotent: bool = False,
+        wants_progress: bool = True,
+    ) -> Call[dict[str, Any]]:
+        """Send any request, and iterate what comes before its result."""
+        operation = Operation(_method(method), _params(params), _object, read_only=idempotent)
+        return Call(
+            self._engine,
+            operation,
+            self._effort(timeout),
+            repeatable=idempotent,
+            on_progress=on_progress,
+            on_log=on_log,
+            wants_progress=wants_progress,
+        )
+
+    def notify(
+        self, method: str, params: Mapping[str, Any] | None = None, *, timeout: TimeoutLike | None = None
+    ) -> None:
+        """Send any notification."""
+        from ..jsonrpc import Notification
+
+        self._engine.notify(Notification(_method(method), _params(params)), self._effort(timeout))
+
+    def send_roots_list_changed(self, *, timeout: TimeoutLike | None = None) -> None:
+        """Tell the server that the roots are others now."""
+        if self._engine.callbacks.roots is None:
+            raise LocalProtocolError("the client was made without roots, so it has not declared any")
+        self._engine.notify(calls.roots_list_changed(), self._effort(timeout))
+
+    def set_logging_level(self, level: str, *, timeout: TimeoutLike | None = None) -> None:
+        super().set_logging_level(level, timeout=timeout)
+        self._engine.log_level = level
+
+    def subscribe_resource(self, uri: str, *, timeout: TimeoutLike | None = None) -> None:
+        super().subscribe_resource(uri, timeout=timeout)
+        self._engine.subscriptions.add(uri)
+
+    def unsubscribe_resource(self, uri: str, *, timeout: TimeoutLike | None = None) -> None:
+        super().unsubscribe_resource(uri, timeout=timeout)
+        self._engine.subscriptions.discard(uri)
+
+    def listen(
+        self, callback: Callable[[Any], object] | None = None, *, timeout: TimeoutLike | None = None
+    ) -> Listener:
+        """Listen for what belongs to no call: changed lists and resources, log messages, requests of the server.
+
+        ``with client.listen() as events: for event in events: …`` reads on this thread; ``client.listen(callback)``
+        reads on a daemon thread of its own until ``close()``. Either reconnects by itself, from the last event on. A
+        server without such a stream ends the iteration at once (``available`` is False then).
+
+        Args:
+            callback: Called with each notification.
+            timeout: Seconds after which the iteration ends; no limit by default.
+        """
+        limits = Timeout.of(timeout, Timeout(self._timeout.connect, self._timeout.read, None))
+        return Listener(self._engine, Effort(limits, self._retry), callback)
+
+    # -- inside
+
+    def _effort(self, timeout: TimeoutLike | None) -> Effort:
+        limits = self._timeout if timeout is None else Timeout.of(timeout, self._timeout)
+        return Effort(limits, self._retry)
+
+    def _ask(self, operation: Operation[T], timeout: TimeoutLike | None) -> T:
+        return Call(self._engine, operation, self._effort(timeout), repeatable=operation.read_only).result
+
+    def _tool_call(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None,
+        timeout: TimeoutLike | None,
+        on_progress: OnProgress | None,
+        on_log: Callable[[LogMessage], object] | None,
+        idempotent: bool | None,
+        meta: Mapping[str, Any] | None,
+        raise_on_error: bool,
+        *,
+        wants_progress: bool,
+    ) -> Call[ToolResult]:
+        operation = calls.call_tool(name, arguments, meta=meta)
+        return Call(
+            self._engine,
+            operation,
+            self._effort(timeout),
+            repeatable=self._may_repeat(name) if idempotent is None else idempotent,
+            on_progress=on_progress,
+            on_log=on_log,
+            wants_progress=wants_progress,
+            finish=self._finish_tool(name, raise_on_error),
+        )
+
+    def _may_repeat(self, name: str) -> bool:
+        tool = self._tools.get(name)
+        hints = None if tool is None else tool.annotations
+        return hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)
+
+    def _finish_tool(self, name: str, raise_on_error: bool) -> Callable[[ToolResult], ToolResult]:
+        def finish(result: ToolResult) -> ToolResult:
+            if result.is_error:
+                if raise_on_error:
+                    raise ToolError(result.text or f"tool {name!r} reported a failure", result=result)
+            else:
+                self._check_result(name, result)
+            return result
+
+        return finish
+
+    def _check_result(self, name: str, result: ToolResult) -> None:
+        checker = self._checker
+        if checker is None:
+            return
+        tool = self._tools.get(name)
+        if tool is None and result.structured_content is not None and checker.available:
+            # The official SDKs list the tools here too: a schema that was never seen cannot be checked.
+            session = self._engine.session
+            if self._tools_listed is not session:
+                self._tools_listed = session
+                self.list_tools()
+                tool = self._tools.get(name)
+        if tool is not None:
+            checker.check(tool, result)
+
+    def _remember_tools(self, tools: Any) -> None:
+        for tool in tools:
+            self._tools[tool.name] = tool
+
+
+def _object(result: Any) -> dict[str, Any]:
+    if not isinstance(result, dict):
+        raise InvalidResult(f"a result must be an object, got {type(result).__name__}", result=result)
+    return result
+
+
+def _method(method: Any) -> str:
+    if not isinstance(method, str) or not method:
+        raise LocalProtocolError(f"a method must be a name, got {method!r}")
+    return method
+
+
+def _params(params: Any) -> dict[str, Any] | None:
+    if params is None:
+        return None
+    if not isinstance(params, Mapping) or not all(isinstance(key, str) for key in params):
+        raise LocalProtocolError("parameters must be a mapping with strings as keys")
+    return dict(params)

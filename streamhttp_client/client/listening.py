@@ -1,0 +1,198 @@
+"""What no call asked for: the listening stream, opened again as often as it breaks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from .. import jsonrpc
+from ..exceptions import (
+    ClientClosed,
+    ConnectionLost,
+    HTTPStatusError,
+    SessionExpired,
+    StreamHTTPError,
+)
+from ..net.body import Response
+from ..net.retry import Effort, parse_retry_after
+from ..sse import SSEParser
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = ["Listener"]
+
+logger = logging.getLogger("streamhttp_client")
+
+# A stream that was open for this long, or brought anything, was worth opening: closing it then is no failure. Idle
+# limits of proxies and servers begin at some ten seconds.
+_WORTHWHILE_SECONDS = 1.0
+_JOIN_SECONDS = 2.0
+
+
+class Listener:
+    """Iterates notifications that belong to no call; made by :meth:`Client.listen`.
+
+    Requests of the server that come here are answered from the client's callbacks, on the thread that iterates.
+    Progress for calls of other threads is handed to their ``on_progress``, on this thread.
+
+    Attributes:
+        available: None until the server was asked; False if it has no such stream (405), which is no error: the
+            iteration just ends.
+    """
+
+    def __init__(self, engine: Engine, effort: Effort, callback: Callable[[Any], object] | None = None) -> None:
+        self._engine = engine
+        self._effort = effort
+        self._callback = callback
+        self._thread: threading.Thread | None = None
+        self._events: Iterator[Any] | None = None
+        self._failure: BaseException | None = None
+        self._closed = False
+        self._opened = threading.Event()
+        self.available: bool | None = None
+        if callback is not None:
+            self._thread = threading.Thread(target=self._serve, name="streamhttp-listener", daemon=True)
+            self._thread.start()
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if self._events is None:
+            self._events = self._run()
+        return next(self._events)
+
+    def wait_open(self, timeout: float | None = 10.0) -> bool:
+        """Wait until the server has answered, for a listener with a callback; whether the stream is open.
+
+        What the server sends before that, nobody hears: wait before doing what it is to report.
+        """
+        self._opened.wait(timeout)
+        return bool(self.available)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the thread of a listener with a callback has ended, if it failed."""
+        return self._failure
+
+    def close(self) -> None:
+        """Stop listening. Any thread; takes two seconds at the most."""
+        self._closed = True
+        self._effort.interrupt.fire()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_JOIN_SECONDS)
+
+    def _serve(self) -> None:
+        assert self._callback is not None
+        try:
+            for event in self._run():
+                self._callback(event)
+        except ClientClosed:
+            pass
+        except BaseException as error:
+            self._failure = error
+            logger.exception("listening has ended")
+        finally:
+            self._opened.set()
+
+    def _run(self) -> Iterator[Any]:
+        engine, effort = self._engine, self._effort
+        engine.register(effort)
+        last_event_id, retry_ms = "", None
+        try:
+            while not self._closed:
+                session = engine.ready(effort)
+                try:
+                    answer = engine.transport.open_stream(engine.era, session, last_event_id, effort)
+                except SessionExpired:
+                    if not engine.renews:
+                        raise
+                    engine.renew(session, effort)
+                    last_event_id = ""  # ids belong to the session that gave them
+                    continue
+                except HTTPStatusError as error:
+                    # "or else return HTTP 405 Method Not Allowed, indicating that the server does not offer an SSE
+                    # stream at this endpoint." MCP 2025-11-25, Listening for Messages from the Server
+                    if error.status != 405:
+                        raise
+                    logger.info("the server has no listening stream")
+                    self.available = False
+                    return
+                failure: StreamHTTPError | None = None
+                floor = 0.0
+                if isinstance(answer, Response):
+                    self.available = True
+                    self._opened.set()
+                    parser = SSEParser(
+                        max_event_size=engine.transport.max_message_size, last_event_id=last_event_id
+                    )
+                    since = time.monotonic()
+                    try:
+                        while chunk := answer.body.read1(timeout=effort.remaining()):
+                            for event in parser.feed(chunk):
+                                last_event_id = event.id
+                                if event.data and event.type == "message":
+                                    for message in jsonrpc.parse(event.data):
+                                        yield from self._take(message)
+                            last_event_id = parser.last_event_id
+                            effort.progressed()
+                    except ConnectionLost as error:
+                        failure = error
+                    finally:
+                        answer.body.close()
+                    retry_ms = parser.retry_ms if parser.retry_ms is not None else retry_ms
+                    if time.monotonic() - since > _WORTHWHILE_SECONDS:
+                        effort.progressed()
+                else:
+                    failure = answer
+                    if isinstance(failure, HTTPStatusError):
+                        floor = parse_retry_after(failure.headers)
+                if effort.deadline.expired:
+                    return
+                if not effort.again(max(floor, (retry_ms or 0) / 1000)):
+                    if self._closed or effort.deadline.expired:
+                        return
+                    if engine.closed:
+                        raise ClientClosed("the client is closed")
+                    raise failure or ConnectionLost("the server ends each listening stream at once")
+                logger.debug("listening again: %s", failure or "the stream had ended")
+        except ClientClosed:
+            if not self._closed:
+                raise
+        finally:
+            self._opened.set()
+            engine.unregister(effort)
+
+    def _take(self, message: jsonrpc.Message) -> Iterator[Any]:
+        engine = self._engine
+        if isinstance(message, jsonrpc.Request):
+            engine.serve(message, Effort(engine.timeout, engine.retry, self._effort.interrupt))
+        elif isinstance(message, jsonrpc.Notification):
+            if message.method == "notifications/progress":
+                token = (message.params or {}).get("progressToken")
+                for call in engine.active():
+                    if call.request_id == token:
+                        call.take(message)
+                return
+            event = engine.read_notification(message)
+            if event is None:
+                return
+            if message.method == "notifications/message" and engine.on_log is not None:
+                engine.on_log(event)
+            elif message.method != "notifications/message" and engine.on_notification is not None:
+                engine.on_notification(event)
+            yield event
+        else:
+            # "The server MUST NOT send a JSON-RPC response on the stream unless resuming", ibid.
+            logger.warning("dropped a response that came on the listening stream")

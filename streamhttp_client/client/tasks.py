@@ -1,0 +1,165 @@
+"""Tasks of 2025-11-25 (experimental there): calls that outlive their request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import CallTimeout, RemoteProtocolError
+from ..net.retry import Effort
+from ..net.timeouts import Timeout, TimeoutLike
+from ..progress import OnProgress
+from ..protocol import calls
+from .call import Call
+from .verbs import Verbs
+
+if TYPE_CHECKING:
+    from ..protocol.models.notifications import LogMessage
+    from ..protocol.models.tasks import Task
+    from ..protocol.models.tools import ToolResult
+    from .engine import Engine
+
+__all__ = ["TaskVerbs"]
+
+# Where the server names no interval. The specification's examples use 5 s; a second is soon enough to feel quick.
+_POLL_INTERVAL = 1.0
+
+
+class TaskVerbs(Verbs):
+    """Verbs for tasks. A task's id is all that is needed to come back to it, from any process of the same session."""
+
+    _engine: Engine
+    _finish_tool: Callable[..., Any]
+    _effort: Callable[[TimeoutLike | None], Effort]
+
+    def call_tool_as_task(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        ttl: float | None = None,
+        timeout: TimeoutLike | None = None,
+        on_progress: OnProgress | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> Task:
+        """Start a tool as a task and return at once, with the task.
+
+        Args:
+            name: The tool.
+            arguments: By name.
+            ttl: Seconds for which the server should keep the result; its own choice if None.
+            timeout: For the starting alone.
+            on_progress: Called for progress that arrives with the answer.
+            meta: More ``_meta`` for the request.
+
+        Raises:
+            CapabilityError: The server does not run tools as tasks.
+        """
+        return self._start_task(name, arguments, ttl, self._effort(timeout), on_progress, None, meta)
+
+    def get_task(self, task_id: str, *, timeout: TimeoutLike | None = None) -> Task:
+        """Ask how a task stands."""
+        return self._ask(calls.get_task(task_id), timeout)
+
+    def get_task_result(
+        self, task_id: str, *, timeout: TimeoutLike | None = None, raise_on_error: bool = True
+    ) -> ToolResult:
+        """Wait for a task's end and return its tool's result. Questions of the server are answered meanwhile.
+
+        Raises:
+            ToolError: The tool reported a failure.
+        """
+        operation = calls.get_task_result(task_id)
+        finish = self._finish_tool("", raise_on_error)
+        return Call(self._engine, operation, self._effort(timeout), repeatable=True, finish=finish).result
+
+    def iter_tasks(self, *, timeout: TimeoutLike | None = None) -> Iterator[Task]:
+        """Walk the tasks that the server knows of this session."""
+        for page in self._pages(calls.list_tasks, timeout):
+            yield from page.tasks
+
+    def list_tasks(self, *, timeout: TimeoutLike | None = None) -> list[Task]:
+        """Return all tasks that the server knows of this session."""
+        return list(self.iter_tasks(timeout=timeout))
+
+    def cancel_task(self, task_id: str, *, timeout: TimeoutLike | None = None) -> Task:
+        """Ask the server to stop a task; it may end otherwise all the same.
+
+        Raises:
+            InvalidParams: It has ended already.
+        """
+        return self._ask(calls.cancel_task(task_id), timeout)
+
+    def wait_task(
+        self, task: Task | str, *, timeout: TimeoutLike | None = None, raise_on_error: bool = True
+    ) -> ToolResult:
+        """Poll a task at the server's own interval until it has ended or has a question, then get its result.
+
+        Status notifications are not relied on (MCP 2025-11-25, basic/utilities/tasks).
+
+        Raises:
+            ToolError: The tool reported a failure.
+            CallTimeout: It took longer; the task goes on.
+        """
+        task_id = task if isinstance(task, str) else task.task_id
+        return self._finish_task(task_id, self._effort(timeout), raise_on_error)
+
+    def _start_task(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None,
+        ttl: float | None,
+        effort: Effort,
+        on_progress: OnProgress | None,
+        on_log: Callable[[LogMessage], object] | None,
+        meta: Mapping[str, Any] | None,
+    ) -> Task:
+        from ..protocol.models.tasks import CreateTaskResult
+
+        task = {} if ttl is None else {"ttl": int(ttl * 1000)}
+        operation = calls.call_tool(name, arguments, meta=meta, task=task)
+        result = Call(
+            self._engine, operation, effort, repeatable=False, on_progress=on_progress, on_log=on_log
+        ).result
+        if not isinstance(result, CreateTaskResult):
+            raise RemoteProtocolError(f"asked for a task, and tool {name!r} answered with a result at once")
+        return result.task
+
+    def _finish_task(self, task_id: str, effort: Effort, raise_on_error: bool) -> ToolResult:
+        while True:
+            task = self._within(calls.get_task(task_id), effort)
+            if task.is_terminal or task.status == "input_required":
+                break
+            pause = _POLL_INTERVAL if task.poll_interval is None else max(task.poll_interval / 1000, 0.05)
+            left = effort.deadline.remaining()
+            if left is not None and left <= pause:
+                raise CallTimeout(f"the task had not ended within {effort.deadline.seconds:g} s")
+            effort.interrupt.sleep(pause)
+        operation = calls.get_task_result(task_id)
+        finish = self._finish_tool("", raise_on_error)
+        limits = Timeout(effort.timeout.connect, effort.timeout.read, effort.deadline.remaining())
+        return Call(
+            self._engine, operation, Effort(limits, effort.policy, effort.interrupt), repeatable=True, finish=finish
+        ).result
+
+    def _within(self, operation: calls.Operation[Any], effort: Effort) -> Any:
+        """Ask once, within what is left of the whole."""
+        limits = Timeout(effort.timeout.connect, effort.timeout.read, effort.deadline.remaining())
+        return Call(
+            self._engine, operation, Effort(limits, effort.policy, effort.interrupt), repeatable=True
+        ).result
+
+    def _call_as_task(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None,
+        timeout: TimeoutLike | None,
+        on_progress: OnProgress | None,
+        on_log: Callable[[LogMessage], object] | None,
+        meta: Mapping[str, Any] | None,
+        raise_on_error: bool,
+    ) -> ToolResult:
+        """For a tool that can only be called so (``execution.taskSupport`` is ``required``)."""
+        effort = self._effort(timeout)
+        task = self._start_task(name, arguments, None, effort, on_progress, on_log, meta)
+        return self._finish_task(task.task_id, effort, raise_on_error)

@@ -1,0 +1,1 @@
+"""MCP messages over HTTP. Knows no tools, prompts or resources."""

@@ -1,0 +1,108 @@
+"""What an HTTP answer that is no success means."""
+
+from __future__ import annotations
+
+from .. import jsonrpc
+from ..exceptions import (
+    AuthenticationError,
+    ContentTypeError,
+    HTTPStatusError,
+    InvalidParams,
+    MessageTooLarge,
+    MethodNotFound,
+    RemoteProtocolError,
+    ResourceNotFound,
+    RPCError,
+    SessionExpired,
+    StreamHTTPError,
+    TransportError,
+    URLElicitationRequired,
+)
+from ..net.body import Response
+from ..net.retry import Effort
+from ..net.timeouts import Deadline
+from ..protocol.session import Session
+from ..protocol.stateful import StatefulEra
+
+__all__ = ["NOT_EXECUTED", "TEMPORARY", "refused", "rpc_error", "wrong_type"]
+
+NOT_EXECUTED = frozenset((429, 503))
+"""Statuses with which a server or gateway says that it did not begin: the same request may be sent again."""
+
+TEMPORARY = frozenset((408, 429, 500, 502, 503, 504))
+"""Statuses after which reading a stream on may be tried again, since a GET changes nothing."""
+
+# Enough for a page of explanation; an error keeps it in memory for as long as it lives.
+_MAX_ERROR_BODY = 64 * 1024
+# An error is worth waiting a moment for its explanation, not more.
+_ERROR_BODY_SECONDS = 5.0
+
+_BY_CODE: dict[int, type[RPCError]] = {
+    jsonrpc.METHOD_NOT_FOUND: MethodNotFound,
+    jsonrpc.INVALID_PARAMS: InvalidParams,
+    -32002: ResourceNotFound,
+    -32042: URLElicitationRequired,
+}
+
+
+def rpc_error(answer: jsonrpc.ErrorResponse, response: Response | None = None, body: bytes = b"") -> RPCError:
+    """The exception for a JSON-RPC error object."""
+    kind = _BY_CODE.get(answer.code, RPCError)
+    error = kind(answer.message or "the server reported an error", code=answer.code, data=answer.data)
+    if response is not None:
+        error.status, error.headers, error.body = response.status, response.headers, body
+    return error
+
+
+def refused(response: Response, era: StatefulEra, session: Session | None, effort: Effort) -> StreamHTTPError:
+    """Read what there is of an answer that is no success, and say what it means. The answer is closed."""
+    body = _read_some(response, effort)
+    status, headers, url = response.status, response.headers, response.url.partition("?")[0]
+    if era.session_is_gone(status, session):
+        return SessionExpired("the server has ended the session", status=status, headers=headers, body=body, url=url)
+    if status in (401, 403):
+        hint = "the server wants credentials" if status == 401 else "the credentials are not enough"
+        return AuthenticationError(f"{hint} (HTTP {status})", status=status, headers=headers, body=body, url=url)
+    if response.content_type == "application/json":
+        # "The HTTP response body MAY comprise a JSON-RPC error response that has no id."
+        # MCP 2025-11-25, basic/transports, Sending Messages to the Server
+        try:
+            for message in jsonrpc.parse(body):
+                if isinstance(message, jsonrpc.ErrorResponse):
+                    return rpc_error(message, response, body)
+        except RemoteProtocolError:
+            pass  # some other JSON; the status says enough
+    reason = f" {response.reason}" if response.reason else ""
+    return HTTPStatusError(
+        f"expected HTTP 200 or 202, got {status}{reason}", status=status, headers=headers, body=body, url=url
+    )
+
+
+def wrong_type(response: Response, expected: str, effort: Effort) -> ContentTypeError:
+    """The error for an answer of another type. The answer is read in part, and closed."""
+    got = response.headers.get("content-type")
+    body = _read_some(response, effort)
+    return ContentTypeError(
+        f"expected an answer of type {expected}, got {got!r:.80}" if got else f"expected {expected}, got no content",
+        content_type=got,
+        status=response.status,
+        headers=response.headers,
+        body=body,
+    )
+
+
+def _read_some(response: Response, effort: Effort) -> bytes:
+    """At most 64 KiB of the body, if it comes soon."""
+    soon = Deadline(effort.deadline.within(_ERROR_BODY_SECONDS))
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while size < _MAX_ERROR_BODY and (data := response.body.read1(timeout=soon.remaining())):
+            parts.append(data)
+            size += len(data)
+    except (TransportError, MessageTooLarge, RemoteProtocolError):
+        pass  # the status is known, and that is the news
+    finally:
+        response.body.close()
+    return b"".join(parts)[:_MAX_ERROR_BODY]
+

@@ -1,0 +1,371 @@
+"""Streamable HTTP: one request is one POST, and its answer survives broken connections.
+
+An :class:`Exchange` is one JSON-RPC request under way. Iterating it gives the messages that arrive for it, in order
+and each once: notifications and requests of the server, then the response. Reconnecting happens inside. The cursor
+(the last event id) moves when a message is handed out, never when it has merely been received, so that whoever stores
+it while handling a message loses nothing and sees nothing twice. It never moves back: a server that replays too much
+after a reconnect has the repeated events dropped.
+
+What may be tried again here is what surely did not run. A request that may have run is the caller's to repeat, with a
+new id.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from .. import jsonrpc
+from .._headers import Headers
+from ..exceptions import (
+    AuthenticationError,
+    CallTimeout,
+    ConnectionLost,
+    ContentTypeError,
+    HTTPStatusError,
+    ReadTimeout,
+    ResumeRefused,
+    StreamHTTPError,
+    TransportError,
+)
+from ..net.body import Response
+from ..net.http import HTTP
+from ..net.retry import Effort, parse_retry_after
+from ..protocol.session import Session
+from ..protocol.stateful import StatefulEra
+from ..sse import Event, SSEParser
+from .answers import NOT_EXECUTED, TEMPORARY, refused, wrong_type
+
+__all__ = ["Exchange", "StreamableTransport"]
+
+# Event ids remembered for one stream, to recognise what is replayed twice. A server that replays more than this
+# many events too many is beyond help.
+_MAX_SEEN_IDS = 4096
+# A server that closes a stream and names a reconnection time invites polling (2025-11-25), which is no failure. Below
+# this it would be a busy loop, and counts as one.
+_POLLING_INTERVAL = 0.1
+
+
+class StreamableTransport:
+    """Sends messages to one MCP endpoint. Threads share it.
+
+    Args:
+        http: What sends the requests.
+        url: The endpoint.
+        max_message_size: Bytes of one JSON answer or one event.
+    """
+
+    def __init__(self, http: HTTP, url: str, *, max_message_size: int) -> None:
+        self.http = http
+        self.url = url
+        self.max_message_size = max_message_size
+
+    def post(self, era: StatefulEra, session: Session | None, message: jsonrpc.Message, effort: Effort) -> None:
+        """Send a notification or a response, which is answered by 202 and no more.
+
+        Repeated only while it surely was not taken. What the server may have taken is left at that: repeating a
+        notification would say it twice.
+
+        Raises:
+            HTTPStatusError, RPCError: The server refused it.
+            TransportError: It may not have arrived.
+        """
+        response = self._send(era, session, jsonrpc.dump(message), effort)
+        try:
+            # "If the server accepts the input, the server MUST return HTTP status code 202 Accepted with no body."
+            # Several servers say 200 or 204 with an empty body, or "null"; what they say is not needed.
+            response.body.read_all(self.max_message_size, effort.remaining)
+        except TransportError:
+            pass  # accepted, and that is all that there was to know
+        finally:
+            response.body.close()
+
+    def request(self, era: StatefulEra, session: Session | None, message: jsonrpc.Request, effort: Effort) -> Exchange:
+        """Prepare a request; it is sent when the exchange is first iterated.
+
+        Raises:
+            LocalProtocolError: The message has no JSON form.
+        """
+        return Exchange(self, era, session, effort, message.id, jsonrpc.dump(message))
+
+    def resume(
+        self, era: StatefulEra, session: Session, request_id: jsonrpc.RequestId, last_event_id: str, effort: Effort
+    ) -> Exchange:
+        """Take up the answer of a request that another exchange, or another process, has sent."""
+        return Exchange(self, era, session, effort, request_id, None, last_event_id)
+
+    def end(self, era: StatefulEra, session: Session, effort: Effort) -> None:
+        """Tell the server that the session is over. 405 means that it does not care to know.
+
+        Raises:
+            TransportError: It may not have heard.
+        """
+        response = self.http.send(
+            "DELETE",
+            self.url,
+            era.end_headers(session),
+            timeout=effort.timeout,
+            deadline=effort.deadline,
+            interrupt=effort.interrupt,
+        )
+        response.body.close()
+
+    def _send(self, era: StatefulEra, session: Session | None, body: bytes, effort: Effort) -> Response:
+        """POST until the server has taken it, or may have; give an answer of success."""
+        headers = era.message_headers(session)
+        while True:
+            failure: StreamHTTPError
+            floor = 0.0
+            try:
+                response = self.http.send(
+                    "POST",
+                    self.url,
+                    headers,
+                    body,
+                    timeout=effort.timeout,
+                    deadline=effort.deadline,
+                    interrupt=effort.interrupt,
+                )
+            except TransportError as error:
+                error.attempts = effort.attempts
+                if effort.deadline.expired:
+                    raise _timed_out(effort, error) from error
+                if error.may_have_executed:
+                    raise
+                failure = error
+            else:
+                if response.status < 300:
+                    return response
+                failure = refused(response, era, session, effort)
+                if response.status not in NOT_EXECUTED:
+                    raise failure
+                floor = parse_retry_after(response.headers)
+            if not effort.again(floor):
+                raise failure
+
+    def open_stream(
+        self, era: StatefulEra, session: Session, last_event_id: str, effort: Effort
+    ) -> Response | StreamHTTPError:
+        """GET a stream, new or from an event on; an error that may pass is given, not raised.
+
+        Raises:
+            HTTPStatusError: The server will not do this however often it is asked.
+            ContentTypeError: It answered with something else.
+        """
+        headers = era.stream_headers(session)
+        if last_event_id:
+            # The id goes out as UTF-8 (WHATWG, server-sent events), and fields are written as ISO-8859-1.
+            headers["last-event-id"] = last_event_id.encode().decode("latin-1")
+        try:
+            response = self.http.send(
+                "GET",
+                self.url,
+                headers,
+                timeout=effort.timeout,
+                deadline=effort.deadline,
+                interrupt=effort.interrupt,
+            )
+        except TransportError as error:
+            return error
+        if response.status == 200:
+            if response.content_type == "text/event-stream":
+                return response
+            raise wrong_type(response, "text/event-stream", effort)
+        failure = refused(response, era, session, effort)
+        if response.status in TEMPORARY:
+            return failure
+        raise failure
+
+
+class Exchange:
+    """One request under way. Iterate it once, from one thread.
+
+    Attributes:
+        request_id: Its JSON-RPC id.
+        last_event_id: Id of the last event that was handed out; "" before the first one.
+        retry_ms: The reconnection time that the server asked for, or None.
+        headers: Those of the first answer; None before it.
+    """
+
+    def __init__(
+        self,
+        transport: StreamableTransport,
+        era: StatefulEra,
+        session: Session | None,
+        effort: Effort,
+        request_id: jsonrpc.RequestId,
+        body: bytes | None,
+        last_event_id: str = "",
+    ) -> None:
+        self._transport = transport
+        self._era = era
+        self._session = session
+        self._effort = effort
+        self._body = body
+        self._response: Response | None = None
+        self._parser: SSEParser | None = None
+        self._events: deque[Event] = deque()  # parsed, and not handed out yet
+        self._ahead: StreamHTTPError | None = None  # what look_ahead() ran into
+        self._seen: dict[str, None] = {last_event_id: None} if last_event_id else {}
+        self._group = ""
+        self._repeated = False
+        self.request_id = request_id
+        self.last_event_id = last_event_id
+        self.retry_ms: int | None = None
+        self.headers: Headers | None = None
+
+    def __iter__(self) -> Iterator[jsonrpc.Message]:
+        """Send the request, and give the messages that arrive for it.
+
+        Ends when the answer does, for an event stream only by an error: whoever has got the response stops iterating
+        and calls :meth:`close`.
+
+        Raises:
+            TransportError: The answer is lost, see its attributes; ``CallTimeout`` at the deadline.
+            HTTPStatusError, RPCError: The server refused the request.
+            RemoteProtocolError: The answer cannot be understood.
+        """
+        if self._body is None:
+            response = self._reopen(None)
+        else:
+            response = self._transport._send(self._era, self._session, self._body, self._effort)
+        self.headers = response.headers
+        kind = response.content_type
+        if kind == "application/json":
+            yield from self._read_json(response)
+        elif kind == "text/event-stream":
+            yield from self._read_streams(response)
+        else:
+            raise wrong_type(response, "application/json or text/event-stream", self._effort)
+
+    def close(self) -> None:
+        """Let go of the connection; it serves again if the answer has ended or is about to."""
+        if self._response is not None:
+            self._response.body.close()
+            self._response = None
+
+    def look_ahead(self) -> Iterator[jsonrpc.Message]:
+        """What has arrived but was not handed out yet; it will be, all the same. Does not wait."""
+        if self._response is None or self._parser is None:
+            return
+        try:
+            chunk = self._response.body.read_ready()
+            if chunk:
+                self._events += self._parser.feed(chunk)
+            for event in self._events:
+                if event.data and event.type == "message":
+                    yield from jsonrpc.parse(event.data)
+        except ConnectionLost:
+            pass  # the next read says so again
+        except StreamHTTPError as error:
+            self._ahead = error  # of an event that is dealt with when its turn comes
+
+    def _read_json(self, response: Response) -> Iterator[jsonrpc.Message]:
+        self._response = response
+        try:
+            data = response.body.read_all(self._transport.max_message_size, self._effort.remaining)
+        except ConnectionLost as error:
+            raise self._lost(error) from error
+        finally:
+            self.close()
+        yield from jsonrpc.parse(data)
+
+    def _read_streams(self, response: Response) -> Iterator[jsonrpc.Message]:
+        """The messages of a stream and of those that continue it."""
+        effort = self._effort
+        while True:
+            failure: ConnectionLost | None = None
+            self._response = response
+            # The id is not carried over into the parser: so an id that is seen here was sent on this connection.
+            self._parser = parser = SSEParser(max_event_size=self._transport.max_message_size)
+            self._events.clear()
+            self._group, self._repeated = "", False
+            read = response.body.read1
+            while True:
+                if self._ahead is not None:
+                    raise self._ahead
+                try:
+                    chunk = read(timeout=effort.remaining())
+                except ConnectionLost as error:
+                    failure = error
+                    break
+                if not chunk:
+                    break
+                self._events += parser.feed(chunk)
+                if parser.retry_ms is not None:
+                    self.retry_ms = parser.retry_ms
+                while self._events:
+                    event = self._events.popleft()
+                    if event.id != self._group:
+                        self._move(event.id)
+                    if not self._repeated and event.data and event.type == "message":
+                        yield from jsonrpc.parse(event.data)
+                # An id without data, as the first event of a stream has it since 2025-11-25, counts too.
+                if parser.last_event_id != self._group:
+                    self._move(parser.last_event_id)
+            self.close()
+            response = self._reopen(failure)
+
+    def _move(self, event_id: str) -> None:
+        self._group = event_id
+        self._repeated = event_id in self._seen and bool(event_id)
+        if self._repeated:
+            return
+        self.last_event_id = event_id
+        if event_id:
+            self._seen[event_id] = None
+            if len(self._seen) > _MAX_SEEN_IDS:
+                del self._seen[next(iter(self._seen))]
+        self._effort.progressed()
+
+    def _reopen(self, failure: StreamHTTPError | None) -> Response:
+        """Connect to the rest of a stream that ended too early."""
+        effort, first = self._effort, self._body is None and self._response is None and self.headers is None
+        if effort.deadline.expired:
+            raise self._lost(failure)
+        if self._session is None or not self._era.may_resume(self.last_event_id):
+            raise self._lost(failure)
+        floor = (self.retry_ms or 0) / 1000
+        if failure is None and floor >= _POLLING_INTERVAL:
+            effort.progressed()
+        while True:
+            if not first and not effort.again(floor):
+                raise self._lost(failure)
+            first = False
+            try:
+                answer = self._transport.open_stream(self._era, self._session, self.last_event_id, effort)
+            except AuthenticationError:
+                raise
+            except (HTTPStatusError, ContentTypeError) as error:
+                raise ResumeRefused(
+                    f"the server does not continue the stream of this call: {error}", attempts=effort.attempts
+                ) from error
+            if isinstance(answer, Response):
+                return answer
+            failure = answer
+            floor = (self.retry_ms or 0) / 1000
+            if isinstance(failure, HTTPStatusError):
+                floor = max(floor, parse_retry_after(failure.headers))
+
+    def _lost(self, failure: StreamHTTPError | None) -> StreamHTTPError:
+        """The error for an answer that will not come any more."""
+        effort = self._effort
+        if effort.deadline.expired:
+            error: TransportError = _timed_out(effort, failure)
+        elif isinstance(failure, ReadTimeout):
+            error = ReadTimeout(str(failure), attempts=effort.attempts)
+        elif failure is not None:
+            error = ConnectionLost(f"the answer was lost: {failure}", attempts=effort.attempts)
+        else:
+            error = ConnectionLost("the server ended the stream before the answer", attempts=effort.attempts)
+        error.resumable = self._session is not None and self._era.may_resume(self.last_event_id)
+        error.__cause__ = failure
+        return error
+
+
+def _timed_out(effort: Effort, failure: StreamHTTPError | None) -> CallTimeout:
+    seconds = effort.deadline.seconds
+    executed = not (isinstance(failure, TransportError) and not failure.may_have_executed)
+    return CallTimeout(
+        f"no answer within {seconds:g} s", may_have_executed=executed, attempts=effort.attempts
+    )
