@@ -165,8 +165,8 @@ class Record:
         fields: dict[str, Any] = {}
         defaults: dict[str, Any] = {}
         positional: dict[str, None] = {}
-        for base in reversed(cls.__mro__[1:]):
-            # Each record already sums up its own bases; what is new in it wins over what came before.
+        # Each record already sums up its own bases, so a single one says all; of several, the later wins.
+        for base in cls.__bases__ if len(cls.__bases__) == 1 else reversed(cls.__mro__[1:]):
             if issubclass(base, Record):
                 fields.update(base._fields)
                 defaults.update(base._defaults)

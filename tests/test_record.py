@@ -119,6 +119,8 @@ def test_equality_and_hash() -> None:
     assert Point(1) == Point(1) != Point(2)
     assert Point(1) != Named(1, 0)
     assert Point(1).__eq__(3) is NotImplemented
+    point = Point(1, extra={"k": float("nan")})
+    assert point == point
     assert Reference(1, "".join(["b"])) == Reference(1)
     assert hash(Point(1)) == hash(Point(1, 0, None))
     assert len({Point(1), Point(1), Point(2)}) == 2
@@ -270,6 +272,7 @@ def test_empty_stays_empty(change: Any) -> None:
         change(EMPTY)
     assert EMPTY == {}
     assert copy.copy(EMPTY) is EMPTY
+    assert copy.deepcopy(EMPTY) is EMPTY
     default = FrozenDict(type="object")
     again = pickle.loads(pickle.dumps(default))
     assert (again, type(again), hash(again)) == (default, FrozenDict, hash(default))

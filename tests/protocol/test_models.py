@@ -9,6 +9,7 @@ import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -454,11 +455,11 @@ class TestEveryExample:
         """A required member that is missing, or null where null is no value, is named."""
         shape = cls._shape()
         for name in wire:
-            member = shape.members[name]
+            required = shape.members[name][3]
             without = {key: value for key, value in wire.items() if key != name}
             if name == "content" and "structuredContent" in wire:
                 continue  # see test_content_may_be_left_out_beside_a_structured_value
-            if not member.required:
+            if not required:
                 assert cls.from_wire(without).to_wire() == without
             else:
                 with pytest.raises(InvalidResult, match=f"^{name} is missing$"):
@@ -466,16 +467,16 @@ class TestEveryExample:
 
     def test_null_members(self, revision: str, cls: type[Model], wire: dict[str, Any]) -> None:
         """A null for an optional member is no error, is kept apart from a missing one, and is no value."""
-        for name, member in cls._shape().members.items():
+        for name, (field, _, _, required, nullable) in cls._shape().members.items():
             null = {**wire, name: None}
-            if member.required and not member.nullable:
+            if required and not nullable:
                 with pytest.raises(InvalidResult, match=rf"^{name} must be .*, got null$"):
                     cls.from_wire(null)
             else:
                 model = cls.from_wire(null)
                 assert as_json(model.to_wire()) == as_json(null)
-                if not member.required:
-                    assert getattr(model, member.name) == cls._defaults[member.name]
+                if not required:
+                    assert getattr(model, field) == cls._defaults[field]
 
     def test_asked_for_by_name(self, revision: str, cls: type[Model], wire: dict[str, Any]) -> None:
         """The field names are the wire names in snake case, ``_meta`` being ``meta``."""
@@ -1088,7 +1089,7 @@ class TestThePackage:
     def test_all_is_complete(self) -> None:
         """Each module's ``__all__`` is re-exported, and nothing else."""
         exported = {name for module in MODULES for name in module.__all__ if module.__name__[-5:] != ".base"}
-        assert sorted(exported | {"Model"}) == models.__all__ == sorted(models.__all__)
+        assert sorted(exported | {"Model", "Page"}) == models.__all__ == sorted(models.__all__)
         assert set(models._HOMES) == set(models.__all__)
         for name in models.__all__:
             assert getattr(models, name) is getattr(
@@ -1112,6 +1113,41 @@ class TestThePackage:
 
         with pytest.raises(TypeError, match="uses the annotation 'complex'"):
             Odd.from_wire({})
+
+    def test_every_kind_in_every_place(self) -> None:
+        """Subclasses of the JSON kinds are read like the kinds themselves, and so are arrays of each kind."""
+
+        class Word(str):
+            pass
+
+        class Kinds(Model):
+            words: Sequence[str]
+            flags: Sequence[bool]
+            counts: Sequence[int]
+            by_name: Mapping[str, float]
+            word: str
+
+        wire = {
+            "words": ["a"],
+            "flags": [True, False],
+            "counts": [1],
+            "byName": {"x": 0.5},
+            "word": Word("w"),
+        }
+        assert Kinds.from_wire(wire).to_wire() == wire
+        wrong: list[tuple[dict[str, Any], str]] = [
+            ({"flags": [0]}, r"^flags\[0\] must be true or false, got 0$"),
+            ({"counts": [1, "2"]}, r"^counts\[1\] must be an integer, got '2'$"),
+            ({"byName": {"x": "y"}}, "^byName.x must be a number, got 'y'$"),
+        ]
+        for change, message in wrong:
+            with pytest.raises(InvalidResult, match=message):
+                Kinds.from_wire({**wire, **change})
+
+    def test_a_page_of_its_own(self) -> None:
+        """A page that does not say what it lists cannot be walked."""
+        with pytest.raises(NotImplementedError):
+            _ = Page[Any]().items
 
     def test_a_field_wins_over_extra(self) -> None:
         """A member that became known in the meantime is written once."""
@@ -1152,4 +1188,4 @@ class TestThePackage:
             [sys.executable, "-c", script, root], capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout.split() == ["base", "content", "pages", "tools"]
+        assert done.stdout.split() == ["base", "content", "tools"]

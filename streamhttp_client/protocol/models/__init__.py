@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .base import Model
+    from .base import Model, Page
     from .completion import CompleteResult, Completion, PromptReference, ResourceTemplateReference
     from .content import (
         Annotations,
@@ -65,7 +65,6 @@ if TYPE_CHECKING:
         UnknownNotification,
         parse_notification,
     )
-    from .pages import Page
     from .prompts import GetPromptResult, ListPromptsResult, Prompt, PromptArgument, PromptMessage
     from .resources import (
         ListResourcesResult,
@@ -189,7 +188,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    "base": "Model",
+    "base": "Model Page",
     "completion": "CompleteResult Completion PromptReference ResourceTemplateReference",
     "content": (
         "Annotations AudioContent BlobResourceContents ContentBlock EmbeddedResource Icon ImageContent "
@@ -206,7 +205,6 @@ _NAMES = {
         "ProgressNotification ProgressToken PromptListChanged ResourceListChanged ResourceUpdated "
         "RootsListChanged TaskStatusChanged ToolListChanged UnknownNotification parse_notification"
     ),
-    "pages": "Page",
     "prompts": "GetPromptResult ListPromptsResult Prompt PromptArgument PromptMessage",
     "resources": (
         "ListResourceTemplatesResult ListResourcesResult ReadResourceResult Resource ResourceTemplate"

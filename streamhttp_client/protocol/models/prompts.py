@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .base import MetaModel, Model
+from .base import MetaModel, Model, Page
 from .content import ContentBlock, Icon
-from .pages import Page
 
 __all__ = ["GetPromptResult", "ListPromptsResult", "Prompt", "PromptArgument", "PromptMessage"]
 

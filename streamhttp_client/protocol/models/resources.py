@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .base import MetaModel
+from .base import MetaModel, Page
 from .content import (
     Annotations,
     BlobResourceContents,
@@ -13,7 +13,6 @@ from .content import (
     ResourceDescription,
     TextResourceContents,
 )
-from .pages import Page
 
 __all__ = [
     "BlobResourceContents",

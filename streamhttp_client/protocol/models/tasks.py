@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .base import MetaModel, Model
-from .pages import Page
+from .base import MetaModel, Model, Page
 
 __all__ = ["RELATED_TASK", "CreateTaskResult", "ListTasksResult", "RelatedTask", "Task", "TaskMetadata"]
 

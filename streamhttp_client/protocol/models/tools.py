@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..._record import FrozenDict
-from .base import MetaModel, Model
+from .base import MetaModel, Model, Page
 from .content import ContentBlock, Icon, TextContent
-from .pages import Page
 
 if TYPE_CHECKING:
     from typing_extensions import Self
