@@ -1125,6 +1125,7 @@ class TestThePackage:
             flags: Sequence[bool]
             counts: Sequence[int]
             by_name: Mapping[str, float]
+            anything: Sequence[Any]
             word: str
 
         wire = {
@@ -1132,6 +1133,7 @@ class TestThePackage:
             "flags": [True, False],
             "counts": [1],
             "byName": {"x": 0.5},
+            "anything": [None],
             "word": Word("w"),
         }
         assert Kinds.from_wire(wire).to_wire() == wire

@@ -210,8 +210,8 @@ class ElicitFormParams(MetaModel):
 class ElicitURLParams(MetaModel):
     """The server asks the user to visit a page, for what must not pass through the client.
 
-    "Clients ... MUST NOT automatically pre-fetch the URL or any of its metadata", must show it whole, and
-    must open it only when the user agreed. MCP 2025-11-25, client/elicitation, safe URL handling.
+    A client "MUST NOT automatically pre-fetch the URL or any of its metadata", must show it whole, and must
+    open it only when the user agreed. MCP 2025-11-25, client/elicitation, safe URL handling.
 
     Attributes:
         message: Why.
