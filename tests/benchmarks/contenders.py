@@ -166,7 +166,7 @@ def _first_ours_call(url: str) -> Iterator[bytes]:
     with Client(url) as client:
         with client.stream_tool("echo", _ARGUMENTS) as call:
             for event in call:
-                yield str(event.message).encode()
+                yield repr(event).encode()
                 break
             call.result  # noqa: B018  the call is finished, not cancelled: that would be another benchmark
 

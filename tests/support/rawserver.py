@@ -136,6 +136,7 @@ class Peer:
     A Peer belongs to the thread of its script, except `cut`, which any thread may call.
 
     Attributes:
+        server: The server that accepted it.
         number: Which connection this is, counted from 1.
         open: False once this side has cut or must not reuse the connection.
     """
@@ -143,7 +144,7 @@ class Peer:
     def __init__(self, server: RawServer, sock: socket.socket, number: int) -> None:
         self.number = number
         self.open = True
-        self._server = server
+        self.server = server
         self._sock = sock
         self._received = bytearray()
         self._chunked = False
@@ -166,7 +167,7 @@ class Peer:
         else:
             body = self._read_exactly(int(fields.get("content-length", "0")))
         request = Request(method, target, headers, body, self.number)
-        self._server._record(request)
+        self.server._record(request)
         return request
 
     def _read_chunked(self) -> bytes:
@@ -303,7 +304,7 @@ class Peer:
         for _ in range(int(WAIT_SECONDS / _POLL_SECONDS)):
             if until.wait(_POLL_SECONDS):
                 return
-            if self._server.closing:
+            if self.server.closing:
                 raise PeerGone("the server is closing")
         raise self._overdue("held and never released")
 
@@ -316,7 +317,7 @@ class Peer:
         try:
             self.hold()
         except PeerGone:
-            if self._server.closing:
+            if self.server.closing:
                 raise AssertionError(f"connection {self.number}: the client never closed it") from None
 
     def cut(self) -> None:

@@ -1,0 +1,125 @@
+"""What the fault tests share: a client without waits, messages, and proof that nothing is left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from streamhttp_client import Client, RetryPolicy
+from tests.support.rawserver import Peer, RawServer, Request
+
+__all__ = [
+    "AT_ONCE",
+    "BOUND",
+    "InThread",
+    "NO_WAIT",
+    "RESULT",
+    "nothing_left",
+    "open_client",
+    "progress",
+    "result",
+    "silent",
+    "stays_usable",
+    "within",
+]
+
+BOUND = 15.0  # seconds for a whole call of these tests; none comes near unless it fails
+AT_ONCE = 2.0  # seconds within which a woken thread must be back, on a slow and busy machine
+NO_WAIT = RetryPolicy(attempts=4, base=0.0)
+RESULT = {"content": [{"type": "text", "text": "ok"}]}
+
+
+def open_client(server: RawServer, **options: Any) -> Client:
+    """A client of ``server`` that does not wait between attempts."""
+    return Client(server.url, **{"timeout": BOUND, "retry": NO_WAIT, **options})
+
+
+def result(request: Request, value: Any = None) -> dict[str, Any]:
+    """The message that answers ``request``."""
+    return {"jsonrpc": "2.0", "id": request.id, "result": RESULT if value is None else value}
+
+
+def progress(request: Request, count: int) -> dict[str, Any]:
+    """A progress notification for ``request``, which must have asked for it."""
+    token = request.json["params"]["_meta"]["progressToken"]
+    return {
+        "jsonrpc": "2.0",
+        "method": "notifications/progress",
+        "params": {"progressToken": token, "progress": count},
+    }
+
+
+def silent(peer: Peer, request: Request) -> None:
+    """Take the request and say nothing."""
+    peer.hold()
+
+
+def stays_usable(client: Client) -> None:
+    """The client still calls: a fault must cost one call and no more."""
+    assert [tool.name for tool in client.list_tools()] == ["echo"]
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """The block must end in time."""
+    start = time.monotonic()
+    yield
+    taken = time.monotonic() - start
+    assert taken < seconds, f"took {taken:.2f} s, expected less than {seconds}"
+
+
+def _open_sockets() -> int | None:
+    """How many sockets this process holds, or None where that cannot be asked."""
+    try:
+        numbers = os.listdir("/proc/self/fd")
+    except OSError:
+        return None
+    count = 0
+    for number in numbers:
+        try:
+            count += stat.S_ISSOCK(os.stat(f"/proc/self/fd/{number}").st_mode)
+        except OSError:
+            pass  # the one of listdir itself
+    return count
+
+
+@contextmanager
+def nothing_left() -> Iterator[None]:
+    """No thread and no socket more than before. Garbage cannot hide one: its warning is an error."""
+    threads, sockets = set(threading.enumerate()), _open_sockets()
+    yield
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(AT_ONCE)
+    left = [thread.name for thread in set(threading.enumerate()) - threads if thread.is_alive()]
+    assert not left, f"threads left: {left}"
+    now = _open_sockets()
+    assert sockets is None or now is None or now <= sockets, f"{now} sockets open, {sockets} before"
+    gc.collect()
+
+
+class InThread:
+    """Runs a function on another thread and keeps what it returned or raised."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="in-thread", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.value = self._function()
+        except BaseException as error:
+            self.error = error
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end, at most so long."""
+        self._thread.join(seconds)
+        assert not self._thread.is_alive(), f"still blocked after {seconds} s"
