@@ -82,9 +82,7 @@ def read_signature(
         elif parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             parameters[parameter.name] = parameter
         else:
-            raise LocalProtocolError(
-                f"{name}(): arguments come by name, so {str(parameter)!r} cannot be filled"
-            )
+            raise LocalProtocolError(f"{name}(): arguments come by name, so {str(parameter)!r} cannot be filled")
     kinds = {key: hints.get(key, Any) for key in parameters}
     required = tuple(key for key, value in parameters.items() if value.default is value.empty)
     schema: dict[str, Any]
@@ -98,9 +96,7 @@ def read_signature(
             schema, convert = _with_msgspec(name, parameters, kinds)
         except ImportError:
             schema, convert = _without_msgspec(name, parameters, kinds)
-    return Signature(
-        schema, convert, context, hints.get("return", inspect.Signature.empty), tuple(kinds), required
-    )
+    return Signature(schema, convert, context, hints.get("return", inspect.Signature.empty), tuple(kinds), required)
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
@@ -119,9 +115,7 @@ def _check_names(arguments: Mapping[str, Any], known: Any, required: tuple[str, 
     if known is not None:
         for key in arguments:
             if key not in known:
-                raise ArgumentError(
-                    f"unknown argument {key!r}, expected {', '.join(map(repr, known)) or 'none'}"
-                )
+                raise ArgumentError(f"unknown argument {key!r}, expected {', '.join(map(repr, known)) or 'none'}")
     return dict(arguments)
 
 
@@ -235,8 +229,7 @@ def _plain_schema(function: str, key: str, kind: Any) -> dict[str, Any]:
     if origin is dict and args[0] is str:
         return {"type": "object", "additionalProperties": _plain_schema(function, key, args[1])}
     raise LocalProtocolError(
-        f"{function}(): parameter {key!r} has a hint that needs the extra [server], "
-        f"or pass input_schema=: {kind!r}"
+        f"{function}(): parameter {key!r} has a hint that needs the extra [server], or pass input_schema=: {kind!r}"
     )
 
 

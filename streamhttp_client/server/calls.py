@@ -55,9 +55,7 @@ class Outlet(Protocol):
 class LogOutlet:
     """Writes to a log of the store, and ends it when all calls of the POST have ended."""
 
-    def __init__(
-        self, store: Store, session: str, log: str, calls: int, *, interactive: bool, polling: bool
-    ) -> None:
+    def __init__(self, store: Store, session: str, log: str, calls: int, *, interactive: bool, polling: bool) -> None:
         self.interactive = interactive
         self._store = store
         self._session = session
@@ -129,9 +127,7 @@ class Call:
     The handler's thread uses it; :meth:`cancel` may come from any thread.
     """
 
-    def __init__(
-        self, store: Store, session: ServerSession, request: jsonrpc.Request, outlet: Outlet
-    ) -> None:
+    def __init__(self, store: Store, session: ServerSession, request: jsonrpc.Request, outlet: Outlet) -> None:
         self.session = session
         self.request = request
         self.outlet = outlet
@@ -234,9 +230,7 @@ class Call:
                     raise RPCError(message.message, code=message.code, data=message.data)
 
     def _make_inbox(self) -> None:
-        if self.session.session_id is None or not self._store.create_log(
-            self.session.session_id, self._inbox
-        ):
+        if self.session.session_id is None or not self._store.create_log(self.session.session_id, self._inbox):
             raise ClientClosed("the session has ended")
         self._inbox_made = True
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..exceptions import CapabilityError, LocalProtocolError
+from ..protocol.models.elicitation import ElicitResult
+from ..protocol.models.roots import ListRootsResult, Root
+from ..protocol.models.sampling import CreateMessageResult
 from .calls import Call
 from .results import content_blocks, plain
 from .sessions import LOG_LEVELS, ServerSession
@@ -111,7 +114,7 @@ class Context:
         system_prompt: str | None = None,
         timeout: float = _ASK_TIMEOUT,
         **params: Any,
-    ) -> dict[str, Any]:
+    ) -> CreateMessageResult:
         """Let the client's model write something; block until it has.
 
         Args:
@@ -121,13 +124,11 @@ class Context:
             params: Further fields, in the protocol's own names: ``temperature``, ``modelPreferences``,
                 ``tools``.
 
-        Returns:
-            The client's result: ``role``, ``content``, ``model``, ``stopReason``.
-
         Raises:
             CapabilityError: The client did not declare sampling, or cannot be asked on this answer.
             RPCError: The client refused.
             CallTimeout, CallCancelled: No answer came.
+            InvalidResult: The answer is of another shape.
         """
         self._need("sampling")
         if isinstance(messages, str):
@@ -135,11 +136,11 @@ class Context:
         wire: dict[str, Any] = {"messages": plain(messages), "maxTokens": max_tokens, **plain(params)}
         if system_prompt is not None:
             wire["systemPrompt"] = system_prompt
-        return self._ask("sampling/createMessage", wire, timeout)
+        return CreateMessageResult.from_wire(self._call.ask("sampling/createMessage", wire, timeout))
 
     def elicit(
         self, message: str, schema: Mapping[str, Any] | None = None, *, timeout: float = _ASK_TIMEOUT
-    ) -> dict[str, Any]:
+    ) -> ElicitResult:
         """Ask the user for data through a form; block until the client answers.
 
         Args:
@@ -148,18 +149,20 @@ class Context:
             timeout: Seconds to wait.
 
         Returns:
-            ``{"action": "accept", "content": {…}}``, or an ``action`` of "decline" or "cancel".
+            ``action`` is "accept" (``content`` has the values), "decline" or "cancel".
 
         Raises:
-            CapabilityError, RPCError, CallTimeout, CallCancelled: As for :meth:`ask_sampling`.
+            CapabilityError, RPCError, CallTimeout, CallCancelled, InvalidResult: As for :meth:`ask_sampling`.
         """
         self._need("elicitation")
+        if self.session.can("elicitation.url") and not self.session.can("elicitation.form"):
+            # "{}" alone means forms; MCP 2025-11-25, client/elicitation, Capabilities
+            raise CapabilityError("the client declared elicitation by URL only")
         requested = {"type": "object", "properties": {}} if schema is None else dict(schema)
-        return self._ask("elicitation/create", {"message": message, "requestedSchema": requested}, timeout)
+        params = {"message": message, "requestedSchema": requested}
+        return ElicitResult.from_wire(self._call.ask("elicitation/create", params, timeout))
 
-    def elicit_url(
-        self, message: str, url: str, elicitation_id: str, *, timeout: float = _ASK_TIMEOUT
-    ) -> dict[str, Any]:
+    def elicit_url(self, message: str, url: str, elicitation_id: str, *, timeout: float = _ASK_TIMEOUT) -> ElicitResult:
         """Ask the user to visit a page, for what must not pass through the client; block until they agreed or
         not.
 
@@ -167,18 +170,13 @@ class Context:
         """
         self._need("elicitation.url")
         params = {"mode": "url", "message": message, "url": url, "elicitationId": elicitation_id}
-        return self._ask("elicitation/create", params, timeout)
+        return ElicitResult.from_wire(self._call.ask("elicitation/create", params, timeout))
 
-    def roots(self, *, timeout: float = _ASK_TIMEOUT) -> list[dict[str, Any]]:
-        """Return the client's roots (``{"uri": "file://…", "name": …}``)."""
+    def roots(self, *, timeout: float = _ASK_TIMEOUT) -> tuple[Root, ...]:
+        """Return the directories and files that the client lets the server know about."""
         self._need("roots")
-        found = self._ask("roots/list", {}, timeout).get("roots")
-        return [root for root in found if isinstance(root, dict)] if isinstance(found, list) else []
+        return tuple(ListRootsResult.from_wire(self._call.ask("roots/list", {}, timeout)).roots)
 
     def _need(self, capability: str) -> None:
         if not self.session.can(capability):
             raise CapabilityError(f"the client did not declare the capability {capability!r}")
-
-    def _ask(self, method: str, params: dict[str, Any], timeout: float) -> dict[str, Any]:
-        result = self._call.ask(method, params, timeout)
-        return result if isinstance(result, dict) else {}

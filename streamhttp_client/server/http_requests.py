@@ -44,9 +44,7 @@ def read_messages(environ: Mapping[str, Any], max_body: int) -> tuple[list[jsonr
     except RemoteProtocolError as error:
         # JSON-RPC 2.0 tells "Invalid JSON was received" from "The JSON sent is not a valid Request object".
         broken = isinstance(error.__cause__, (ValueError, RecursionError))
-        raise HTTPError(
-            400, str(error), code=jsonrpc.PARSE_ERROR if broken else jsonrpc.INVALID_REQUEST
-        ) from None
+        raise HTTPError(400, str(error), code=jsonrpc.PARSE_ERROR if broken else jsonrpc.INVALID_REQUEST) from None
     return messages, body.lstrip()[:1] == b"["
 
 
@@ -59,9 +57,7 @@ def _read_body(environ: Mapping[str, Any], max_body: int) -> bytes:
         size = int(declared)
         if size > max_body:
             # The rest is not read, so the connection cannot be used again.
-            raise HTTPError(
-                413, f"the body must be at most {max_body} bytes", headers=[("Connection", "close")]
-            )
+            raise HTTPError(413, f"the body must be at most {max_body} bytes", headers=[("Connection", "close")])
         body: bytes = source.read(size)
         if len(body) < size:
             raise HTTPError(400, "the body ended early")

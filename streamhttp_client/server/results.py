@@ -22,8 +22,13 @@ class Blob:
         self.media_type = media_type
         self.uri = uri
 
+    @property
+    def base64(self) -> str:
+        """The data as it goes over the wire."""
+        return base64.b64encode(self.data).decode("ascii")
+
     def to_wire(self) -> dict[str, Any]:
-        text = base64.b64encode(self.data).decode("ascii")
+        text = self.base64
         family = self.media_type.partition("/")[0]
         if family in ("image", "audio"):
             return {"type": family, "data": text, "mimeType": self.media_type}
@@ -84,12 +89,7 @@ def content_blocks(value: Any) -> list[dict[str, Any]]:
 
 
 def _is_content(value: Any) -> bool:
-    return (
-        _is_block(value)
-        or isinstance(value, Blob)
-        or hasattr(value, "to_wire")
-        and _is_block(value.to_wire())
-    )
+    return _is_block(value) or isinstance(value, Blob) or hasattr(value, "to_wire") and _is_block(value.to_wire())
 
 
 def tool_result(value: Any, *, structured: bool) -> dict[str, Any]:

@@ -164,9 +164,7 @@ def _make_server(wsgi: Any, app: WSGIApp, host: str, port: int, max_connections:
             environ[PROBE_KEY] = lambda: peer_is_gone(connection)
             return environ
 
-    server = wsgi.Server(
-        (host, port), app, server_name="streamhttp", timeout=_IDLE_TIMEOUT, request_queue_size=128
-    )
+    server = wsgi.Server((host, port), app, server_name="streamhttp", timeout=_IDLE_TIMEOUT, request_queue_size=128)
     server.gateway = Gateway
     server.requests = _Pool(server, max_connections)
     server.keep_alive_conn_limit = max_connections

@@ -30,9 +30,7 @@ class HostGuard:
     """
 
     def __init__(self, allowed_hosts: Iterable[str] | None, allowed_origins: Iterable[str] | None) -> None:
-        self._hosts = (
-            _LOOPBACK if allowed_hosts is None else frozenset(host.lower() for host in allowed_hosts)
-        )
+        self._hosts = _LOOPBACK if allowed_hosts is None else frozenset(host.lower() for host in allowed_hosts)
         self._origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins or ())
         # Hosts and origins that were let in before, so that the usual request costs two look-ups. Bounded: it
         # is only added to for names that are allowed, and those differ in their ports alone.

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .. import jsonrpc
 from ..exceptions import CallCancelled, ClientClosed, LocalProtocolError, RPCError
 from ..protocol.versions import LATEST, find_revision
 from .calls import Call
-from .sessions import LOG_LEVELS
+from .completions import Completions
+from .listeners import tell
+from .prompts import Prompt, Prompts
+from .resources import Resource, Resources
+from .sessions import LOG_LEVELS, ServerSession
 from .tools import Tool, Tools
 
 if TYPE_CHECKING:
@@ -53,11 +58,24 @@ class Server:
         self.title = title
         self.instructions = instructions
         self.tools = Tools(page_size)
+        self.resources = Resources(page_size)
+        self.prompts = Prompts(page_size)
+        self.completions = Completions()
+        # The endpoints made from this server, for what is sent to all clients.
+        self._apps: weakref.WeakSet[WSGIApp] = weakref.WeakSet()
         self._methods: dict[str, Callable[[Call], dict[str, Any]]] = {
             "ping": lambda call: {},
             "logging/setLevel": self._check_level,
             "tools/list": self.tools.list,
             "tools/call": self.tools.call,
+            "resources/list": self.resources.list,
+            "resources/templates/list": self.resources.list_templates,
+            "resources/read": self.resources.read,
+            "resources/subscribe": self.resources.subscribe,
+            "resources/unsubscribe": self.resources.unsubscribe,
+            "prompts/list": self.prompts.list,
+            "prompts/get": self.prompts.get,
+            "completion/complete": self.completions.complete,
         }
 
     def tool(
@@ -110,6 +128,86 @@ class Server:
             raise LocalProtocolError("write @server.tool(), with parentheses")
         return register
 
+    def resource(
+        self,
+        uri: str,
+        *,
+        name: str | None = None,
+        title: str | None = None,
+        description: str | None = None,
+        media_type: str | None = None,
+        annotations: Mapping[str, Any] | None = None,
+        size: int | None = None,
+    ) -> Callable[[F], F]:
+        """Register the decorated function as a resource: it returns a text, bytes, a ``Blob``, or any JSON
+        value.
+
+        Args:
+            uri: With ``{name}`` in it it is a template, and the function's parameters are its variables, as
+                strings. ``{+name}`` also takes slashes; then beware of ``..`` in what it gives.
+            name: The function's name if not given.
+            media_type: Of what is returned.
+        """
+
+        def register(function: F) -> F:
+            self.resources.add(
+                Resource(
+                    function,
+                    uri,
+                    name=name or function.__name__,
+                    title=title,
+                    description=description,
+                    media_type=media_type,
+                    annotations=annotations,
+                    size=size,
+                )
+            )
+            return function
+
+        return register
+
+    def prompt(
+        self, name: str | None = None, *, title: str | None = None, description: str | None = None
+    ) -> Callable[[F], F]:
+        """Register the decorated function as a prompt: it returns a text, a message, or a list of them."""
+
+        def register(function: F) -> F:
+            self.prompts.add(Prompt(function, name=name or function.__name__, title=title, description=description))
+            return function
+
+        return register
+
+    def completion(self, *, prompt: str | None = None, resource: str | None = None, argument: str) -> Callable[[F], F]:
+        """Register what suggests values for an argument of a prompt, or a variable of a resource template.
+
+        The function takes what was typed so far, and a dict of the arguments that are filled in already; it
+        returns texts, best first.
+        """
+
+        def register(function: F) -> F:
+            self.completions.add(prompt, resource, argument, function)
+            return function
+
+        return register
+
+    def notify_resource_updated(self, uri: str) -> int:
+        """Tell all clients that subscribed to a resource that it has changed; return how many listen now.
+
+        With a store that several processes share, one of them has to say it, for the clients of all.
+        """
+        return self._tell("notifications/resources/updated", {"uri": uri}, lambda session: uri in session.subscriptions)
+
+    def notify_list_changed(self, kind: Literal["tools", "resources", "prompts"]) -> int:
+        """Tell all clients that something was added or removed; return how many listen now."""
+        if kind not in ("tools", "resources", "prompts"):
+            raise LocalProtocolError(f"kind must be 'tools', 'resources' or 'prompts', got {kind!r}")
+        return self._tell(f"notifications/{kind}/list_changed", None, lambda session: True)
+
+    def _tell(self, method: str, params: dict[str, str] | None, wanted: Callable[[ServerSession], bool]) -> int:
+        # Endpoints may share a store, whose clients shall hear of it once.
+        stores = {id(app.store): app.store for app in self._apps}
+        return sum(tell(store, method, params, wanted) for store in stores.values())
+
     def wsgi(
         self,
         path: str | None = "/mcp",
@@ -144,7 +242,7 @@ class Server:
         """
         from .wsgi import WSGIApp
 
-        return WSGIApp(
+        app = WSGIApp(
             self,
             path=path,
             json_response=json_response,
@@ -157,6 +255,8 @@ class Server:
             keepalive=keepalive,
             retry_ms=retry_ms,
         )
+        self._apps.add(app)
+        return app
 
     def serve(
         self,
@@ -189,7 +289,16 @@ class Server:
 
     def capabilities(self) -> dict[str, Any]:
         """What the server declares in the handshake."""
-        return {"tools": {"listChanged": True}, "logging": {}}
+        offered: dict[str, Any] = {"logging": {}}
+        if len(self.tools):
+            offered["tools"] = {"listChanged": True}
+        if len(self.resources):
+            offered["resources"] = {"subscribe": True, "listChanged": True}
+        if len(self.prompts):
+            offered["prompts"] = {"listChanged": True}
+        if len(self.completions):
+            offered["completions"] = {}
+        return offered
 
     def initialize(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Answer the handshake: the result, and what is to be kept of the client.
@@ -201,9 +310,7 @@ class Server:
         Raises:
             RPCError: The parameters are not those of a handshake.
         """
-        asked, client, capabilities = (
-            params.get(key) for key in ("protocolVersion", "clientInfo", "capabilities")
-        )
+        asked, client, capabilities = (params.get(key) for key in ("protocolVersion", "clientInfo", "capabilities"))
         if not isinstance(asked, str) or not isinstance(client, dict) or not isinstance(capabilities, dict):
             raise RPCError(
                 "initialize needs 'protocolVersion' (a string), 'capabilities' and 'clientInfo' (objects)",
@@ -220,6 +327,11 @@ class Server:
 
     def streams(self, request: jsonrpc.Request) -> bool:
         """Whether a request deserves a stream and a thread: its handler may take long, or speak meanwhile."""
+        params = request.params or {}
+        if request.method == "resources/read":
+            return self.resources.wants_stream(params)
+        if request.method == "prompts/get":
+            return self.prompts.wants_stream(params)
         return request.method == "tools/call"
 
     def run(self, call: Call) -> None:
@@ -236,17 +348,13 @@ class Server:
         except LocalProtocolError:
             # The result has no JSON form: NaN, a lone surrogate.
             _log.exception("the result of %s cannot be sent", call.request.method)
-            call.outlet.finish(
-                jsonrpc.ErrorResponse(call.request.id, jsonrpc.INTERNAL_ERROR, "internal error")
-            )
+            call.outlet.finish(jsonrpc.ErrorResponse(call.request.id, jsonrpc.INTERNAL_ERROR, "internal error"))
 
     def _answer(self, call: Call) -> jsonrpc.Response | jsonrpc.ErrorResponse | None:
         request = call.request
         method = self._methods.get(request.method)
         if method is None:
-            return jsonrpc.ErrorResponse(
-                request.id, jsonrpc.METHOD_NOT_FOUND, f"unknown method: {request.method:.100}"
-            )
+            return jsonrpc.ErrorResponse(request.id, jsonrpc.METHOD_NOT_FOUND, f"unknown method: {request.method:.100}")
         try:
             return jsonrpc.Response(request.id, method(call))
         except RPCError as error:

@@ -32,6 +32,8 @@ class ServerSession:
         client_info, client_capabilities: As the client declared them.
         principal: Who it is, as the server's ``principal=`` function said; None without one.
         log_level: Least severe level that the client wants to be sent.
+        subscriptions: URIs whose updates it wants.
+        listeners: Logs of its listening streams, the newest last.
     """
 
     def __init__(self, session_id: str | None, fields: Mapping[str, Any]) -> None:
@@ -41,8 +43,11 @@ class ServerSession:
         self.client_capabilities: dict[str, Any] = fields.get("client_capabilities") or {}
         self.principal: str | None = fields.get("principal")
         self.log_level: str = fields.get("log_level") or "info"
-        self.subscriptions: tuple[str, ...] = tuple(fields.get("subscriptions") or ())
-        self.listening: str | None = fields.get("listening")
+        # One field each, so that two requests at the same time do not undo each other.
+        self.subscriptions: frozenset[str] = frozenset(
+            key.removeprefix("subscribed:") for key, on in fields.items() if on and key.startswith("subscribed:")
+        )
+        self.listeners: tuple[str, ...] = tuple(fields.get("listeners") or ())
 
     def wants_log(self, level: str) -> bool:
         """Whether a message of this level is severe enough for the client."""

@@ -128,9 +128,7 @@ class EventStream:
                     parts.append(self._prime(position, int(data) if data else self._retry_ms))
                     pause = True
                     break
-                parts.append(
-                    encode_event(data.decode(), id=event_id(self._log, position) if self._ids else None)
-                )
+                parts.append(encode_event(data.decode(), id=event_id(self._log, position) if self._ids else None))
             ended = page.state == "ended" and not pause
             stopping = not ended and not pause and self._stopping()
             if stopping and self._polling:

@@ -47,9 +47,7 @@ class Tool:
         meta: Mapping[str, Any] | None = None,
     ) -> None:
         if not 1 <= len(name) <= 128 or not _NAME_CHARS.issuperset(name):
-            raise LocalProtocolError(
-                f"a tool name must be 1 to 128 letters, digits and _-./ only, got {name!r}"
-            )
+            raise LocalProtocolError(f"a tool name must be 1 to 128 letters, digits and _-./ only, got {name!r}")
         self.name = name
         self._function = function
         self._signature = read_signature(function, Context, input_schema=input_schema)
@@ -91,9 +89,7 @@ class Tool:
                 value = _drain(value, context)
             return tool_result(value, structured=self._structured)
         except ToolError as error:
-            return (
-                _failure(str(error)) if error.result is None else tool_result(error.result, structured=False)
-            )
+            return _failure(str(error)) if error.result is None else tool_result(error.result, structured=False)
         except (CapabilityError, CallTimeout) as error:
             return _failure(str(error))
         except (RPCError, ClientClosed):

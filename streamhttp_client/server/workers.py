@@ -48,9 +48,7 @@ class Workers:
             self._unfinished += 1
             if self._unfinished > len(self._threads) and len(self._threads) < self._max_threads:
                 number = len(self._threads) + 1
-                thread = threading.Thread(
-                    target=self._work, name=f"streamhttp-{self._name}-{number}", daemon=True
-                )
+                thread = threading.Thread(target=self._work, name=f"streamhttp-{self._name}-{number}", daemon=True)
                 thread.start()
                 self._threads.append(thread)
             self._jobs.put(job)

@@ -18,6 +18,7 @@ from .calls import Call, JSONOutlet, LogOutlet, RunningCalls, inbox_of, inbox_of
 from .disconnect import connection_probe
 from .http_answers import Answer, HTTPError, StartResponse
 from .http_requests import check_accept, read_messages
+from .listeners import listen
 from .security import HostGuard
 from .sessions import ServerSession, new_token, open_session
 from .stores.base import Store, StoreFull
@@ -97,9 +98,7 @@ class WSGIApp:
             return self._get(environ, self._session(environ, principal))
         if method == "DELETE":
             return self._delete(self._session(environ, principal))
-        raise HTTPError(
-            405, "the method must be POST, GET or DELETE", headers=[("Allow", "POST, GET, DELETE")]
-        )
+        raise HTTPError(405, "the method must be POST, GET or DELETE", headers=[("Allow", "POST, GET, DELETE")])
 
     @staticmethod
     def _path_of(environ: Environ) -> str:
@@ -128,9 +127,7 @@ class WSGIApp:
         return ServerSession(session_id, fields)
 
     def _post(self, environ: Environ, principal: str | None) -> Answer | EventStream:
-        check_accept(
-            environ, *(("application/json",) if self._json else ("application/json", "text/event-stream"))
-        )
+        check_accept(environ, *(("application/json",) if self._json else ("application/json", "text/event-stream")))
         messages, batch = read_messages(environ, self._max_body)
         if not batch and isinstance(messages[0], jsonrpc.Request) and messages[0].method == "initialize":
             return self._initialize(messages[0], principal)
@@ -182,21 +179,15 @@ class WSGIApp:
             self._run(call)
         if not outlet.responses:  # all were cancelled
             return Answer(202)
-        return Answer(
-            200, jsonrpc.dump_batch(outlet.responses) if batch else jsonrpc.dump(outlet.responses[0])
-        )
+        return Answer(200, jsonrpc.dump_batch(outlet.responses) if batch else jsonrpc.dump(outlet.responses[0]))
 
-    def _answer_stream(
-        self, environ: Environ, session: ServerSession, requests: list[jsonrpc.Request]
-    ) -> EventStream:
+    def _answer_stream(self, environ: Environ, session: ServerSession, requests: list[jsonrpc.Request]) -> EventStream:
         assert session.session_id is not None
         log = "s" + new_token()
         if not self.store.create_log(session.session_id, log):
             raise HTTPError(404, "the session has ended")
         polling = session.revision.polling
-        outlet = LogOutlet(
-            self.store, session.session_id, log, len(requests), interactive=True, polling=polling
-        )
+        outlet = LogOutlet(self.store, session.session_id, log, len(requests), interactive=True, polling=polling)
         stream = self._open(environ, session, log, 0)
         for request in requests:
             call = Call(self.store, session, request, outlet)
@@ -249,18 +240,10 @@ class WSGIApp:
             if self.store.read(session.session_id, log, after).state == "gone":
                 raise HTTPError(410, "the events after this Last-Event-ID are no longer held")
             return self._open(environ, session, log, after)
-        if session.listening is not None:
-            position = self.store.position(session.session_id, session.listening)
-            if position is not None:
-                # Its client has gone and has come back without an id: go on where it was left.
-                return self._open(environ, session, session.listening, position)
-        log = "g" + new_token()
-        if not self.store.create_log(session.session_id, log):
+        place = listen(self.store, session)
+        if place is None:
             raise HTTPError(404, "the session has ended")
-        # "The server MUST send each of its JSON-RPC messages on only one of the connected streams": the
-        # newest.
-        self.store.update_session(session.session_id, {"listening": log})
-        return self._open(environ, session, log, 0)
+        return self._open(environ, session, *place)
 
     def _delete(self, session: ServerSession) -> Answer:
         assert session.session_id is not None

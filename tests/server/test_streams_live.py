@@ -48,7 +48,7 @@ def running(gate: Gate) -> Iterator[RunningServer]:
 
     @server.tool()
     def ask(ctx: Context) -> str:
-        return str(ctx.elicit("Your name?", timeout=PATIENCE)["content"]["name"])
+        return str((ctx.elicit("Your name?", timeout=PATIENCE).content or {})["name"])
 
     @server.tool()
     def until_cancelled(ctx: Context) -> str:

@@ -63,7 +63,7 @@ class Store(Protocol):
         """Return the fields of a session and put off its expiry, or None if there is no such session."""
 
     def update_session(self, session: str, changes: Mapping[str, Any]) -> bool:
-        """Replace some fields; return False if the session is gone."""
+        """Set some fields, and drop those whose value is None; return False if the session is gone."""
 
     def delete_session(self, session: str) -> bool:
         """Drop the session with its logs; their readers get ``"gone"``. Returns whether it was there."""

@@ -129,6 +129,8 @@ class MemoryStore:
             held = self._sessions.get(session)
             if held is not None:
                 held.fields.update(changes)
+                for key in [key for key, value in changes.items() if value is None]:
+                    del held.fields[key]
             return held is not None
 
     def delete_session(self, session: str) -> bool:

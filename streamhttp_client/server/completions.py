@@ -1,0 +1,48 @@
+"""Completion: suggestions for an argument of a prompt, or for a variable of a resource template."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .. import jsonrpc
+from ..exceptions import LocalProtocolError, RPCError
+from .calls import Call
+
+__all__ = ["Completions"]
+
+# "Maximum 100 items per response", MCP 2025-11-25, server/utilities/completion
+_MOST = 100
+
+Completer = Callable[[str, "dict[str, str]"], "Iterable[str]"]
+
+
+class Completions:
+    """What suggests values, by prompt or template and argument."""
+
+    def __init__(self) -> None:
+        self._completers: dict[tuple[str, str, str], Completer] = {}
+
+    def __len__(self) -> int:
+        return len(self._completers)
+
+    def add(self, prompt: str | None, resource: str | None, argument: str, completer: Completer) -> None:
+        if (prompt is None) == (resource is None):
+            raise LocalProtocolError("a completion belongs to one of prompt= and resource=")
+        kind = ("ref/prompt", prompt) if prompt is not None else ("ref/resource", resource or "")
+        self._completers[kind[0], kind[1], argument] = completer
+
+    def complete(self, call: Call) -> dict[str, Any]:
+        ref, argument = call.params.get("ref"), call.params.get("argument")
+        if not isinstance(ref, dict) or not isinstance(argument, dict):
+            raise RPCError("'ref' and 'argument' must be objects", code=jsonrpc.INVALID_PARAMS)
+        kind, name, value = ref.get("type"), argument.get("name"), argument.get("value")
+        target = ref.get("name") if kind == "ref/prompt" else ref.get("uri")
+        if not (isinstance(kind, str) and isinstance(name, str) and isinstance(value, str) and isinstance(target, str)):
+            raise RPCError("'ref' or 'argument' is not of its shape", code=jsonrpc.INVALID_PARAMS)
+        completer = self._completers.get((kind, target, name))
+        context = call.params.get("context")
+        known = context.get("arguments") if isinstance(context, dict) else None
+        # No completer is no error: a client asks for each argument as it is typed.
+        values = [] if completer is None else list(completer(value, known if isinstance(known, dict) else {}))
+        return {"completion": {"values": values[:_MOST], "total": len(values), "hasMore": len(values) > _MOST}}

@@ -1,0 +1,185 @@
+"""Resources: what a client may read by URI, single ones and whole families by template."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from .. import jsonrpc
+from ..exceptions import LocalProtocolError, ResourceNotFound, RPCError
+from .arguments import read_signature
+from .calls import Call
+from .context import Context
+from .pages import Listing
+from .results import Blob, plain
+
+__all__ = ["Resource", "Resources"]
+
+# MCP 2025-11-25, server/resources, Error Handling
+_NOT_FOUND = -32002
+# Subscriptions of one session; each is a field that the store keeps.
+_MAX_SUBSCRIPTIONS = 1000
+
+_VARIABLE = re.compile(r"\{(\+?)([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class Resource:
+    """One registered resource, or a template: a URI with ``{name}`` in it, or ``{+name}`` where slashes may
+    be.
+
+    These are level 1 and 2 of RFC 6570, which can be read back without doubt.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        uri: str,
+        *,
+        name: str,
+        title: str | None,
+        description: str | None,
+        media_type: str | None,
+        annotations: Mapping[str, Any] | None,
+        size: int | None,
+    ) -> None:
+        self.uri = uri
+        self.media_type = media_type
+        self._function = function
+        self._signature = read_signature(function, Context, input_schema={})
+        self._pattern, variables = _compile(uri)
+        self.is_template = bool(variables)
+        if set(self._signature.names) != set(variables):
+            raise LocalProtocolError(
+                f"the parameters of {name}() must be the variables of {uri!r}, got {self._signature.names}"
+            )
+        wire: dict[str, Any] = {"uriTemplate" if variables else "uri": uri, "name": name}
+        for key, value in (
+            ("title", title),
+            ("description", description if description is not None else function.__doc__),
+            ("mimeType", media_type),
+            ("annotations", annotations),
+            ("size", size),
+        ):
+            if value is not None:
+                wire[key] = plain(value)
+        self._wire = wire
+
+    @property
+    def wants_context(self) -> bool:
+        return self._signature.context is not None
+
+    def to_wire(self) -> dict[str, Any]:
+        return self._wire
+
+    def match(self, uri: str) -> dict[str, str] | None:
+        """The variables of a URI, or None if it is not of this template."""
+        found = self._pattern.fullmatch(uri)
+        return None if found is None else {key: unquote(value) for key, value in found.groupdict().items()}
+
+    def read(self, call: Call, uri: str, variables: Mapping[str, str]) -> dict[str, Any]:
+        values: dict[str, Any] = dict(variables)
+        if self._signature.context is not None:
+            values[self._signature.context] = Context(call)
+        return {"contents": _contents(self._function(**values), uri, self.media_type)}
+
+
+def _compile(uri: str) -> tuple[re.Pattern[str], list[str]]:
+    pattern, end, variables = "", 0, []
+    for found in _VARIABLE.finditer(uri):
+        kind = ".+" if found[1] else "[^/]+"
+        pattern += f"{re.escape(uri[end : found.start()])}(?P<{found[2]}>{kind})"
+        variables.append(found[2])
+        end = found.end()
+    rest = uri[end:]
+    if "{" in rest or len(set(variables)) != len(variables):
+        raise LocalProtocolError(f"a URI template may have each {{name}} or {{+name}} once, got {uri!r}")
+    return re.compile(pattern + re.escape(rest)), variables
+
+
+def _contents(value: Any, uri: str, media_type: str | None) -> list[dict[str, Any]]:
+    if isinstance(value, (list, tuple)) and value and all(_is_contents(item) for item in value):
+        return [plain(item) for item in value]
+    if _is_contents(value):
+        return [plain(value)]
+    wire: dict[str, Any] = {"uri": uri}
+    if isinstance(value, (bytes, bytearray)):
+        value = Blob(bytes(value), media_type or "application/octet-stream")
+    if isinstance(value, Blob):
+        return [wire | {"mimeType": value.media_type, "blob": value.base64}]
+    if not isinstance(value, str):
+        value, media_type = json.dumps(plain(value), ensure_ascii=False), media_type or "application/json"
+    if media_type is not None:
+        wire["mimeType"] = media_type
+    return [wire | {"text": value}]
+
+
+def _is_contents(value: Any) -> bool:
+    if hasattr(value, "to_wire") and not isinstance(value, Blob):
+        value = value.to_wire()
+    return isinstance(value, Mapping) and "uri" in value and ("text" in value or "blob" in value)
+
+
+class Resources:
+    """All resources of one server, and the methods that the client calls."""
+
+    def __init__(self, page_size: int | None) -> None:
+        self._single: Listing[Resource] = Listing("resources", page_size)
+        self._templates: Listing[Resource] = Listing("resourceTemplates", page_size)
+
+    def __len__(self) -> int:
+        return len(self._single) + len(self._templates)
+
+    def add(self, resource: Resource) -> None:
+        (self._templates if resource.is_template else self._single).add(resource.uri, resource)
+
+    def remove(self, uri: str) -> None:
+        (self._single if self._single.get(uri) is not None else self._templates).remove(uri)
+
+    def list(self, call: Call) -> dict[str, Any]:
+        return self._single.page(call.params)
+
+    def list_templates(self, call: Call) -> dict[str, Any]:
+        return self._templates.page(call.params)
+
+    def wants_stream(self, params: Mapping[str, Any]) -> bool:
+        found = self._find(params.get("uri"))
+        return found is not None and found[0].wants_context
+
+    def read(self, call: Call) -> dict[str, Any]:
+        uri = self._uri(call)
+        found = self._find(uri)
+        if found is None:
+            raise ResourceNotFound("resource not found", code=_NOT_FOUND, data={"uri": uri})
+        return found[0].read(call, uri, found[1])
+
+    def subscribe(self, call: Call) -> dict[str, Any]:
+        uri = self._uri(call)
+        if self._find(uri) is None:
+            raise ResourceNotFound("resource not found", code=_NOT_FOUND, data={"uri": uri})
+        if len(call.session.subscriptions) >= _MAX_SUBSCRIPTIONS:
+            raise RPCError(f"{_MAX_SUBSCRIPTIONS} subscriptions are the most", code=jsonrpc.INVALID_PARAMS)
+        call.update_session({f"subscribed:{uri}": True})
+        return {}
+
+    def unsubscribe(self, call: Call) -> dict[str, Any]:
+        call.update_session({f"subscribed:{self._uri(call)}": None})
+        return {}
+
+    def _uri(self, call: Call) -> str:
+        uri = call.params.get("uri")
+        if not isinstance(uri, str):
+            raise RPCError("'uri' must be a string", code=jsonrpc.INVALID_PARAMS)
+        return uri
+
+    def _find(self, uri: Any) -> tuple[Resource, Mapping[str, str]] | None:
+        if not isinstance(uri, str):
+            return None
+        if (resource := self._single.get(uri)) is not None:
+            return resource, {}
+        for template in self._templates.values():
+            if (variables := template.match(uri)) is not None:
+                return template, variables
+        return None

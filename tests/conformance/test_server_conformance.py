@@ -1,0 +1,79 @@
+"""The server passes the public conformance suite of 2025-11-25, in this process and under gunicorn."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import streamhttp_client
+from tests.conformance.server import make_server
+from tests.conformance.suite import Outcome, run_server
+
+pytestmark = pytest.mark.live
+
+# ``conformance list --requirements 2025-11-25``, and three that it runs without scoring them.
+REQUIRED = """
+server-initialize logging-set-level ping completion-complete tools-list tools-call-simple-text
+tools-call-image tools-call-audio tools-call-embedded-resource tools-call-mixed-content
+tools-call-with-logging tools-call-error tools-call-with-progress tools-call-sampling tools-call-elicitation
+elicitation-sep1034-defaults server-sse-multiple-streams elicitation-sep1330-enums resources-list
+resources-read-text resources-read-binary resources-templates-read resources-subscribe resources-unsubscribe
+prompts-list prompts-get-simple prompts-get-with-args prompts-get-embedded-resource prompts-get-with-image
+dns-rebinding-protection server-session-lifecycle server-sse-polling json-schema-2020-12
+""".split()
+
+
+@pytest.fixture(scope="module")
+def embedded_url() -> Iterator[str]:
+    pytest.importorskip("cheroot")
+    with make_server().serve() as running:
+        yield running.url
+
+
+@pytest.fixture(scope="module")
+def gunicorn_url() -> Iterator[str]:
+    pytest.importorskip("gunicorn")
+    root = Path(__file__).parents[2]
+    source = Path(streamhttp_client.__file__).parents[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}", "--workers", "1"]
+        command += ["--worker-class", "gthread", "--threads", "32", "--no-control-socket"]
+        server = subprocess.Popen(
+            [*command, "tests.conformance.server:app"],
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(source)])},
+            pass_fds=[listener.fileno()],
+            stdin=subprocess.DEVNULL,
+        )
+        # The socket listens already, so a client that comes before the workers only waits.
+        try:
+            yield f"http://127.0.0.1:{port}/mcp"
+        finally:
+            server.terminate()
+            assert server.wait(timeout=30) == 0
+
+
+@pytest.fixture(scope="module", params=["embedded", "gunicorn"])
+def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """One run of all scenarios, against each way to run the server."""
+    url = request.getfixturevalue(f"{request.param}_url")
+    return run_server(url, tmp_path_factory.mktemp("conformance"), "--requirements", "2025-11-25")
+
+
+@pytest.mark.parametrize("scenario", REQUIRED)
+def test_scenario(outcome: Outcome, scenario: str) -> None:
+    """Every check of the scenario succeeds, without a warning."""
+    assert outcome.passed(scenario), outcome.report()
+
+
+def test_every_message_fits_the_schema(outcome: Outcome) -> None:
+    """The suite validates each message on the wire against the schema of the revision."""
+    found = [check for check in outcome.checks if check.id.startswith("wire-schema")]
+    assert found and all(check.status == "SUCCESS" for check in found), outcome.report()
