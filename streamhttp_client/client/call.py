@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .. import jsonrpc
@@ -12,6 +12,7 @@ from ..exceptions import (
     CallTimeout,
     ClientClosed,
     ConnectionLost,
+    ReadTimeout,
     RemoteProtocolError,
     ResumeRefused,
     SessionExpired,
@@ -72,7 +73,7 @@ class Call(Generic[T]):
         self._finish = finish
         self._meter: ProgressMeter | None = None
         self._exchange: Exchange | None = None
-        self._events: Iterator[CallEvent] | None = None
+        self._events: Generator[CallEvent, None, None] | None = None
         self._result: T | None = None
         self._done = False
         self._failure: BaseException | None = None
@@ -89,6 +90,11 @@ class Call(Generic[T]):
     def __exit__(self, *_: object) -> None:
         if not self._done and self._failure is None:
             self.cancel("the caller left the block")
+        if self._events is not None:
+            try:
+                self._events.close()
+            except ValueError:
+                pass  # another thread is in it; the cancellation has woken it
         self._release()
 
     def __iter__(self) -> Iterator[CallEvent]:
@@ -159,7 +165,7 @@ class Call(Generic[T]):
 
     # -- the run
 
-    def _run(self) -> Iterator[CallEvent]:
+    def _run(self) -> Generator[CallEvent, None, None]:
         engine = self._engine
         engine.enter(self)
         try:
@@ -195,6 +201,10 @@ class Call(Generic[T]):
         except RemoteProtocolError:
             self._tell_cancelled("the answer cannot be understood")
             raise
+        except ReadTimeout as error:
+            if not error.resumable:
+                self._tell_cancelled("the server was silent for too long")
+            raise
         except (StreamHTTPError, GeneratorExit):
             raise  # refused, answered, or lost and perhaps to be resumed: nothing to cancel
         except KeyboardInterrupt:
@@ -217,7 +227,7 @@ class Call(Generic[T]):
         message = jsonrpc.Request(request_id, operation.method, params)
         return engine.transport.request(engine.era, session, message, self._effort)
 
-    def _follow(self, exchange: Exchange) -> Iterator[CallEvent]:
+    def _follow(self, exchange: Exchange) -> Generator[CallEvent, None, None]:
         """Hand out what arrives, until the response. Raises _Again for what another attempt may mend."""
         messages = iter(exchange)
         while True:

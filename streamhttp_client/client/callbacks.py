@@ -98,7 +98,9 @@ class Callbacks:
         from ..protocol.models.sampling import CreateMessageParams
 
         assert self.sampling is not None
-        return _to_wire(self.sampling(CreateMessageParams.from_wire(params)), "sampling")
+        asked = CreateMessageParams.from_wire(params)
+        asked.check_tool_messages()
+        return _to_wire(self.sampling(asked), "sampling")
 
     def _elicit(self, params: Mapping[str, Any]) -> Any:
         from ..protocol.models.elicitation import fill_defaults, parse_elicitation

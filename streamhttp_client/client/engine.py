@@ -100,7 +100,7 @@ class Engine:
         self.era = StatefulEra(agreed or revision)
         self._active: dict[int, Call[Any]] = {}  # by identity; single operations on it are atomic
         self._efforts: dict[int, Effort] = {}  # handshakes under way, and whatever else close() has to wake
-        self._declared: tuple[Session | None, dict[str, bool]] = (None, {})  # answers of offers(), for one session
+        self._declared: tuple[Session | None, dict[str, bool]] = (None, {})  # answers of require(), for one session
         self._closed = False
         self._pid = os.getpid()
         self._handshake = threading.Lock()  # one thread connects or renews; others wait for it up to their deadline
@@ -138,12 +138,10 @@ class Engine:
         known, answers = self._declared
         if known is not session:
             self._declared = (session, answers := {})
-        if path not in answers:
-            value: Any = session.capabilities.to_wire()
-            for name in path.split("."):
-                value = value.get(name) if isinstance(value, Mapping) else None
-            answers[path] = value is not None and value is not False
-        if not answers[path]:
+        declared = answers.get(path)
+        if declared is None:
+            declared = answers[path] = session.capabilities.declares(path)
+        if not declared:
             raise CapabilityError(f"{operation.method!r} needs capability {path!r}, which the server did not declare")
 
     def renew(self, old: Session, effort: Effort) -> None:

@@ -34,6 +34,14 @@ class Body(ABC):
             ReadTimeout: Silence. The body can be read on.
         """
 
+    def read1_into(self, buffer: bytearray, *, timeout: float | None = None) -> bytes | memoryview:
+        """Like :meth:`read1`, but what is returned may be a view on ``buffer``, and so is good until the next call.
+
+        Receiving into one buffer over and over takes half the time of getting fresh memory for each piece. Where the
+        body must be taken apart or decoded, this is :meth:`read1`.
+        """
+        return self.read1(min(len(buffer), 4 * CHUNK_SIZE), timeout=timeout)
+
     def read_ready(self) -> bytes:
         """Return what has arrived already, without waiting; ``b""`` if nothing has, or if that cannot be told."""
         return b""
@@ -41,6 +49,10 @@ class Body(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of the answer. The connection serves again if the body was read to its end or soon will be."""
+
+    def abandon(self) -> None:
+        """Let go of an answer of which much more may come: close its connection, so that the peer stops sending."""
+        self.close()
 
     def read_all(self, limit: int, remaining: Callable[[], float | None]) -> bytes:
         """Read to the end.

@@ -82,12 +82,17 @@ class Connection:
         self.parked = None
         self.sock.close()
 
-    def receive(self, size: int, seconds: float | None) -> bytes:
-        """Read what there is; ``b""`` when the peer closed. Raises ReadTimeout or ConnectionLost."""
+    def receive(self, size: int, seconds: float | None, buffer: bytearray | None = None) -> Any:
+        """Read what there is; empty when the peer closed. Bytes, or a view on ``buffer`` if there is one.
+
+        Raises ReadTimeout or ConnectionLost.
+        """
         if seconds is not None and seconds <= 0:
             raise ReadTimeout("no time was left to wait for the answer")
         try:
             self.settimeout(seconds)
+            if buffer is not None:
+                return memoryview(buffer)[: self.sock.recv_into(buffer)]
             return self.sock.recv(size)
         except (OSError, ValueError) as error:
             raise read_error(error, seconds) from error
@@ -116,11 +121,12 @@ class ConnectionPool:
         self._pid = os.getpid()
         self._closed = False
 
-    def take(self, connect_timeout: float | None) -> Connection:
+    def take(self, connect_timeout: float | None, interrupt: Interrupt) -> Connection:
         """Give an idle connection that is alive, or a new one.
 
         Raises:
             ConnectionFailed: The server cannot be reached.
+            ClientClosed: The interrupt was fired while connecting.
         """
         if self._pid != os.getpid():
             self.forget()
@@ -135,8 +141,10 @@ class ConnectionPool:
             connection.close()
         if connect_timeout is not None and connect_timeout <= 0:
             raise ConnectionFailed("no time was left to connect", may_have_executed=False)
-        sock, where = self._connect(connect_timeout)
-        return Connection(sock, where)
+        connected = interrupt.run(lambda: self._connect(connect_timeout), lambda late: late[0].close())
+        if connected is None:
+            raise ClientClosed("the request was closed before it was sent")
+        return Connection(*connected)
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection for the next request."""
@@ -229,15 +237,23 @@ class DirectBody(Body):
                     decoder, self._decoder = self._decoder, None
                     decoder.end()
                 return b""
-            data = self._take(size, timeout)
+            data: bytes = self._take(size, timeout)
             if data:
                 if self._decoder is None:
                     return data
                 self._pieces = self._decoder.feed(data)
 
-    def _take(self, size: int, timeout: float | None) -> bytes:
-        """One read from the network, less the framing."""
-        data = self._pending
+    def read1_into(self, buffer: bytearray, *, timeout: float | None = None) -> bytes | memoryview:
+        framing = self._framing
+        plain = self._decoder is None and isinstance(framing, (wire.LengthFraming, wire.CloseFraming))
+        if not plain or framing.done or self._pending:
+            return super().read1_into(buffer, timeout=timeout)
+        data: bytes | memoryview = self._take(0, timeout, buffer)
+        return data
+
+    def _take(self, size: int, timeout: float | None, buffer: bytearray | None = None) -> Any:
+        """One read from the network, less the framing; a view on ``buffer`` if there is one."""
+        data: Any = self._pending
         if data:
             self._pending = b""
         else:
@@ -247,7 +263,7 @@ class DirectBody(Body):
                     raise self._failure
                 raise ClientClosed("the answer was closed before it was read")
             try:
-                data = connection.receive(size, timeout)
+                data = connection.receive(size, timeout, buffer)
             except ReadTimeout:
                 raise
             except ConnectionLost as error:
@@ -282,7 +298,8 @@ class DirectBody(Body):
             return b""
         try:
             # Under TLS a record may be there only in part; so bound the wait.
-            return self._take(CHUNK_SIZE, 0.05)
+            data: bytes = self._take(CHUNK_SIZE, 0.05)
+            return data
         except ReadTimeout:
             return b""
 
@@ -300,6 +317,9 @@ class DirectBody(Body):
             return
         connection.parked = self
         self._pool.give_back(connection)
+
+    def abandon(self) -> None:
+        self._drop()
 
     def ended_by_now(self, connection: Connection) -> bool:
         """Read what has come of a parked body, without waiting; whether that was its end."""
@@ -366,7 +386,7 @@ def exchange(
         ReadTimeout: No answer in time.
         ClientClosed: The interrupt was fired.
     """
-    connection = pool.take(connect_timeout)
+    connection = pool.take(connect_timeout, interrupt)
     interrupt.attach(connection.shutdown)
     try:
         sent = _send(connection, head, body, remaining)

@@ -258,7 +258,7 @@ class HTTP:
         if target.borrowed or (self._auth is not None and home):
             prepared = self._prepare(method, target, fields, body, home)
             fields = dict(prepared.headers)
-        elif len(self.session.cookies):
+        elif home and len(self.session.cookies):
             self._add_cookies(target, fields)
         read = timeout.read
 
@@ -292,7 +292,7 @@ class HTTP:
             remaining=remaining,
             interrupt=interrupt,
         )
-        if head.headers.cookies:
+        if head.headers.cookies and home:
             self._keep_cookies(target, head.headers)
         return Response(head.status, head.reason, head.headers, target.url, answer_body)
 
@@ -356,14 +356,15 @@ class HTTP:
             location = location.encode("latin-1").decode("utf-8")
         except UnicodeError:
             pass
-        after = self._target(urljoin(target.url, location))
+        response.body.close()
+        try:
+            after = self._target(urljoin(target.url, location))
+        except ValueError as error:  # LocalProtocolError too: here it is the server that gave the address
+            raise RemoteProtocolError(f"a redirect to an address that cannot be used: {error}") from None
         if target.scheme == "https" and after.scheme == "http":
-            response.body.close()
             raise RemoteProtocolError(f"refused a redirect from https to http, at {target.host}")
         if response.status == 303 and method not in ("GET", "HEAD"):
-            response.body.close()
             raise RemoteProtocolError(f"refused a redirect with status 303, which would turn {method} into GET")
-        response.body.close()
         return after
 
     def _prepare(
@@ -382,7 +383,7 @@ class HTTP:
                 prepared.hooks[event] = list(hooks) if isinstance(hooks, (list, tuple)) else [hooks]
         prepared.headers = requests.structures.CaseInsensitiveDict(merged)
         prepared.body = body() if callable(body) else body  # type: ignore[assignment]
-        if "Cookie" not in prepared.headers:
+        if home and "Cookie" not in prepared.headers:
             prepared.prepare_cookies(self.session.cookies)
         auth = self._auth
         if auth is not None and home:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 __all__ = ["Interrupt"]
+
+_T = TypeVar("_T")
 
 
 class Interrupt:
@@ -44,6 +47,61 @@ class Interrupt:
                 self._break()
             if self._woken is not None:
                 self._woken.set()
+
+    def run(self, function: Callable[[], _T], discard: Callable[[_T], object]) -> _T | None:
+        """Call what nothing can wake, on a thread of its own, and wait for it; None if fired meanwhile.
+
+        For connecting: neither a name lookup nor the system's ``connect`` nor a TLS handshake has an end that another
+        thread could bring about, and a lookup does not even hear Ctrl-C. What is left behind goes on by itself until
+        its own limits end it.
+
+        Args:
+            function: It must not depend on the calling thread.
+            discard: Given the result that came too late.
+        """
+        done = threading.Event()
+        lock = threading.Lock()  # guards the two below
+        outcome: list[tuple[_T | None, BaseException | None]] = []
+        left = False
+
+        def work() -> None:
+            result: _T | None = None
+            error: BaseException | None = None
+            try:
+                result = function()
+            except BaseException as raised:
+                error = raised
+            with lock:
+                outcome.append((result, error))
+                late = left
+            done.set()
+            if late and result is not None:
+                discard(result)
+
+        thread = threading.Thread(target=work, name="streamhttp-connect", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads, or none since the interpreter is shutting down
+            return function()
+        self.attach(done.set)
+        try:
+            done.wait()
+        finally:
+            self.detach()
+            with lock:
+                left = not outcome or self.fired
+                finished = outcome[0] if outcome else (None, None)
+            if left and finished[0] is not None:
+                discard(finished[0])
+        result, error = finished
+        if left:
+            return None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, finished, outcome  # or the error would hold itself through this frame
+        return result
 
     def sleep(self, seconds: float) -> None:
         """Wait, unless or until fired."""

@@ -5,37 +5,26 @@ from __future__ import annotations
 from .. import jsonrpc
 from ..exceptions import (
     AuthenticationError,
-    ContentTypeError,
     HTTPStatusError,
     InvalidParams,
-    MessageTooLarge,
     MethodNotFound,
     RemoteProtocolError,
     ResourceNotFound,
     RPCError,
     SessionExpired,
     StreamHTTPError,
-    TransportError,
     URLElicitationRequired,
 )
 from ..net.body import Response
+from ..net.refusals import read_beginning
 from ..net.retry import Effort
-from ..net.timeouts import Deadline
 from ..protocol.session import Session
 from ..protocol.stateful import StatefulEra
 
-__all__ = ["NOT_EXECUTED", "TEMPORARY", "refused", "rpc_error", "wrong_type"]
+__all__ = ["NOT_EXECUTED", "refused", "rpc_error"]
 
 NOT_EXECUTED = frozenset((429, 503))
 """Statuses with which a server or gateway says that it did not begin: the same request may be sent again."""
-
-TEMPORARY = frozenset((408, 429, 500, 502, 503, 504))
-"""Statuses after which reading a stream on may be tried again, since a GET changes nothing."""
-
-# Enough for a page of explanation; an error keeps it in memory for as long as it lives.
-_MAX_ERROR_BODY = 64 * 1024
-# An error is worth waiting a moment for its explanation, not more.
-_ERROR_BODY_SECONDS = 5.0
 
 _BY_CODE: dict[int, type[RPCError]] = {
     jsonrpc.METHOD_NOT_FOUND: MethodNotFound,
@@ -56,7 +45,7 @@ def rpc_error(answer: jsonrpc.ErrorResponse, response: Response | None = None, b
 
 def refused(response: Response, era: StatefulEra, session: Session | None, effort: Effort) -> StreamHTTPError:
     """Read what there is of an answer that is no success, and say what it means. The answer is closed."""
-    body = _read_some(response, effort)
+    body = read_beginning(response, effort.deadline)
     status, headers, url = response.status, response.headers, response.url.partition("?")[0]
     if era.session_is_gone(status, session):
         return SessionExpired("the server has ended the session", status=status, headers=headers, body=body, url=url)
@@ -76,33 +65,3 @@ def refused(response: Response, era: StatefulEra, session: Session | None, effor
     return HTTPStatusError(
         f"expected HTTP 200 or 202, got {status}{reason}", status=status, headers=headers, body=body, url=url
     )
-
-
-def wrong_type(response: Response, expected: str, effort: Effort) -> ContentTypeError:
-    """The error for an answer of another type. The answer is read in part, and closed."""
-    got = response.headers.get("content-type")
-    body = _read_some(response, effort)
-    return ContentTypeError(
-        f"expected an answer of type {expected}, got {got!r:.80}" if got else f"expected {expected}, got no content",
-        content_type=got,
-        status=response.status,
-        headers=response.headers,
-        body=body,
-    )
-
-
-def _read_some(response: Response, effort: Effort) -> bytes:
-    """At most 64 KiB of the body, if it comes soon."""
-    soon = Deadline(effort.deadline.within(_ERROR_BODY_SECONDS))
-    parts: list[bytes] = []
-    size = 0
-    try:
-        while size < _MAX_ERROR_BODY and (data := response.body.read1(timeout=soon.remaining())):
-            parts.append(data)
-            size += len(data)
-    except (TransportError, MessageTooLarge, RemoteProtocolError):
-        pass  # the status is known, and that is the news
-    finally:
-        response.body.close()
-    return b"".join(parts)[:_MAX_ERROR_BODY]
-

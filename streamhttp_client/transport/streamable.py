@@ -30,11 +30,12 @@ from ..exceptions import (
 )
 from ..net.body import Response
 from ..net.http import HTTP
+from ..net.refusals import is_temporary, type_error
 from ..net.retry import Effort, parse_retry_after
 from ..protocol.session import Session
 from ..protocol.stateful import StatefulEra
 from ..sse import Event, SSEParser
-from .answers import NOT_EXECUTED, TEMPORARY, refused, wrong_type
+from .answers import NOT_EXECUTED, refused
 
 __all__ = ["Exchange", "StreamableTransport"]
 
@@ -170,9 +171,9 @@ class StreamableTransport:
         if response.status == 200:
             if response.content_type == "text/event-stream":
                 return response
-            raise wrong_type(response, "text/event-stream", effort)
+            raise type_error(response, "text/event-stream", effort.deadline)
         failure = refused(response, era, session, effort)
-        if response.status in TEMPORARY:
+        if is_temporary(response.status):
             return failure
         raise failure
 
@@ -236,7 +237,7 @@ class Exchange:
         elif kind == "text/event-stream":
             yield from self._read_streams(response)
         else:
-            raise wrong_type(response, "application/json or text/event-stream", self._effort)
+            raise type_error(response, "application/json or text/event-stream", self._effort.deadline)
 
     def close(self) -> None:
         """Let go of the connection; it serves again if the answer has ended or is about to."""
