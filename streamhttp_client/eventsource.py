@@ -1,0 +1,552 @@
+"""Any endpoint that sends server-sent events, read for as long as it lasts.
+
+Strategy. One thread iterates: it connects, reads and waits by itself, so there is no thread and no queue
+behind it, and a slow reader slows the server down through the socket. What has to outlive a connection (the
+last event id, the server's ``retry``, the budget of attempts) is kept here; what belongs to one connection
+(parser, body) is made anew for each.
+
+What a connection brought decides how the next one is begun. It made *progress* if it brought an event or a
+new event id, or if it stayed open for half a minute: a feed may be quiet for hours behind a proxy that cuts
+silent connections once a minute, and that is no failure. After progress, the wait is the server's ``retry``
+and the count of attempts begins anew. Without progress, clean end or not, the attempt counts against the
+budget and the waits grow.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from ._headers import check_header
+from ._record import EMPTY, Record
+from .exceptions import (
+    CallTimeout,
+    ClientClosed,
+    ConnectionLost,
+    HTTPStatusError,
+    LocalProtocolError,
+    StreamHTTPError,
+    TransportError,
+)
+from .net.body import Body, Response
+from .net.http import HTTP, AuthLike, check_url
+from .net.interrupt import Interrupt
+from .net.refusals import is_temporary, status_error, type_error
+from .net.retry import Backoff, RetryPolicy, parse_retry_after
+from .net.timeouts import Deadline, Timeout, TimeoutLike
+from .sse.parser import Event, SSEParser, iter_events
+
+if TYPE_CHECKING:
+    import requests
+    from typing_extensions import Self
+
+__all__ = ["EventSource", "StreamOpened", "StreamStats"]
+
+# No total: a feed has no end. 300 s of silence: proxies cut at 60 s and servers send comments every 15 to 30
+# s, so five minutes without a byte mean a connection that died without a word, or a feed so quiet that
+# reconnecting costs nothing.
+_TIMEOUT = Timeout(connect=10.0, read=300.0, total=None)
+# Waits of 1, 2, 4, 8, 16, 30, 30 … s, half of that on average: a feed outlives a server's restart of a minute
+# or two.
+_RETRY = RetryPolicy(attempts=10, base=1.0, maximum=30.0)
+# Before reconnecting to a server that named no time. "An implementation-defined value, probably in the region
+# of a few seconds" (HTML, 9.2.2), since millions of browsers come back at once. We are few, and want to miss
+# little; yet a server that sends one event and closes must not be asked more than once a second.
+_RECONNECTION_TIME = 1.0
+# A wait that the server asks for is made longer by up to this share, so that its clients do not all come back
+# at once.
+_JITTER = 0.25
+# A connection that stayed open for this long was a good one, even if the feed had nothing to say.
+_STEADY_SECONDS = 30.0
+_DEFAULT_MAX_EVENT_SIZE = 64 * 1024 * 1024
+
+HeadersLike = Mapping[str, str] | Callable[[], Mapping[str, str]] | None
+ParamsLike = Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
+DataLike = bytes | str | Mapping[str, Any] | Callable[[], Iterable[bytes]] | None
+
+
+class StreamOpened(Record):
+    """A stream was opened.
+
+    Attributes:
+        url: The address that answered, after redirects; without user name, password and query.
+        status: Always 200.
+        headers: The answer's headers; names are looked up in any case.
+        connects: How many streams were opened so far, this one included.
+        last_event_id: The id that was sent to resume from; "" if none was.
+    """
+
+    url: str
+    status: int = 200
+    headers: Mapping[str, str] = EMPTY
+    connects: int = 1
+    last_event_id: str = ""
+
+
+class StreamStats(Record):
+    """What an :class:`EventSource` has seen so far.
+
+    Attributes:
+        connects: Streams that were opened.
+        attempts: Requests that were made, the failed ones too. A redirect or a second request for the sake of
+            authentication does not count apart.
+        events: Events handed to the caller.
+        bytes: Bytes of the streams, after content coding.
+        last_event_at: When the last event was handed out, in seconds since the epoch; None before the first.
+    """
+
+    connects: int = 0
+    attempts: int = 0
+    events: int = 0
+    bytes: int = 0
+    last_event_at: float | None = None
+
+
+class EventSource:
+    """The events of an SSE endpoint, in order, over as many connections as it takes.
+
+    Use it as a context manager and iterate it. The first iteration connects; :meth:`open` does so earlier,
+    for whoever must be subscribed before something else happens. Iteration ends when the server says so (204)
+    or after :meth:`close`; leaving a loop and beginning another one loses nothing.
+
+    It reconnects when a stream ends, broken or not, as the HTML standard wants it (9.2.2): such a feed has no
+    end. For an answer that does have one, as of most language models, pass ``retry=RetryPolicy(attempts=1)``:
+    then the end of the stream ends the iteration, and a connection that broke is an error.
+
+    One thread iterates; any thread may call :meth:`close` and read the attributes. Callbacks run on the
+    iterating thread, and an exception in one ends the iteration and reaches the caller.
+
+    Args:
+        url: Where to. Each reconnect asks this address again, whatever redirects there were.
+        method: In any case. A body needs one that carries it, ``"POST"`` mostly.
+        data: The body, sent again with each reconnect: bytes, text (as UTF-8), a mapping (as a form), or a
+            function that returns the pieces from the beginning. With a function, ``headers`` may hold
+            Content-Length.
+        json: The body as JSON, in place of ``data``.
+        headers: Sent to the origin of ``url``, never to another one. A function is asked anew for each request.
+        params: Added to the query, a list or tuple as several fields, None left out. A function is asked anew.
+        auth: ``(user, password)``, any requests auth, or an object with ``apply`` and ``respond``; the latter
+            is asked once for each connect that was answered with 401 or 403.
+        last_event_id: Where to go on from, as an earlier ``last_event_id`` said.
+        http: A ``requests.Session`` to use for proxies, certificates, cookies, adapters; it is not closed.
+            Until it has given the head of the answer, :meth:`close` takes effect only with the timeouts.
+        timeout: Seconds for everything, or a :class:`~streamhttp_client.Timeout`. ``read`` is the silence,
+            comments included, after which the connection counts as dead and is replaced: 300 s by default. No
+            total by default.
+        retry: How often and how fast to reconnect. ``attempts`` counts those in a row that made no progress,
+            10 by default. The wait is at least the server's ``retry``, or 1 s if it named none (0 s if
+            ``base`` is 0).
+        max_event_size: Most bytes of one event, 64 MiB by default.
+        on_open: Called with a :class:`StreamOpened` each time a stream was opened.
+        on_error: Called with the error each time a connect failed or a stream ended and another attempt will
+            be made. A clean end comes as ConnectionLost too. The error that ends the iteration is raised
+            instead.
+
+    Attributes:
+        last_event_id: The id of the last event that was handed out: what to store, and to pass as
+            ``last_event_id`` another day. "" if the server has given none, or has reset it.
+
+    Raises:
+        LocalProtocolError: Something in the arguments cannot be sent.
+
+    Iterating raises:
+        HTTPStatusError: A status other than 200 and 204; 408, 429 and 5xx only after all attempts.
+        AuthenticationError: 401 or 403.
+        ContentTypeError: 200, but no event stream.
+        MessageTooLarge: An event is larger than ``max_event_size``.
+        TransportError: The network failed, after all attempts. ``resumable`` tells whether there is an event
+        id.
+        CallTimeout: The total of ``timeout`` has passed.
+        RemoteProtocolError: The answer is no valid HTTP.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        data: DataLike = None,
+        json: Any = None,
+        headers: HeadersLike = None,
+        params: ParamsLike = None,
+        auth: AuthLike = None,
+        last_event_id: str | None = None,
+        http: requests.Session | None = None,
+        timeout: TimeoutLike | None = None,
+        retry: RetryPolicy | None = None,
+        max_event_size: int = _DEFAULT_MAX_EVENT_SIZE,
+        on_open: Callable[[StreamOpened], object] | None = None,
+        on_error: Callable[[StreamHTTPError], object] | None = None,
+    ) -> None:
+        check_url(url)
+        if not isinstance(method, str) or not method.isascii() or not method.isalpha():
+            raise LocalProtocolError(f"method must be letters only, got {method!r:.40}")
+        if last_event_id is not None and any(char in last_event_id for char in "\r\n\0"):
+            raise LocalProtocolError(
+                f"last_event_id must not have a line break or NUL, got {last_event_id!r:.80}"
+            )
+        self._url = url
+        self._method = method.upper()
+        self._body, self._body_headers = _body(data, json)
+        if self._body is not None and self._method in ("GET", "HEAD"):
+            raise LocalProtocolError(f"a body cannot be sent with {self._method}; pass method='POST'")
+        self._headers = headers
+        self._params = params
+        if not callable(headers):
+            _checked(headers)
+        self._timeout = Timeout.of(timeout, _TIMEOUT)
+        self._policy = _RETRY if retry is None else retry
+        self._max_event_size = max_event_size
+        self._on_open = on_open
+        self._on_error = on_error
+        self._http = HTTP(session=http, auth=auth)
+        self._interrupt = Interrupt()
+        self._deadline: Deadline | None = None
+        self._backoff: Backoff | None = None
+        self._fruitless = 0  # attempts in a row without progress
+
+        self.last_event_id = last_event_id or ""
+        self._retry_ms: int | None = None  # what earlier connections said
+        self._connects = self._attempts = self._events = self._bytes = 0
+        self._last_event_at: float | None = None
+
+        # Held while the network is used, so that close() knows whether it may close the body itself or has to
+        # leave that to the iterating thread. Nobody waits for it.
+        self._in_use = threading.Lock()
+        self._closed = False
+        self._finished = False  # the server wants no more reconnects
+
+        # The present connection. Its parser holds what goes over to the next one.
+        self._answer: Body | None = None
+        self._parser = SSEParser(max_event_size, last_event_id=self.last_event_id)
+        self._stream: Iterator[Event] = iter(())
+        self._opened_at = 0.0
+        self._events_before = 0
+        self._id_before = self.last_event_id
+        self._broken: StreamHTTPError | None = None
+
+    # Iterating.
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yield events until the server or :meth:`close` ends it. The generator itself keeps no state."""
+        while not self._closed:
+            # Not "yield from", which would end the stream together with this generator when a loop is left.
+            try:
+                for event in self._stream:
+                    self.last_event_id = event.id
+                    self._events += 1
+                    self._last_event_at = time.time()
+                    yield event
+                    if self._closed:
+                        return
+            except StreamHTTPError:
+                self._let_go()  # the parser refused it, in the middle of the answer
+                raise
+            if not self._reopen():
+                return
+
+    def __next__(self) -> Event:
+        for event in self:
+            return event
+        raise StopIteration
+
+    def open(self) -> Self:
+        """Connect now, unless there is a stream already; with all attempts and waits that it takes.
+
+        Raises:
+            ClientClosed: It was closed.
+        """
+        if self._answer is None and not self._reopen() and self._closed:
+            raise ClientClosed("the event source was closed")
+        return self
+
+    def _read(self, body: Body, deadline: Deadline) -> Iterator[bytes]:
+        """Give the chunks of one answer; at its end leave in ``_broken`` what was wrong with it."""
+        silence = self._timeout.read
+        lock = self._in_use
+        try:
+            while True:
+                with lock:
+                    if self._closed:
+                        return
+                    chunk = body.read1(timeout=deadline.within(silence))
+                if self._closed or not chunk:  # looked at again, since close() may have found the lock held
+                    return
+                self._bytes += len(chunk)
+                yield chunk
+        except TransportError as error:
+            self._broken = error
+        except ClientClosed:
+            pass  # by our own close(): nothing else fires the interrupt
+        finally:
+            self._let_go()
+
+    # Connecting.
+
+    def _reopen(self) -> bool:
+        """Open the first or the next stream, with all waits and attempts; False if there is none any more."""
+        if self._deadline is None:
+            self._deadline = Deadline(self._timeout.total)
+        failure = self._look_back()
+        floor = 0.0
+        while not (self._closed or self._finished):
+            if failure is not None:
+                self._wait(failure, floor)
+                if self._closed or self._finished:
+                    break
+            try:
+                response = self._ask(self._deadline)
+            except (TransportError, HTTPStatusError) as error:
+                if isinstance(error, HTTPStatusError):
+                    if not is_temporary(error.status):
+                        raise
+                    floor = parse_retry_after(error.headers)
+                else:
+                    floor = 0.0
+                failure = error
+                self._fruitless += 1
+                continue
+            except ClientClosed:
+                if not self._closed:
+                    raise  # it came from a function of the caller's
+                break
+            if response is None:
+                self._finished = True
+                break
+            self._begin(response, self._deadline)
+            return not self._closed
+        self._let_go()
+        return False
+
+    def _look_back(self) -> StreamHTTPError | None:
+        """Judge the connection that has ended: why there must be another one; None if it is the first."""
+        if not self._opened_at:
+            return None
+        parser = self._parser
+        fresh = parser.last_event_id != self._id_before or self._events > self._events_before
+        self._retry_ms = self.retry_ms
+        self.last_event_id = parser.last_event_id  # blocks without data count too
+        if fresh or time.monotonic() - self._opened_at >= _STEADY_SECONDS:
+            self._fruitless = 0
+            if self._backoff is not None:
+                self._backoff.progressed()
+        else:
+            self._fruitless += 1
+        self._opened_at = 0.0
+        failure, self._broken = self._broken, None
+        if failure is not None:
+            return failure
+        came = self._events - self._events_before
+        return _CleanEnd(f"the server ended the stream after {came} events")
+
+    def _wait(self, failure: StreamHTTPError, floor: float) -> None:
+        """Wait before the next attempt, or raise why there is none. A clean end without retrying just ends it."""
+        deadline = self._deadline
+        assert deadline is not None
+        if self._policy.attempts == 1 and isinstance(failure, _CleanEnd):
+            self._finished = True
+            return
+        if self.retry_ms is not None:
+            floor = max(floor, self.retry_ms / 1000)
+        elif self._policy.base > 0:
+            floor = max(floor, _RECONNECTION_TIME)
+        longest = self._policy.max_server_wait
+        too_long = floor > longest
+        if not too_long:
+            floor = min(floor * (1 + _JITTER * random.random()), longest)
+        if self._backoff is None:
+            self._backoff = Backoff(self._policy, deadline, self._interrupt)
+            if not self._fruitless:
+                self._backoff.progressed()
+        hopeless = too_long or self._fruitless >= self._policy.attempts or deadline.expired
+        if not hopeless and self._on_error is not None and self._policy.attempts > 1:
+            self._on_error(failure)
+        if self._closed or not hopeless and self._backoff.again(floor):
+            return
+        if self._closed:
+            return
+        raise self._give_up(failure, floor, too_long, deadline)
+
+    def _give_up(
+        self, failure: StreamHTTPError, floor: float, too_long: bool, deadline: Deadline
+    ) -> StreamHTTPError:
+        """The error that ends the iteration. Iterating again begins with a new budget."""
+        attempts = self._fruitless
+        spent = attempts >= self._policy.attempts or self._policy.attempts == 1
+        self._backoff, self._fruitless, self._deadline = None, 0, None
+        resumable = bool(self.last_event_id)
+        if not too_long and not spent:
+            seconds = deadline.seconds
+            error = CallTimeout(f"the event source was not done within {seconds:g} s", resumable=resumable)
+            error.attempts, error.__cause__ = self._attempts, failure
+            return error
+        if too_long:
+            if isinstance(failure, TransportError):
+                longest = self._policy.max_server_wait
+                failure.args = (f"{failure}; the server asks to wait {floor:g} s, more than {longest:g} s",)
+        elif attempts > 1 and isinstance(failure, TransportError):
+            failure.args = (f"{failure}; no progress in {attempts} attempts",)
+        if isinstance(failure, TransportError):
+            failure.resumable, failure.attempts = resumable, self._attempts
+        return failure
+
+    def _ask(self, deadline: Deadline) -> Response | None:
+        """Make one request; None if the server wants no more of them (204)."""
+        headers = {"accept": "text/event-stream", "cache-control": "no-cache", **self._body_headers}
+        headers.update(_checked(self._headers() if callable(self._headers) else self._headers))
+        # Optional whitespace around a field value is no part of it (RFC 9110, section 5.5).
+        last_event_id = self.last_event_id.strip(" \t")
+        if last_event_id:
+            # "encoded as UTF-8" (HTML, 9.2.3); a header's characters stand for one byte each.
+            headers["last-event-id"] = last_event_id.encode("utf-8", "replace").decode("latin-1")
+        url = _with_params(self._url, self._params() if callable(self._params) else self._params)
+        self._attempts += 1
+        with self._in_use:
+            if self._closed:
+                raise ClientClosed("the event source was closed")
+            response = self._http.send(
+                self._method,
+                url,
+                headers,
+                self._body,
+                timeout=self._timeout,
+                deadline=deadline,
+                interrupt=self._interrupt,
+            )
+            if response.status == 204:
+                response.body.close()
+                return None
+            if response.status != 200:
+                raise status_error(response, self._method, deadline)
+            if response.content_type != "text/event-stream":
+                raise type_error(response, "text/event-stream", deadline)
+            self._answer = response.body
+        if self._closed:  # as in _read
+            raise ClientClosed("the event source was closed")
+        return response
+
+    def _begin(self, response: Response, deadline: Deadline) -> None:
+        """Read from a new answer from now on."""
+        self._connects += 1
+        self._parser = SSEParser(self._max_event_size, last_event_id=self.last_event_id)
+        self._id_before, self._events_before = self.last_event_id, self._events
+        self._opened_at = time.monotonic()
+        self._stream = iter_events(self._read(response.body, deadline), parser=self._parser)
+        if self._on_open is not None:
+            self._on_open(
+                StreamOpened(
+                    url=response.url.partition("?")[0],
+                    status=response.status,
+                    headers=response.headers,
+                    connects=self._connects,
+                    last_event_id=self.last_event_id,
+                )
+            )
+
+    @property
+    def retry_ms(self) -> int | None:
+        """Milliseconds that the server last asked to wait before reconnecting; None if it named none. Any thread."""
+        present = self._parser.retry_ms
+        return self._retry_ms if present is None else present
+
+    @property
+    def stats(self) -> StreamStats:
+        """What came so far. Any thread."""
+        return StreamStats(self._connects, self._attempts, self._events, self._bytes, self._last_event_at)
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._closed
+
+    # The end.
+
+    def close(self) -> None:
+        """End it; a thread that reads, connects or waits ends its iteration at once. Any thread, more than once too."""
+        self._closed = True
+        self._interrupt.fire()
+        self._let_go()
+        self._http.close()
+
+    def _let_go(self) -> None:
+        """Close the answer, unless the other thread is reading it: it does this itself as soon as it wakes."""
+        if self._in_use.acquire(blocking=False):
+            try:
+                answer, self._answer = self._answer, None
+                if answer is not None:
+                    answer.abandon()
+            finally:
+                self._in_use.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _CleanEnd(ConnectionLost):
+    """The server ended the stream in the way that its framing provides for; or so it seems, without any
+    framing."""
+
+
+def _body(data: DataLike, json: Any) -> tuple[bytes | Callable[[], Iterable[bytes]] | None, dict[str, str]]:
+    """The body in a form that can be sent again, and what the headers say of it."""
+    if json is not None:
+        if data is not None:
+            raise LocalProtocolError("pass data or json, not both")
+        try:
+            return jsonlib.dumps(json, allow_nan=False).encode(), {"content-type": "application/json"}
+        except (TypeError, ValueError) as error:
+            raise LocalProtocolError(f"json cannot be written as JSON: {error}") from error
+    if data is None or isinstance(data, bytes):
+        return data, {}
+    if isinstance(data, str):
+        return data.encode(), {"content-type": "text/plain; charset=utf-8"}
+    if isinstance(data, Mapping):
+        return urlencode(_pairs(data)).encode(), {"content-type": "application/x-www-form-urlencoded"}
+    if callable(data):
+        return data, {}
+    raise LocalProtocolError(
+        f"data must be bytes, str, a mapping or a function that returns pieces, got {type(data).__name__}; "
+        "an iterator could not be sent again with a reconnect"
+    )
+
+
+def _checked(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """The caller's headers with names in lower case, if they can be sent."""
+    if headers is None:
+        return {}
+    if not isinstance(headers, Mapping):
+        raise LocalProtocolError(f"headers must be a mapping, got {type(headers).__name__}")
+    for name, value in headers.items():
+        check_header(name, value)
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _with_params(url: str, params: Mapping[str, Any] | None) -> str:
+    """The address with more fields in its query."""
+    if not params:
+        return url
+    parts = urlsplit(url)
+    more = urlencode(_pairs(params))
+    return urlunsplit(parts._replace(query=f"{parts.query}&{more}" if parts.query else more, fragment=""))
+
+
+def _pairs(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Fields of a query or form, one for each value of a list or tuple."""
+    if not isinstance(fields, Mapping):
+        raise LocalProtocolError(f"params must be a mapping, got {type(fields).__name__}")
+    pairs: list[tuple[str, Any]] = []
+    for name, value in fields.items():
+        values = value if isinstance(value, (list, tuple)) else (value,)
+        pairs.extend((name, each) for each in values if each is not None)
+    return pairs
