@@ -34,10 +34,6 @@ _LONGEST_PREFIX = len(b"event: ")
 _MAX_RETRY_DIGITS = 15
 _DEFAULT_MAX_EVENT_SIZE = 64 * 1024 * 1024
 
-#: Line end, blank line at the end of a block, and how a block without an id begins that an MCP server sends.
-_LF = ("\n", "\n\n", "event: message\ndata: ")
-_CRLF = ("\r\n", "\r\n\r\n", "event: message\r\ndata: ")
-
 _new = tuple.__new__  # half the time of Event(...), which shows with small events
 
 
@@ -50,6 +46,26 @@ class Event(NamedTuple):
     """Its data lines, joined with LF. Empty if there was a ``data`` field without a value."""
     id: str = ""
     """The last event id of the stream when this event came: its own, or one that an earlier block set."""
+
+
+class _Form(NamedTuple):
+    """What the block path looks for, with one kind of line end."""
+
+    eol: str
+    blank: str  # ends a line, and the block
+    data_line: str
+    message_data: str
+    message_id: str
+    message_tail: str
+
+
+def _form(eol: str) -> _Form:
+    message = "event: message"
+    return _Form(eol, eol + eol, f"{eol}data: ", f"{message}{eol}data: ", f"{message}{eol}id: ", f"{eol}{message}")
+
+
+_LF = _form("\n")
+_CRLF = _form("\r\n")
 
 
 class SSEParser:
@@ -83,7 +99,7 @@ class SSEParser:
         "_id",
         "_line",
         "_line_ignored",
-        "_line_value_at",
+        "_line_room",
         "_size",
         "_skip_lf",
         "_start",
@@ -105,10 +121,10 @@ class SSEParser:
         # The last byte was a CR: a LF that comes next belongs to it.
         self._skip_lf = False
 
-        # The line that has not ended. Once its field and the index where its value begins are known, the
-        # latter is in _line_value_at. A line that means nothing is marked, and not kept.
+        # The line that has not ended. Once its field and the beginning of its value are known, _line_room is
+        # the most bytes that it may have; 0 before. A line that means nothing is marked, and not kept.
         self._line = bytearray()
-        self._line_value_at = 0
+        self._line_room = 0
         self._line_ignored = False
 
         # The block that has not ended. Each data line in _data is followed by a LF, as in the standard.
@@ -134,8 +150,9 @@ class SSEParser:
             return events
         if self._failed:
             raise self._too_large()
-        # memoryview() refuses what bytes() would misread: a str, or an int as a number of zeros.
-        chunk = bytes(memoryview(chunk))
+        if chunk.__class__ is not bytes:
+            # memoryview() refuses what bytes() would misread: a str, or an int as a number of zeros.
+            chunk = bytes(memoryview(chunk))
         end = self._end_of_block(chunk)
         self._feed_lines(chunk[:end], events)
         if end < len(chunk) and not self._failed:
@@ -150,72 +167,83 @@ class SSEParser:
         """Take a chunk that begins where a block begins, while nothing is held."""
         if len(chunk) > self.max_event_size:
             return self._feed_lines(chunk, events)  # else no event in here can be too large
-        used = len(chunk)
+        cut = b""
         try:
             text = chunk.decode()
         except UnicodeDecodeError:
             try:
-                text, used = utf_8_decode(chunk)  # maybe only the last character is cut: leave it unused
+                text, used = utf_8_decode(chunk)  # maybe only the last character is cut, and not used
             except UnicodeDecodeError:
                 return self._feed_lines(chunk, events)
+            cut = chunk[used:]
 
         # One kind of line end is served here. Where another turns up inside a block, the block is unusual.
-        eol, blank, event_line = _CRLF if "\r" in text else _LF
-        if text.startswith("data: "):
-            lead = "data: "
-        elif text.startswith(event_line):
-            lead = event_line
+        form = _CRLF if "\r" in text else _LF
+        if text[:6] == "data: ":
+            data = text[6:-2]
+            if text[-2:] == "\n\n" and not ("\n" in data or "\r" in data or cut):
+                events.append(_new(Event, ("message", data, self.last_event_id)))  # one alone in its chunk
+                return
+            rest = self._take_run(text, "data: ", form, events)
+        elif text.startswith(form.message_data):
+            rest = self._take_run(text, form.message_data, form, events)
         else:
-            lead = ""
-        if lead:
-            # Blocks that differ in their data only: split right between the data of one and of the next.
-            end = text.rfind(blank)
-            if end < 0:
-                return self._feed_lines(chunk, events)
-            body = text[len(lead) : end]
-            for data in body.split(blank + lead) if "\n" in body else (body,):
-                if "\n" in data or "\r" in data:
-                    self._take_block(lead + data, eol, events)
-                else:
-                    events.append(_new(Event, ("message", data, self.last_event_id)))
-            rest = text[end + len(blank) :]
-        else:
-            blocks = text.split(blank)
-            rest = blocks.pop()
-            for block in blocks:
-                self._take_block(block, eol, events)
-        if rest or used < len(chunk):
-            self._feed_lines(rest.encode() + chunk[used:], events)
+            rest = self._take_blocks(text, form, events)
+        if rest or cut:
+            self._feed_lines(rest.encode() + cut, events)
 
-    def _take_block(self, block: str, eol: str, events: list[Event]) -> None:
+    def _take_run(self, text: str, lead: str, form: _Form, events: list[Event]) -> str:
+        """Take blocks of type "message" that differ in their data only, and return the unfinished rest.
+
+        ``lead`` is what comes before the data in the first block. What comes between two events' data is always
+        the same then, so the text can be split there.
+        """
+        end = text.rfind(form.blank)
+        if end < 0:
+            return text
+        for data in text[len(lead) : end].split(form.blank + lead):
+            if "\n" in data or "\r" in data:
+                self._take_block(lead + data, form, events)
+            else:
+                events.append(_new(Event, ("message", data, self.last_event_id)))
+        return text[end + len(form.blank) :]
+
+    def _take_blocks(self, text: str, form: _Form, events: list[Event]) -> str:
+        """Take blocks of any form, and return the unfinished rest."""
+        _, blank, data_line, _, message_id, message_tail = form
+        blocks = text.split(blank)
+        rest = blocks.pop()
+        for block in blocks:
+            head, found, data = block.partition(data_line)
+            # With an id and of type "message", as MCP servers send them.
+            if head.startswith("id: "):
+                event_id = head[4:].removesuffix(message_tail)
+            elif head.startswith(message_id):
+                event_id = head[len(message_id) :]
+            elif head[:1] == ":" and not ("\n" in block or "\r" in block):
+                continue  # a heartbeat
+            else:
+                found = event_id = ""
+            if (
+                found
+                and not ("\n" in event_id or "\r" in event_id or "\0" in event_id)
+                and not ("\n" in data or "\r" in data)
+            ):
+                self.last_event_id = event_id
+                events.append(_new(Event, ("message", data, event_id)))
+            else:
+                self._take_block(block, form, events)
+        return rest
+
+    def _take_block(self, block: str, form: _Form, events: list[Event]) -> None:
         """Take one block, or several if they are unusual, without the blank line at the end."""
-        event_type = "message"
-        event_id = self.last_event_id
-        # Usual are "event: …" and "id: …" in any order, then one or more "data: …": what MCP servers send.
-        if block.startswith("data: "):
-            data = block[6:]
+        event = _read_block(block, form, self.last_event_id)
+        if event is None:
+            # The text was valid UTF-8, so this gives the bytes that came.
+            self._feed_lines((block + form.blank).encode(), events)
         else:
-            head, found, data = block.partition(eol + "data: ")
-            if not found:
-                if block.startswith(":") and "\n" not in block and "\r" not in block:
-                    return  # a heartbeat
-                return self._feed_lines((block + eol + eol).encode(), events)
-            for line in head.split(eol):
-                if line.startswith("id: ") and "\0" not in line:
-                    event_id = line[4:]
-                elif line.startswith("event: "):
-                    event_type = line[7:] or "message"
-                else:
-                    return self._feed_lines((block + eol + eol).encode(), events)
-                if "\n" in line or "\r" in line:
-                    return self._feed_lines((block + eol + eol).encode(), events)
-        if "\n" in data or "\r" in data:
-            lines = data.split(eol + "data: ")
-            data = "\n".join(lines)
-            if "\r" in data or data.count("\n") >= len(lines):
-                return self._feed_lines((block + eol + eol).encode(), events)
-        self.last_event_id = event_id
-        events.append(_new(Event, (event_type, data, event_id)))
+            self.last_event_id = event.id
+            events.append(event)
 
     # The line path.
 
@@ -271,30 +299,32 @@ class SSEParser:
         if self._line_ignored or not piece:
             return
         self._line += piece
-        if not self._line_value_at:
-            head = bytes(self._line[:_LONGEST_PREFIX])
-            name, colon, value = head.partition(b":")
+        if not self._line_room:
+            name, colon, value = bytes(self._line[:_LONGEST_PREFIX]).partition(b":")
             if name not in _FIELDS if colon else not any(field.startswith(name) for field in _FIELDS):
-                self._line_ignored = True
-                self._line = bytearray()
-                return
+                return self._ignore_line()
             if not value:
                 return
-            self._line_value_at = len(name) + 1 + value.startswith(b" ")
-        size = len(self._line) - self._line_value_at
-        if not self._line.startswith(b"retry"):
-            joint = bool(self._data) and self._line.startswith(b"data")
-            self._check_size(size + joint)
-        elif size > _MAX_RETRY_DIGITS:
-            self._line_ignored = True
-            self._line = bytearray()
+            room = self.max_event_size - self._size - (name == b"data" and bool(self._data))
+            if name == b"retry":
+                room = _MAX_RETRY_DIGITS
+            self._line_room = len(name) + 1 + value.startswith(b" ") + room
+        if len(self._line) > self._line_room:
+            if not self._line.startswith(b"retry"):
+                raise self._too_large()
+            self._ignore_line()
+
+    def _ignore_line(self) -> None:
+        """Forget the line that is held, and what is still to come of it."""
+        self._line = bytearray()
+        self._line_ignored = True
 
     def _end_line(self, piece: bytes, events: list[Event]) -> None:
         """Take the last piece, maybe empty, of the line that is held."""
         line = self._line
         ignored = self._line_ignored
         self._line = bytearray()
-        self._line_value_at = 0
+        self._line_room = 0
         self._line_ignored = False
         if not ignored:
             line += piece
@@ -359,6 +389,32 @@ class SSEParser:
     def _too_large(self) -> MessageTooLarge:
         limit = self.max_event_size
         return MessageTooLarge(f"event larger than {limit} bytes; raise the limit to accept it", limit=limit)
+
+
+def _read_block(block: str, form: _Form, event_id: str) -> Event | None:
+    """Read a block of "event: …" and "id: …" in any order, then one or more "data: …"; None for any other."""
+    event_type = "message"
+    if block.startswith("data: "):
+        data = block[6:]
+    else:
+        head, found, data = block.partition(form.data_line)
+        if not found:
+            return None
+        for line in head.split(form.eol):
+            if "\n" in line or "\r" in line:
+                return None
+            if line.startswith("event: "):
+                event_type = line[7:] or "message"
+            elif line.startswith("id: ") and "\0" not in line:
+                event_id = line[4:]
+            else:
+                return None
+    if "\n" in data or "\r" in data:
+        lines = data.split(form.data_line)
+        data = "\n".join(lines)
+        if "\r" in data or data.count("\n") >= len(lines):
+            return None
+    return Event(event_type, data, event_id)
 
 
 def iter_events(
