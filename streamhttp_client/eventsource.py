@@ -367,10 +367,11 @@ class EventSource:
         hopeless = too_long or self._fruitless >= self._policy.attempts or deadline.expired
         if not hopeless and self._on_error is not None and self._policy.attempts > 1:
             self._on_error(failure)
-        if self._closed or not hopeless and self._backoff.again(floor):
-            return
-        if self._closed:
-            return
+        try:
+            if self._closed or not hopeless and self._backoff.again(floor):
+                return
+        except ClientClosed:
+            return  # while waiting; the loop sees it
         raise self._give_up(failure, floor, too_long, deadline)
 
     def _give_up(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import InvalidResult
@@ -37,9 +38,7 @@ class OutputChecker:
         """Whether jsonschema is there; says so once in the log if it is not."""
         if self._missing:
             return False
-        try:
-            import jsonschema  # noqa: F401
-        except ImportError:
+        if find_spec("jsonschema") is None:  # importing it takes longer than a call, and is only needed for a schema
             self._missing = True
             logger.info("structured results are not checked; for it: pip install 'streamhttp-client[schema]'")
             return False

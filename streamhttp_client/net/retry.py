@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from .._record import Record
-from ..exceptions import LocalProtocolError
+from ..exceptions import ClientClosed, LocalProtocolError
 from .interrupt import Interrupt
 from .timeouts import Deadline, Timeout
 
@@ -69,6 +69,9 @@ class Backoff:
 
         Args:
             floor: Seconds that the server asked to wait.
+
+        Raises:
+            ClientClosed: The interrupt was fired.
         """
         state = self._state
         if self._policy.attempts == 1 or floor > self._policy.max_server_wait:
@@ -86,7 +89,9 @@ class Backoff:
         self.attempts += 1
         if seconds > 0:
             self._retrying.sleep(seconds)
-        return not self._interrupt.fired
+        if self._interrupt.fired:
+            raise ClientClosed("closed while waiting for the next attempt")
+        return True
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float:

@@ -300,6 +300,7 @@ class Exchange:
                     if event.id != self._group:
                         self._move(event.id)
                     if not self._repeated and event.data and event.type == "message":
+                        effort.progressed()
                         yield from jsonrpc.parse(event.data)
                 # An id without data, as the first event of a stream has it since 2025-11-25, counts too.
                 if parser.last_event_id != self._group:
