@@ -53,7 +53,7 @@ def in_a_close_delimited_stream(peer: Peer, request: Request) -> None:
 
 
 def in_a_backoff(peer: Peer, request: Request) -> None:
-    peer.respond(503, headers={"Retry-After": "60"})
+    peer.respond(503, headers={"Retry-After": "30"})
 
 
 PLACES = pytest.mark.parametrize(
