@@ -17,15 +17,15 @@ from ..protocol.session import Session, StreamCursor, StreamCursorLike
 from .call import Call
 from .callbacks import Callbacks, ElicitationCallback, RootsLike, SamplingCallback
 from .engine import Engine
-from .listening import Listener
 from .tasks import TaskVerbs
-from .validation import OutputChecker
 
 if TYPE_CHECKING:
     import requests
 
     from ..protocol.models.notifications import LogMessage
     from ..protocol.models.tools import Tool, ToolResult
+    from .listening import Listener
+    from .validation import OutputChecker
 
 __all__ = ["Client"]
 
@@ -157,7 +157,8 @@ class Client(TaskVerbs):
             on_notification=options["on_notification"],
             on_session_renewed=options["on_session_renewed"],
         )
-        self._checker = OutputChecker() if options["check_results"] else None
+        self._checks_results: bool = options["check_results"]
+        self._checker: OutputChecker | None = None
         self._tools: dict[str, Tool] = {}
         self._tools_listed: Session | None = None
 
@@ -435,6 +436,8 @@ class Client(TaskVerbs):
             callback: Called with each notification.
             timeout: Seconds after which the iteration ends; no limit by default.
         """
+        from .listening import Listener
+
         limits = Timeout.of(timeout, Timeout(self._timeout.connect, self._timeout.read, None))
         return Listener(self._engine, Effort(limits, self._retry), callback)
 
@@ -489,11 +492,15 @@ class Client(TaskVerbs):
         return finish
 
     def _check_result(self, name: str, result: ToolResult) -> None:
-        checker = self._checker
-        if checker is None:
-            return
         tool = self._tools.get(name)
-        if tool is None and result.structured_content is not None and checker.available:
+        if not self._checks_results or tool is None and result.structured_content is None:
+            return
+        if self._checker is None:
+            from .validation import OutputChecker
+
+            self._checker = OutputChecker()
+        checker = self._checker
+        if tool is None and checker.available:
             # The official SDKs list the tools here too: a schema that was never seen cannot be checked.
             session = self._engine.session
             if self._tools_listed is not session:

@@ -25,7 +25,7 @@ import requests.utils
 from .. import __version__
 from .._headers import Headers, check_header
 from ..exceptions import LocalProtocolError, RemoteProtocolError
-from . import borrowed, direct
+from . import direct
 from .body import Response
 from .interrupt import Interrupt
 from .timeouts import Deadline, Timeout
@@ -266,6 +266,8 @@ class HTTP:
             return deadline.within(read)
 
         if prepared is not None and (target.borrowed or prepared.hooks["response"]):
+            from . import borrowed  # seldom needed
+
             return borrowed.send(
                 self.session,
                 prepared,
