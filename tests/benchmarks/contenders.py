@@ -304,8 +304,11 @@ def main(name: str, url: str) -> None:
 
 
 def _probe_first(name: str) -> None:
-    if name.startswith("ours"):
-        from streamhttp_client import Client, EventSource  # noqa: F401
+    """Raise ImportError now rather than in the middle of a measurement."""
+    if name == "ours, EventSource":
+        from streamhttp_client import EventSource  # noqa: F401
+    elif name == "ours, stream_tool":
+        from streamhttp_client import Client  # noqa: F401
     else:
         import requests  # noqa: F401
     if name.startswith("sseclient"):

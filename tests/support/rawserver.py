@@ -151,8 +151,11 @@ class Peer:
 
     # -- reading
 
-    def read_request(self) -> Request:
+    def read_request(self, *, body: bool = True) -> Request:
         """Read one whole request, and record it.
+
+        Args:
+            body: False leaves the body on the socket; the request is recorded without it.
 
         Raises:
             PeerGone: The client closed before a whole request had come.
@@ -162,11 +165,12 @@ class Peer:
         method, target, _version = start.split(" ")
         headers = tuple((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))
         fields = {name.lower(): value for name, value in headers}
-        if "chunked" in fields.get("transfer-encoding", "").lower():
-            body = self._read_chunked()
-        else:
-            body = self._read_exactly(int(fields.get("content-length", "0")))
-        request = Request(method, target, headers, body, self.number)
+        content = b""
+        if body and "chunked" in fields.get("transfer-encoding", "").lower():
+            content = self._read_chunked()
+        elif body:
+            content = self._read_exactly(int(fields.get("content-length", "0")))
+        request = Request(method, target, headers, content, self.number)
         self.server._record(request)
         return request
 
