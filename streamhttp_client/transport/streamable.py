@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from .. import jsonrpc
 from .._headers import Headers
@@ -34,8 +35,10 @@ from ..net.refusals import is_temporary, type_error
 from ..net.retry import Effort, parse_retry_after
 from ..protocol.session import Session
 from ..protocol.stateful import StatefulEra
-from ..sse import Event, SSEParser
 from .answers import NOT_EXECUTED, refused
+
+if TYPE_CHECKING:
+    from ..sse import Event, SSEParser
 
 __all__ = ["Exchange", "StreamableTransport"]
 
@@ -273,6 +276,8 @@ class Exchange:
 
     def _read_streams(self, response: Response) -> Iterator[jsonrpc.Message]:
         """The messages of a stream and of those that continue it."""
+        from ..sse import SSEParser  # a script whose server answers in JSON need not load it
+
         effort = self._effort
         while True:
             failure: ConnectionLost | None = None
