@@ -287,9 +287,9 @@ class SSEParser:
         self._between_blocks = not (
             self._line
             or self._line_ignored
-            or self._data
-            or self._type
             or self._skip_lf
+            or self._size  # also of an id or type that came to nothing
+            or self._data
             or self._id is not None
             or self._failed
         )

@@ -3,10 +3,9 @@
     python -m tests.benchmarks.bench_sse [--rounds N] [SHAPE ...]
 
 Peers that are not installed are left out: ``pip install launchdarkly-eventsource sseclient-py httpx-sse
-httpx2 requests-sse``. Each peer is fed the same chunks through the entry that its users have;
-launchdarkly-eventsource also through its parser alone, as ``ld parser``. A peer that does not give the expected number of
-events is shown as ``wrong``. Machines are noisy: the time is CPU time, the contenders take turns, and of each the best round
-counts, for its speed and for the ratio.
+httpx2 requests-sse``. Each peer is fed the same chunks through the entry that its users have, launchdarkly-eventsource
+also through its parser alone, as ``ld parser``. A peer that does not give the expected number of events is shown as
+``wrong``. Machines are noisy: the time is CPU time, the contenders take turns, and of each the best round counts.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from tests.benchmarks._table import print_table
 
 MIB = 1024 * 1024
 #: Takes the chunks of a stream and gives its events.
-Parse = Callable[[Iterable[bytes]], Iterable[Any]]
+Parse = Callable[[Iterable[bytes]], Any]
 
 
 # The streams. Each ends with an event, so that a peer that waits for more at the end can be left in time.
@@ -75,14 +74,14 @@ SHAPES: dict[str, tuple[list[bytes], int]] = {
 # The peers.
 
 
-def _ours(chunks: Iterable[bytes]) -> Iterable[Any]:
+def _ours(chunks: Iterable[bytes]) -> Any:
     return iter_events(chunks)
 
 
 def _ld_parser() -> Parse:
     from ld_eventsource.reader import _BufferedLineReader, _SSEReader
 
-    def parse(chunks: Iterable[bytes]) -> Iterable[Any]:
+    def parse(chunks: Iterable[bytes]) -> Any:
         actions = _SSEReader(_BufferedLineReader.lines_from(chunks)).events_and_comments()
         return (action for action in actions if hasattr(action, "data"))
 
@@ -104,7 +103,7 @@ def _ld() -> Parse:
         def connect(self, last_event_id: str | None) -> Any:
             return ConnectionResult(iter(self.chunks), None)
 
-    def parse(chunks: Iterable[bytes]) -> Iterable[Any]:
+    def parse(chunks: Iterable[bytes]) -> Any:
         return SSEClient(FromMemory(chunks)).events
 
     return parse
@@ -113,7 +112,7 @@ def _ld() -> Parse:
 def _sseclient_py() -> Parse:
     from sseclient import SSEClient
 
-    def parse(chunks: Iterable[bytes]) -> Iterable[Any]:
+    def parse(chunks: Iterable[bytes]) -> Any:
         return SSEClient(chunks).events()
 
     return parse
@@ -123,7 +122,7 @@ def _httpx_sse() -> Parse:
     from httpx import Response
     from httpx_sse import EventSource
 
-    def parse(chunks: Iterable[bytes]) -> Iterable[Any]:
+    def parse(chunks: Iterable[bytes]) -> Any:
         headers = {"content-type": "text/event-stream; charset=utf-8"}
         return EventSource(Response(200, headers=headers, content=iter(chunks))).iter_sse()
 
@@ -135,7 +134,7 @@ def _httpx2() -> Parse:
 
     request = Request("GET", "http://localhost/")
 
-    def parse(chunks: Iterable[bytes]) -> Iterable[Any]:
+    def parse(chunks: Iterable[bytes]) -> Any:
         headers = {"content-type": "text/event-stream; charset=utf-8"}
         response = Response(200, headers=headers, content=iter(chunks), request=request)
         return EventSource(response, max_event_size=64 * MIB)
@@ -167,7 +166,7 @@ def _requests_sse() -> Parse:
             response.raw = Raw(self.chunks)
             return response
 
-    def parse(chunks: Iterable[bytes]) -> Iterable[Any]:
+    def parse(chunks: Iterable[bytes]) -> Any:
         source = EventSource("http://localhost/", session=FromMemory(chunks))
         source.connect()
         return source

@@ -18,7 +18,7 @@ EXAMPLES = int(os.environ.get("SSE_EXAMPLES", "400"))
 PIECES = [
     *(b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n", b":", b" ", b"\0"),
     *(b"data", b"data:", b"data: ", b"data: x", b"\ndata: y", b"event", b"event: ", b"event: a", b"event:"),
-    *(b"id", b"id: ", b"id: 5", b"id:\n", b"retry: ", b"retry: 10", b"retry:+5", b"1234567890"),
+    *(b"id", b"id: ", b"id: 5", b"id: 12\0\n", b"id:\n", b"retry: ", b"retry: 10", b"retry:+5", b"1234567890"),
     *(b"datax", b"eve", b"foo: bar", b": ping\n\n", b"data: a\ndata: b\n\n"),
     b"event: m\nid: 8\ndata: hi\n\n",
     b"id: 7\r\nevent: message\r\ndata: hello\r\n\r\n",
