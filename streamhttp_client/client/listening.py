@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
@@ -49,7 +49,7 @@ class Listener:
         self._effort = effort
         self._callback = callback
         self._thread: threading.Thread | None = None
-        self._events: Iterator[Any] | None = None
+        self._events: Generator[Any, None, None] | None = None
         self._failure: BaseException | None = None
         self._closed = False
         self._opened = threading.Event()
@@ -89,6 +89,11 @@ class Listener:
         """Stop listening. Any thread; takes two seconds at the most."""
         self._closed = True
         self._effort.interrupt.fire()
+        if self._events is not None:
+            try:
+                self._events.close()
+            except ValueError:
+                pass  # another thread is in it, and has been woken
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(_JOIN_SECONDS)
@@ -106,7 +111,7 @@ class Listener:
         finally:
             self._opened.set()
 
-    def _run(self) -> Iterator[Any]:
+    def _run(self) -> Generator[Any, None, None]:
         engine, effort = self._engine, self._effort
         engine.register(effort)
         last_event_id, retry_ms = "", None

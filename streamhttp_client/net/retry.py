@@ -74,6 +74,7 @@ class Backoff:
             ClientClosed: The interrupt was fired.
         """
         state = self._state
+        self._check_interrupt()
         if self._policy.attempts == 1 or floor > self._policy.max_server_wait:
             return False
         if state.attempt_number == 0:  # after progress the first wait is the server's alone
@@ -89,9 +90,12 @@ class Backoff:
         self.attempts += 1
         if seconds > 0:
             self._retrying.sleep(seconds)
+        self._check_interrupt()
+        return True
+
+    def _check_interrupt(self) -> None:
         if self._interrupt.fired:
             raise ClientClosed("closed while waiting for the next attempt")
-        return True
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float:
@@ -116,7 +120,7 @@ class Effort:
     session all draw on one budget. One thread uses it; others only fire its interrupt.
     """
 
-    __slots__ = ("_backoff", "deadline", "interrupt", "policy", "timeout")
+    __slots__ = ("_backoff", "_progressed", "deadline", "interrupt", "policy", "timeout")
 
     def __init__(self, timeout: Timeout, policy: RetryPolicy, interrupt: Interrupt | None = None) -> None:
         self.timeout = timeout
@@ -124,6 +128,7 @@ class Effort:
         self.deadline = Deadline(timeout.total)
         self.interrupt = interrupt or Interrupt()
         self._backoff: Backoff | None = None
+        self._progressed = False
 
     @property
     def attempts(self) -> int:
@@ -136,6 +141,7 @@ class Effort:
 
     def progressed(self) -> None:
         """Something new arrived."""
+        self._progressed = True
         if self._backoff is not None:
             self._backoff.progressed()
 
@@ -143,4 +149,6 @@ class Effort:
         """Wait before another attempt; False if there must be none. See :meth:`Backoff.again`."""
         if self._backoff is None:
             self._backoff = Backoff(self.policy, self.deadline, self.interrupt)
+            if self._progressed:
+                self._backoff.progressed()
         return self._backoff.again(floor)

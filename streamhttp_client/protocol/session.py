@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._record import Record
-from ..exceptions import LocalProtocolError
+from ..exceptions import InvalidResult, LocalProtocolError
 from .models.server_info import Implementation, ServerCapabilities
 
 __all__ = ["Session", "StreamCursor", "StreamCursorLike"]
@@ -120,16 +120,23 @@ class Session(Record):
             if not isinstance(value, str) and (name == "url" or value is not None):
                 raise LocalProtocolError(f"{name!r} of a saved session must be a string, got {value!r:.40}")
         info, capabilities, cursors = (fields.get(name) for name in ("server_info", "capabilities", "cursors"))
-        if not isinstance(cursors or [], list):
+        if cursors is None:
+            cursors = []
+        if not isinstance(cursors, list):
             raise LocalProtocolError("'cursors' of a saved session must be an array")
+        try:
+            server_info = None if info is None else Implementation.from_wire(info)
+            declared = None if capabilities is None else ServerCapabilities.from_wire(capabilities)
+        except InvalidResult as error:  # which would blame the server
+            raise LocalProtocolError(f"the saved session is damaged: {error}") from None
         return cls(
             url=fields["url"],
             session_id=texts["session_id"],
             protocol_version=texts["protocol_version"],
-            server_info=None if info is None else Implementation.from_wire(info),
-            capabilities=None if capabilities is None else ServerCapabilities.from_wire(capabilities),
+            server_info=server_info,
+            capabilities=declared,
             instructions=texts["instructions"],
-            cursors=tuple(StreamCursor._from_dict(cursor) for cursor in cursors or []),
+            cursors=tuple(StreamCursor._from_dict(cursor) for cursor in cursors),
         )
 
     def __repr__(self) -> str:
@@ -144,7 +151,7 @@ class Session(Record):
 def _load(text: str | bytes, what: str) -> dict[str, Any]:
     try:
         fields = json.loads(text)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise LocalProtocolError(f"expected the JSON text of {what}, got {text!r:.60}") from error
     if not isinstance(fields, dict):
         raise LocalProtocolError(f"expected the JSON object of {what}, got {type(fields).__name__}")
