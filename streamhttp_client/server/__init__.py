@@ -22,6 +22,7 @@ It stands on the pure layers only, and the client never imports it.
 
 from __future__ import annotations
 
+from .bearer import BearerAuth, InsufficientScope
 from .context import Context
 from .results import Blob
 from .running import RunningServer
@@ -30,4 +31,15 @@ from .sessions import ServerSession
 from .stores import MemoryStore, Store
 from .wsgi import WSGIApp
 
-__all__ = ["Blob", "Context", "MemoryStore", "RunningServer", "Server", "ServerSession", "Store", "WSGIApp"]
+__all__ = [
+    "BearerAuth",
+    "Blob",
+    "Context",
+    "InsufficientScope",
+    "MemoryStore",
+    "RunningServer",
+    "Server",
+    "ServerSession",
+    "Store",
+    "WSGIApp",
+]

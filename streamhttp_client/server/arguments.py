@@ -136,10 +136,10 @@ def _with_msgspec(
             fields.append((key, kind, default))
     try:
         shape = msgspec.defstruct(f"{name}_arguments", fields, kw_only=True, forbid_unknown_fields=True)
-        (_,), definitions = msgspec.json.schema_components([shape], ref_template="#/$defs/{name}")
+        (top,), definitions = msgspec.json.schema_components([shape], ref_template="#/$defs/{name}")
     except (TypeError, ValueError) as error:
         raise LocalProtocolError(f"{name}(): no schema for its arguments: {error}") from error
-    schema = definitions.pop(f"{name}_arguments")
+    schema = definitions.pop(top["$ref"].rpartition("/")[2])
     schema.pop("title", None)
     if definitions:
         schema["$defs"] = definitions

@@ -28,7 +28,7 @@ from ..exceptions import (
 from .sessions import ServerSession
 from .stores.base import Store
 
-__all__ = ["Call", "JSONOutlet", "LogOutlet", "Outlet", "inbox_of", "inbox_of_answer"]
+__all__ = ["Call", "JSONOutlet", "LogOutlet", "Outlet", "RunningCalls", "inbox_of", "inbox_of_answer"]
 
 # Longer waits are cut into pieces of this many seconds, after which a call looks whether it should end.
 _SLICE = 1.0
@@ -131,7 +131,7 @@ class Call:
         self.session = session
         self.request = request
         self.outlet = outlet
-        self.key = (session.session_id, _canonical(request.id))
+        self.key = (session.key, _canonical(request.id))
         self._store = store
         self._inbox = inbox_of(request.id)
         self._inbox_made = False
@@ -142,7 +142,10 @@ class Call:
         # Guards ``_finished``: exactly one of response and cancellation ends the call.
         self._lock = threading.Lock()
         self._finished = False
-        if store.shared and outlet.interactive:
+
+    def begin(self) -> None:
+        """Get ready to be told something from other processes."""
+        if self._store.shared and self.outlet.interactive:
             self._make_inbox()
 
     @property
@@ -176,7 +179,7 @@ class Call:
             self._store.append(self.session.session_id, self._inbox, None, end=True)
 
     def cancel(self) -> None:
-        """The client, or the server that stops, does not want the result any more.
+        """The client does not want the result any more.
 
         The stream ends now and without a response: "receivers … SHOULD … not send a response for the
             cancelled
@@ -186,9 +189,18 @@ class Call:
         if self.request.method != "initialize":
             self.finish(None)
 
+    def stop(self) -> None:
+        """The server stops: the handler is asked to end, and may still return its result."""
+        self._cancelled.set()
+
+    def abandon(self) -> None:
+        """The server stops, and the handler has not ended. The client shall not wait for it."""
+        problem = "the server stopped before the call ended"
+        self.finish(jsonrpc.ErrorResponse(self.request.id, jsonrpc.INTERNAL_ERROR, problem))
+
     @property
     def cancelled(self) -> bool:
-        """Whether the client cancelled, or its session ended. Cheap enough for a loop."""
+        """Whether the client cancelled, its session ended, or the server stops. Cheap enough for a loop."""
         if not self._cancelled.is_set() and self._inbox_made:
             now = time.monotonic()
             if now >= self._next_peek:
@@ -217,7 +229,7 @@ class Call:
         deadline = time.monotonic() + timeout
         while True:
             if self._cancelled.is_set():
-                raise CallCancelled("the client cancelled this call")
+                raise CallCancelled("the client cancelled this call, or the server stops")
             left = deadline - time.monotonic()
             if left <= 0:
                 reason = {"requestId": answer_id, "reason": f"no answer within {timeout:g} s"}
@@ -259,7 +271,7 @@ class RunningCalls:
     def __init__(self) -> None:
         # Guards the dict; held for single operations.
         self._lock = threading.Lock()
-        self._calls: dict[tuple[str | None, str], Call] = {}
+        self._calls: dict[tuple[str, str], Call] = {}
 
     def add(self, call: Call) -> bool:
         """Return False if the session already runs a request with this id."""
@@ -271,22 +283,27 @@ class RunningCalls:
             if self._calls.get(call.key) is call:
                 del self._calls[call.key]
 
-    def cancel(self, session_id: str | None, request_id: jsonrpc.RequestId) -> bool:
+    def cancel(self, session: str, request_id: jsonrpc.RequestId) -> bool:
         """Cancel one call; return False if it does not run here."""
         with self._lock:
-            call = self._calls.get((session_id, _canonical(request_id)))
+            call = self._calls.get((session, _canonical(request_id)))
         if call is not None:
             call.cancel()
         return call is not None
 
-    def cancel_session(self, session_id: str) -> None:
-        with self._lock:
-            found = [call for call in self._calls.values() if call.session.session_id == session_id]
-        for call in found:
-            call.cancel()
+    def cancel_session(self, session: str) -> None:
+        for call in self._snapshot():
+            if call.session.key == session:
+                call.cancel()
 
-    def cancel_all(self) -> None:
+    def stop_all(self) -> None:
+        for call in self._snapshot():
+            call.stop()
+
+    def abandon_all(self) -> None:
+        for call in self._snapshot():
+            call.abandon()
+
+    def _snapshot(self) -> list[Call]:
         with self._lock:
-            found = list(self._calls.values())
-        for call in found:
-            call.cancel()
+            return list(self._calls.values())

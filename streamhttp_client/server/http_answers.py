@@ -43,11 +43,11 @@ class Answer:
     def send(self, start_response: StartResponse) -> list[bytes]:
         """Hand the answer to a WSGI server."""
         headers = self.headers
-        if self.body:
-            headers = [("Content-Type", "application/json"), *headers]
         if self.status != 204:
-            # "Content-Length: 0" too, or a server would add chunked encoding to an empty body.
-            headers = [*headers, ("Content-Length", str(len(self.body)))]
+            # Both also with an empty body: PEP 3333's checker wants a type, and without a length of 0 a
+            # server would add chunked encoding to nothing.
+            length = str(len(self.body))
+            headers = [("Content-Type", "application/json"), *headers, ("Content-Length", length)]
         start_response(f"{self.status} {_REASONS[self.status]}", headers)
         return [self.body] if self.body else []
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .. import jsonrpc
-from ..exceptions import CallCancelled, ClientClosed, LocalProtocolError, RPCError
+from ..exceptions import ClientClosed, LocalProtocolError, RPCError
 from ..protocol.versions import LATEST, find_revision
 from .calls import Call
 from .completions import Completions
@@ -19,6 +19,7 @@ from .sessions import LOG_LEVELS, ServerSession
 from .tools import Tool, Tools
 
 if TYPE_CHECKING:
+    from .bearer import BearerAuth
     from .running import RunningServer
     from .stores.base import Store
     from .wsgi import Principal, WSGIApp
@@ -212,13 +213,16 @@ class Server:
         self,
         path: str | None = "/mcp",
         *,
+        stateless: bool = False,
         json_response: bool = False,
         store: Store | None = None,
         allowed_hosts: Iterable[str] | None = None,
         allowed_origins: Iterable[str] | None = None,
         principal: Principal | None = None,
+        bearer: BearerAuth | None = None,
         max_body: int = 4 << 20,
         max_threads: int = 64,
+        max_streams: int = 1000,
         keepalive: float = 15.0,
         retry_ms: int = 1000,
     ) -> WSGIApp:
@@ -228,6 +232,8 @@ class Server:
 
         Args:
             path: Where the endpoint is; None answers at every path that reaches the application.
+            stateless: No sessions: each request stands alone, and any worker can answer it. Streams cannot be
+                resumed, and a client cannot be asked anything.
             json_response: Answer every request with one JSON object. Progress, log messages and questions to
                 the client have no place in it.
             store: Where sessions and events are kept; in memory if not given.
@@ -235,8 +241,10 @@ class Server:
                 loopback interface. ``["*"]``: any.
             allowed_origins: Web pages that are let in (``Origin``). None: only those of the allowed hosts.
             principal: Takes the WSGI environ and says who calls; a session then belongs to who opened it.
+            bearer: Lets in only who has a token, and says where to get one; it also is the ``principal``.
             max_body: Bytes of one request.
             max_threads: Handlers that run at the same time; four times as many may wait.
+            max_streams: Streams that are open at the same time; one more is answered with 503.
             keepalive: Seconds of silence on a stream after which a comment is sent.
             retry_ms: Milliseconds after which a client that lost a stream shall come back.
         """
@@ -245,13 +253,16 @@ class Server:
         app = WSGIApp(
             self,
             path=path,
+            stateless=stateless,
             json_response=json_response,
             store=store,
             allowed_hosts=allowed_hosts,
             allowed_origins=allowed_origins,
             principal=principal,
+            bearer=bearer,
             max_body=max_body,
             max_threads=max_threads,
+            max_streams=max_streams,
             keepalive=keepalive,
             retry_ms=retry_ms,
         )
@@ -350,7 +361,7 @@ class Server:
             _log.exception("the result of %s cannot be sent", call.request.method)
             call.outlet.finish(jsonrpc.ErrorResponse(call.request.id, jsonrpc.INTERNAL_ERROR, "internal error"))
 
-    def _answer(self, call: Call) -> jsonrpc.Response | jsonrpc.ErrorResponse | None:
+    def _answer(self, call: Call) -> jsonrpc.Response | jsonrpc.ErrorResponse:
         request = call.request
         method = self._methods.get(request.method)
         if method is None:
@@ -359,8 +370,10 @@ class Server:
             return jsonrpc.Response(request.id, method(call))
         except RPCError as error:
             return jsonrpc.ErrorResponse(request.id, error.code, error.message, error.data)
-        except (CallCancelled, ClientClosed):
-            return None
+        except ClientClosed:
+            # Cancelled, then nobody hears this; or the server stops, then the client shall know.
+            problem = "the server stopped before the call ended"
+            return jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, problem)
         except Exception:
             _log.exception("%s failed", request.method)
             return jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, "internal error")

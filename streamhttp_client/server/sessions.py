@@ -38,6 +38,8 @@ class ServerSession:
 
     def __init__(self, session_id: str | None, fields: Mapping[str, Any]) -> None:
         self.session_id = session_id
+        #: Names the session inside the server; for a stateless call too, which has no other name.
+        self.key = session_id or new_token()
         self.revision: Revision = find_revision(fields.get("revision", "")) or LATEST
         self.client_info: dict[str, Any] = fields.get("client_info") or {}
         self.client_capabilities: dict[str, Any] = fields.get("client_capabilities") or {}

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 from .. import jsonrpc
 from ..exceptions import RPCError
 from ..protocol.versions import find_revision
-from .calls import Call, JSONOutlet, LogOutlet, RunningCalls, inbox_of, inbox_of_answer
-from .disconnect import connection_probe
+from .bearer import BearerAuth
+from .calls import inbox_of, inbox_of_answer
 from .http_answers import Answer, HTTPError, StartResponse
 from .http_requests import check_accept, read_messages
 from .listeners import listen
+from .runner import Runner
 from .security import HostGuard
-from .sessions import ServerSession, new_token, open_session
+from .sessions import ServerSession, open_session
 from .stores.base import Store, StoreFull
 from .stores.memory import MemoryStore
 from .streams import EVENT_STREAM_HEADERS, EventStream, read_event_id
-from .workers import Workers
 
 if TYPE_CHECKING:
     from .server import Server
@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["Principal", "WSGIApp"]
 
 _log = logging.getLogger("streamhttp_client.server")
+
+
+def _path_of(environ: Mapping[str, Any]) -> str:
+    # A framework that mounts this app at its path has moved the path to SCRIPT_NAME.
+    inside: str = environ.get("PATH_INFO", "").strip("/")
+    return "/" + (inside or environ.get("SCRIPT_NAME", "").strip("/"))
+
 
 Environ = Mapping[str, Any]
 Principal = Callable[[Environ], "str | None"]
@@ -45,28 +52,34 @@ class WSGIApp:
         server: Server,
         *,
         path: str | None,
+        stateless: bool,
         json_response: bool,
         store: Store | None,
         allowed_hosts: Iterable[str] | None,
         allowed_origins: Iterable[str] | None,
         principal: Principal | None,
+        bearer: BearerAuth | None,
         max_body: int,
         max_threads: int,
+        max_streams: int,
         keepalive: float,
         retry_ms: int,
     ) -> None:
         self.store: Store = MemoryStore() if store is None else store
         self._server = server
         self._path = None if path is None else "/" + path.strip("/")
+        self._stateless = stateless
         self._json = json_response
         self._guard = HostGuard(allowed_hosts, allowed_origins)
-        self._principal = principal
+        self._bearer = bearer
+        self._principal = principal if principal is not None or bearer is None else bearer.principal
         self._max_body = max_body
-        self._keepalive = keepalive
-        self._retry_ms = retry_ms
-        self._workers = Workers("handler", max_threads, max_waiting=max_threads * 4)
-        self._running = RunningCalls()
-        self._stopping = False
+        self._runner = Runner(
+            server, max_threads=max_threads, max_streams=max_streams, keepalive=keepalive, retry_ms=retry_ms
+        )
+        # Holds the streams of stateless calls, each for as long as its connection; the limits are those of
+        # the runner.
+        self._scratch = MemoryStore(max_sessions=max_streams * 2)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
@@ -86,25 +99,24 @@ class WSGIApp:
 
     def _respond(self, environ: Environ) -> Answer | EventStream:
         method = environ["REQUEST_METHOD"]
-        if self._path is not None and self._path_of(environ) != self._path:
+        path = _path_of(environ)
+        if self._bearer is not None and path == self._bearer.metadata_path and method == "GET":
+            return self._bearer.metadata()
+        if self._path is not None and path != self._path:
             raise HTTPError(404, "there is nothing at this path")
         self._guard.check(environ)
-        if self._stopping:
+        if self._runner.stopping:
             raise HTTPError(503, "the server stops", headers=[("Retry-After", "1"), ("Connection", "close")])
         principal = None if self._principal is None else self._principal(environ)
         if method == "POST":
             return self._post(environ, principal)
+        if self._stateless:
+            raise HTTPError(405, "a stateless server takes POST only", headers=[("Allow", "POST")])
         if method == "GET":
             return self._get(environ, self._session(environ, principal))
         if method == "DELETE":
             return self._delete(self._session(environ, principal))
         raise HTTPError(405, "the method must be POST, GET or DELETE", headers=[("Allow", "POST, GET, DELETE")])
-
-    @staticmethod
-    def _path_of(environ: Environ) -> str:
-        # A framework that mounts this app at its path has moved the path to SCRIPT_NAME.
-        inside: str = environ.get("PATH_INFO", "").strip("/")
-        return "/" + (inside or environ.get("SCRIPT_NAME", "").strip("/"))
 
     def _session(self, environ: Environ, principal: str | None) -> ServerSession:
         """Find the session of a request.
@@ -112,14 +124,18 @@ class WSGIApp:
         Raises:
             HTTPError: 400 without a session id or with an unknown revision, 404 if the session is not known.
         """
+        version = environ.get("HTTP_MCP_PROTOCOL_VERSION")
+        if version is not None and find_revision(version) is None:
+            raise HTTPError(400, f"unsupported MCP-Protocol-Version: {version!r:.40}")
+        if self._stateless:
+            # "if the server does not receive an MCP-Protocol-Version header, and has no other way to identify
+            # the version … the server SHOULD assume protocol version 2025-03-26", Protocol Version Header
+            return ServerSession(None, {"revision": version or "2025-03-26", "principal": principal})
         session_id = environ.get("HTTP_MCP_SESSION_ID")
         if not session_id:
             # "Servers that require a session ID SHOULD respond … with HTTP 400 Bad Request", Session
             # Management 2
             raise HTTPError(400, "the Mcp-Session-Id header is needed")
-        version = environ.get("HTTP_MCP_PROTOCOL_VERSION")
-        if version is not None and find_revision(version) is None:
-            raise HTTPError(400, f"unsupported MCP-Protocol-Version: {version!r:.40}")
         fields = self.store.get_session(session_id)
         # A session of somebody else is answered as none at all, so that nobody can find out that it exists.
         if fields is None or fields.get("principal") != principal:
@@ -141,29 +157,35 @@ class WSGIApp:
         if not requests:
             return Answer(202)
         if self._json or not any(self._server.streams(request) for request in requests):
-            return self._answer_json(session, requests, batch)
-        return self._answer_stream(environ, session, requests)
+            return self._runner.answer_json(self.store, session, requests, batch)
+        if self._stateless:
+            self._scratch.create_session(session.key, {})
+            return self._runner.answer_stream(environ, self._scratch, session, requests)
+        return self._runner.answer_stream(environ, self.store, session, requests)
 
     def _initialize(self, request: jsonrpc.Request, principal: str | None) -> Answer:
         try:
             result, fields = self._server.initialize(request.params or {})
         except RPCError as error:
             return Answer(200, jsonrpc.dump(jsonrpc.ErrorResponse(request.id, error.code, error.message)))
+        body = jsonrpc.dump(jsonrpc.Response(request.id, result))
+        if self._stateless:
+            return Answer(200, body)
         session = open_session(self.store, {**fields, "principal": principal})
         assert session.session_id is not None
-        body = jsonrpc.dump(jsonrpc.Response(request.id, result))
         return Answer(200, body, [("Mcp-Session-Id", session.session_id)])
 
     def _take(self, session: ServerSession, message: jsonrpc.Message) -> None:
         """Take a notification, or a response to something that a handler asked."""
-        assert session.session_id is not None
+        if session.session_id is None:
+            return  # nothing runs that could be told apart from what other clients run
         if isinstance(message, jsonrpc.Notification):
             if message.method == "notifications/cancelled":
                 request_id = (message.params or {}).get("requestId")
                 # "Invalid cancellation notifications SHOULD be ignored"
                 if not isinstance(request_id, (str, int)):
                     return
-                if not self._running.cancel(session.session_id, request_id):
+                if not self._runner.running.cancel(session.key, request_id):
                     self.store.append(session.session_id, inbox_of(request_id), jsonrpc.dump(message))
             return
         if isinstance(message, (jsonrpc.Response, jsonrpc.ErrorResponse)) and message.id is not None:
@@ -171,64 +193,7 @@ class WSGIApp:
             if inbox is not None:
                 self.store.append(session.session_id, inbox, jsonrpc.dump(message))
 
-    def _answer_json(self, session: ServerSession, requests: list[jsonrpc.Request], batch: bool) -> Answer:
-        outlet = JSONOutlet()
-        for request in requests:
-            call = Call(self.store, session, request, outlet)
-            self._begin(call)
-            self._run(call)
-        if not outlet.responses:  # all were cancelled
-            return Answer(202)
-        return Answer(200, jsonrpc.dump_batch(outlet.responses) if batch else jsonrpc.dump(outlet.responses[0]))
-
-    def _answer_stream(self, environ: Environ, session: ServerSession, requests: list[jsonrpc.Request]) -> EventStream:
-        assert session.session_id is not None
-        log = "s" + new_token()
-        if not self.store.create_log(session.session_id, log):
-            raise HTTPError(404, "the session has ended")
-        polling = session.revision.polling
-        outlet = LogOutlet(self.store, session.session_id, log, len(requests), interactive=True, polling=polling)
-        stream = self._open(environ, session, log, 0)
-        for request in requests:
-            call = Call(self.store, session, request, outlet)
-            try:
-                self._begin(call)
-            except HTTPError:
-                stream.close()
-                raise
-            if not self._workers.submit(lambda call=call: self._run(call)):  # type: ignore[misc]
-                self._running.discard(call)
-                call.finish(jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, "the server is busy"))
-        return stream
-
-    def _begin(self, call: Call) -> None:
-        if not self._running.add(call):
-            raise HTTPError(400, "a request with this id is running already")
-
-    def _run(self, call: Call) -> None:
-        try:
-            self._server.run(call)
-        finally:
-            self._running.discard(call)
-
-    def _open(self, environ: Environ, session: ServerSession, log: str, after: int) -> EventStream:
-        assert session.session_id is not None
-        return EventStream(
-            self.store,
-            session.session_id,
-            log,
-            after,
-            self.store.claim(session.session_id, log),
-            ids=True,
-            polling=session.revision.polling,
-            retry_ms=self._retry_ms,
-            keepalive=self._keepalive,
-            gone=connection_probe(environ),
-            stopping=lambda: self._stopping,
-        )
-
     def _get(self, environ: Environ, session: ServerSession) -> EventStream:
-        assert session.session_id is not None
         check_accept(environ, "text/event-stream")
         last = environ.get("HTTP_LAST_EVENT_ID")
         if last:
@@ -237,25 +202,25 @@ class WSGIApp:
                 raise HTTPError(400, "Last-Event-ID is none that this server gave")
             log, after = found
             # Logs are looked up within the session, so an id of another session finds nothing.
-            if self.store.read(session.session_id, log, after).state == "gone":
+            if self.store.read(session.key, log, after).state == "gone":
                 raise HTTPError(410, "the events after this Last-Event-ID are no longer held")
-            return self._open(environ, session, log, after)
+            return self._runner.open_stream(environ, self.store, session, log, after)
         place = listen(self.store, session)
         if place is None:
             raise HTTPError(404, "the session has ended")
-        return self._open(environ, session, *place)
+        return self._runner.open_stream(environ, self.store, session, *place)
 
     def _delete(self, session: ServerSession) -> Answer:
-        assert session.session_id is not None
-        self.store.delete_session(session.session_id)
-        self._running.cancel_session(session.session_id)
+        self.store.delete_session(session.key)
+        self._runner.running.cancel_session(session.key)
         return Answer(204)
 
     def close(self, timeout: float = 10.0) -> bool:
-        """Stop: end the streams with a ``retry``, tell the handlers that they are cancelled, and join their
-        threads.
+        """Stop: end the streams with a ``retry``, tell the handlers, and join their threads.
 
-        What is in the store stays there; the store itself is not closed.
+        Handlers see ``Context.cancelled`` and may still return a result, which goes into the store; those
+        that do not end in time are answered for with an error. The store stays open, since it was perhaps
+        given by the caller; a server that is started on it later carries the sessions on.
 
         Args:
             timeout: Seconds that handlers may take.
@@ -263,7 +228,4 @@ class WSGIApp:
         Returns:
             True if all handlers have ended.
         """
-        self._stopping = True
-        self.store.wake()
-        self._running.cancel_all()
-        return self._workers.close(timeout)
+        return self._runner.close([self.store, self._scratch], timeout)

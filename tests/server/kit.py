@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
+from wsgiref.validate import validator
 
 BOTH = "application/json, text/event-stream"
 # Bound on every wait of a test, in seconds; reached only when something is broken.
@@ -102,3 +105,104 @@ def events(response: http.client.HTTPResponse) -> Iterator[dict[str, str]]:
 def cut(response: http.client.HTTPResponse) -> None:
     """Break the connection without reading the rest."""
     response.close()
+
+
+class Reply:
+    """One answer of a WSGI application that was called directly. A context manager, since a stream must be
+    closed.
+    """
+
+    def __init__(self, app: Callable[..., Any], environ: dict[str, Any]) -> None:
+        self.headers: dict[str, str] = {}
+
+        def start_response(
+            status: str, headers: list[tuple[str, str]], exc_info: Any = None
+        ) -> Callable[[bytes], None]:
+            self.status = int(status.split()[0])
+            self.headers.update({name.lower(): value for name, value in headers})
+            return lambda data: None
+
+        self._chunks = app(environ, start_response)
+        self.chunks = iter(self._chunks)
+
+    def __enter__(self) -> Reply:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(self._chunks, "close"):
+            self._chunks.close()
+
+    def body(self) -> bytes:
+        return b"".join(self.chunks)
+
+    def json(self) -> Any:
+        return json.loads(self.body())
+
+
+class Direct:
+    """One session with a WSGI application in this process, through the checker of the standard library."""
+
+    def __init__(self, app: Callable[..., Any], path: str = "/mcp") -> None:
+        self.app = validator(app)
+        self.path = path
+        self.session: str | None = None
+        self._next = 0
+
+    def send(self, method: str, body: bytes = b"", **headers: str | None) -> Reply:
+        """Call the application. A header that is None is left out, also one that is usually there."""
+        fields: dict[str, str | None] = {
+            "HTTP_HOST": "localhost:8000",
+            "HTTP_ACCEPT": BOTH,
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_MCP_SESSION_ID": self.session,
+        }
+        fields.update(
+            {name if name.startswith("CONTENT_") else f"HTTP_{name}": value for name, value in headers.items()}
+        )
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": self.path,
+            "QUERY_STRING": "",
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "8000",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+        }
+        return Reply(self.app, environ | {name: value for name, value in fields.items() if value is not None})
+
+    def post(self, message: Any, **headers: str | None) -> Reply:
+        return self.send("POST", message if isinstance(message, bytes) else json.dumps(message).encode(), **headers)
+
+    def request(self, method: str, params: Any = None, **headers: str | None) -> Reply:
+        self._next += 1
+        message = {"jsonrpc": "2.0", "id": self._next, "method": method}
+        return self.post(message if params is None else message | {"params": params}, **headers)
+
+    def answer(self, method: str, params: Any = None, **headers: str | None) -> Any:
+        """The result of a request, or its error object."""
+        with self.request(method, params, **headers) as reply:
+            if reply.headers["content-type"] == "text/event-stream":
+                lines = reply.body().decode().splitlines()
+                answer = json.loads([line for line in lines if line.startswith("data: ")][-1][6:])
+            else:
+                answer = reply.json()
+        return answer.get("result", answer.get("error"))
+
+    def tool(self, name: str, arguments: Any = None) -> Any:
+        return self.answer("tools/call", {"name": name, "arguments": arguments or {}})
+
+    def initialize(self, revision: str = "2025-11-25", **headers: str | None) -> Direct:
+        params = {"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "direct", "version": "1"}}
+        with self.request("initialize", params, **headers) as reply:
+            assert reply.status == 200, reply.body()
+            self.session = reply.headers.get("mcp-session-id")
+            assert reply.json()["result"]["protocolVersion"] == revision
+        return self

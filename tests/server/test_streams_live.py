@@ -252,5 +252,7 @@ def test_stop_ends_streams_with_a_retry(gate: Gate) -> None:
         calling = wire.call("wait")
         next(events(calling))
     assert [event.get("retry") for event in stream] == ["50"]
-    assert list(events(calling)) == []
+    (last,) = events(calling)
+    # The handler ends at once when it is told, so its result may just have made it.
+    assert last.get("retry") == "50" or "result" in json.loads(last["data"])
     running.stop()

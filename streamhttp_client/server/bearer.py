@@ -1,0 +1,96 @@
+"""Bearer tokens: who may call, and where a client learns how to get a token (RFC 6750, RFC 9728)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..exceptions import LocalProtocolError
+from .http_answers import Answer, HTTPError
+
+__all__ = ["BearerAuth", "InsufficientScope"]
+
+_WELL_KNOWN = "/.well-known/oauth-protected-resource"
+
+
+class InsufficientScope(Exception):  # noqa: N818 - it is an answer, not a failure
+    """Raised by the function that checks tokens: the token is good, but not for this server.
+
+    Args:
+        scope: The scopes that would be, separated by spaces.
+    """
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"the token needs the scope {scope!r}")
+        self.scope = scope
+
+
+class BearerAuth:
+    """Lets in only who shows a token that ``check`` knows.
+
+    Args:
+        check: Takes a token, and returns who it belongs to, or None if it is no good; it may raise
+            :class:`InsufficientScope`. It must make sure that the token was issued for this server: "MCP
+            servers MUST validate that access tokens were issued specifically for them" (MCP 2025-11-25,
+            basic/authorization).
+        resource: The endpoint's public URL; it names this server in the metadata.
+        authorization_servers: Issuers whose tokens are good here.
+        scopes: What a client should ask for.
+    """
+
+    def __init__(
+        self,
+        check: Callable[[str], str | None],
+        *,
+        resource: str,
+        authorization_servers: Sequence[str],
+        scopes: Sequence[str] = (),
+    ) -> None:
+        parts = urlsplit(resource)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+            raise LocalProtocolError(f"resource must be the http(s) URL of the endpoint, got {resource!r}")
+        if any(character in resource + " ".join(scopes) for character in '"\\\r\n'):
+            raise LocalProtocolError("resource and scopes must not have quotes, backslashes or line breaks")
+        self._check = check
+        self.metadata_path = _WELL_KNOWN + parts.path.rstrip("/")
+        self._metadata_url = f"{parts.scheme}://{parts.netloc}{self.metadata_path}"
+        metadata: dict[str, Any] = {
+            "resource": resource,
+            "authorization_servers": list(authorization_servers),
+            "bearer_methods_supported": ["header"],
+        }
+        if scopes:
+            metadata["scopes_supported"] = list(scopes)
+        self._metadata = json.dumps(metadata).encode()
+        self._scope = " ".join(scopes)
+
+    def metadata(self) -> Answer:
+        """The document that says where tokens come from; it is public, web pages may read it too."""
+        return Answer(200, self._metadata, [("Access-Control-Allow-Origin", "*")])
+
+    def principal(self, environ: Mapping[str, Any]) -> str:
+        """Who sends this request.
+
+        Raises:
+            HTTPError: 401 without a good token, 403 if its scope is not enough.
+        """
+        scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            # RFC 6750, section 3.1: no error code if the request had no authentication at all.
+            raise HTTPError(401, "a bearer token is needed", headers=[self._challenge(scope=self._scope)])
+        try:
+            principal = self._check(token.strip())
+        except InsufficientScope as error:
+            challenge = self._challenge(error="insufficient_scope", scope=error.scope)
+            raise HTTPError(403, "the token's scope is not enough", headers=[challenge]) from None
+        if principal is None:
+            challenge = self._challenge(error="invalid_token", scope=self._scope)
+            raise HTTPError(401, "the token is not valid here", headers=[challenge])
+        return principal
+
+    def _challenge(self, **fields: str) -> tuple[str, str]:
+        fields["resource_metadata"] = self._metadata_url
+        text = ", ".join(f'{name}="{value}"' for name, value in fields.items() if value)
+        return "WWW-Authenticate", f"Bearer {text}"

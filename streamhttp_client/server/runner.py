@@ -1,0 +1,161 @@
+"""Runs the requests of one POST, and makes the HTTP answer that carries their responses.
+
+Quick methods run on the thread of the HTTP request and are answered by JSON. What may take long gets a
+handler's thread and a log, and the answer is a stream that reads the log; from then on the two know nothing
+of each other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .. import jsonrpc
+from .calls import Call, JSONOutlet, LogOutlet, RunningCalls
+from .disconnect import connection_probe
+from .http_answers import Answer, HTTPError
+from .sessions import ServerSession, new_token
+from .stores.base import Store, StoreFull
+from .streams import EventStream
+from .workers import Workers
+
+if TYPE_CHECKING:
+    from .server import Server
+
+__all__ = ["Runner"]
+
+
+class Runner:
+    """The handlers' threads, the calls that run on them, and the streams that are open.
+
+    Args:
+        max_threads: Handlers that run at the same time; four times as many may wait.
+        max_streams: Streams that are open at the same time; one more is answered with 503.
+    """
+
+    def __init__(self, server: Server, *, max_threads: int, max_streams: int, keepalive: float, retry_ms: int) -> None:
+        self.running = RunningCalls()
+        self.stopping = False
+        self._server = server
+        self._workers = Workers("handler", max_threads, max_waiting=max_threads * 4)
+        self._max_streams = max_streams
+        self._keepalive = keepalive
+        self._retry_ms = retry_ms
+        # Guards the number of open streams.
+        self._lock = threading.Lock()
+        self._streams = 0
+
+    def answer_json(
+        self, store: Store, session: ServerSession, requests: Sequence[jsonrpc.Request], batch: bool
+    ) -> Answer:
+        """Run requests here and now."""
+        outlet = JSONOutlet()
+        for request in requests:
+            call = Call(store, session, request, outlet)
+            if self._begin(call):
+                self._run(call)
+        if not outlet.responses:  # all were cancelled
+            return Answer(202)
+        return Answer(200, jsonrpc.dump_batch(outlet.responses) if batch else jsonrpc.dump(outlet.responses[0]))
+
+    def answer_stream(
+        self, environ: Mapping[str, Any], store: Store, session: ServerSession, requests: Sequence[jsonrpc.Request]
+    ) -> EventStream:
+        """Run requests on threads of their own; what they say comes on the stream.
+
+        Raises:
+            HTTPError: The session is gone.
+            StoreFull: There are too many streams.
+        """
+        log = "s" + new_token()
+        if not store.create_log(session.key, log):
+            raise HTTPError(404, "the session has ended")
+        outlet = LogOutlet(
+            store,
+            session.key,
+            log,
+            len(requests),
+            interactive=session.session_id is not None,
+            polling=self._polling(session),
+        )
+        calls = [Call(store, session, request, outlet) for request in requests]
+        stream = self.open_stream(environ, store, session, log, 0, calls)
+        for call in calls:
+            if self._begin(call) and not self._workers.submit(lambda call=call: self._run(call)):  # type: ignore[misc]
+                self.running.discard(call)
+                call.finish(jsonrpc.ErrorResponse(call.request.id, jsonrpc.INTERNAL_ERROR, "the server is busy"))
+        return stream
+
+    def _begin(self, call: Call) -> bool:
+        if self.running.add(call):
+            call.begin()
+            return True
+        # "The request ID MUST NOT have been previously used by the requestor within the same session."
+        problem = "a request with this id is running already"
+        call.finish(jsonrpc.ErrorResponse(call.request.id, jsonrpc.INVALID_REQUEST, problem))
+        return False
+
+    def _run(self, call: Call) -> None:
+        try:
+            self._server.run(call)
+        finally:
+            self.running.discard(call)
+
+    @staticmethod
+    def _polling(session: ServerSession) -> bool:
+        return session.session_id is not None and session.revision.polling
+
+    def open_stream(
+        self,
+        environ: Mapping[str, Any],
+        store: Store,
+        session: ServerSession,
+        log: str,
+        after: int,
+        calls: Sequence[Call] = (),
+    ) -> EventStream:
+        """Answer with what a log holds after a number.
+
+        Raises:
+            StoreFull: There are too many streams.
+        """
+        with self._lock:
+            if self._streams >= self._max_streams:
+                raise StoreFull(f"there are {self._max_streams} open streams already")
+            self._streams += 1
+
+        def closed(whole: bool) -> None:
+            with self._lock:
+                self._streams -= 1
+            if session.session_id is None:
+                # Nobody can come back for the rest, so a client that has gone has cancelled.
+                if not whole:
+                    for call in calls:
+                        call.cancel()
+                store.delete_session(session.key)
+
+        return EventStream(
+            store,
+            session.key,
+            log,
+            after,
+            store.claim(session.key, log),
+            ids=session.session_id is not None,
+            polling=self._polling(session),
+            retry_ms=self._retry_ms,
+            keepalive=self._keepalive,
+            gone=connection_probe(environ),
+            stopping=lambda: self.stopping,
+            on_close=closed,
+        )
+
+    def close(self, stores: Sequence[Store], timeout: float) -> bool:
+        """End all streams, let the handlers end, and answer for those that do not."""
+        self.stopping = True
+        for store in stores:
+            store.wake()
+        self.running.stop_all()
+        ended = self._workers.close(timeout)
+        self.running.abandon_all()
+        return ended

@@ -1,0 +1,192 @@
+"""Who is let in: hosts, origins, principals, tokens; and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from streamhttp_client.exceptions import LocalProtocolError
+from streamhttp_client.server import BearerAuth, InsufficientScope, MemoryStore, Server, WSGIApp
+from tests.server.kit import Direct
+
+METADATA = "/.well-known/oauth-protected-resource/mcp"
+
+
+def status(app: WSGIApp, **headers: str | None) -> int:
+    with Direct(app).request("ping", **headers) as reply:
+        reply.body()
+        return reply.status
+
+
+# A ping without a session is a 400: it came past the guards.
+PASSED = 400
+
+
+@pytest.mark.parametrize(
+    ("hosts", "origins", "host", "origin", "expected"),
+    [
+        (["mcp.example.com"], None, "mcp.example.com", None, PASSED),
+        (["mcp.example.com"], None, "MCP.example.com:8443", "https://mcp.example.com", PASSED),
+        (["mcp.example.com"], None, "localhost", None, 421),
+        (["mcp.example.com"], None, "mcp.example.com", "http://localhost", 403),
+        (["mcp.example.com"], ["https://app.example.com/"], "mcp.example.com", "https://app.example.com", PASSED),
+        (["mcp.example.com"], ["https://app.example.com"], "mcp.example.com", "http://app.example.com", 403),
+        (["mcp.example.com:81"], None, "mcp.example.com:82", None, 421),
+        (["*"], None, "anything", None, PASSED),
+        (["*"], None, "anything", "https://anything", 403),
+        (["*"], ["*"], "anything", "https://other", PASSED),
+        ([], None, "localhost", None, 421),
+    ],
+)
+def test_hosts_and_origins(
+    server: Server,
+    hosts: Iterable[str],
+    origins: Iterable[str] | None,
+    host: str,
+    origin: str | None,
+    expected: int,
+) -> None:
+    """Only named hosts are served, only their own pages and named ones may call; asking twice changes
+    nothing.
+    """
+    app = server.wsgi(allowed_hosts=hosts, allowed_origins=origins)
+    for _ in range(2):
+        assert status(app, HOST=host, ORIGIN=origin) == expected
+    app.close()
+
+
+def test_session_belongs_to_who_opened_it(server: Server) -> None:
+    """To anybody else it does not exist: 404, also for GET and DELETE."""
+    app = server.wsgi(principal=lambda environ: environ.get("HTTP_X_USER"))
+    direct = Direct(app).initialize(X_USER="ada")
+    for user, expected in (("ada", 200), ("eve", 404), (None, 404)):
+        with direct.request("ping", X_USER=user) as reply:
+            assert reply.status == expected
+            reply.body()
+    for method in ("GET", "DELETE"):
+        with direct.send(method, X_USER="eve") as reply:
+            assert reply.status == 404
+            reply.body()
+    assert direct.answer("ping", X_USER="ada") == {}
+    app.close()
+
+
+@pytest.fixture
+def guarded(server: Server) -> Any:
+    def check(token: str) -> str | None:
+        if token == "narrow":
+            raise InsufficientScope("tools:call")
+        return {"good": "ada", "other": "eve"}.get(token)
+
+    bearer = BearerAuth(
+        check,
+        resource="https://mcp.example.com/mcp",
+        authorization_servers=["https://auth.example.com"],
+        scopes=["tools:list"],
+    )
+    app = server.wsgi(bearer=bearer)
+    yield app
+    app.close()
+
+
+def test_protected_resource_metadata(guarded: WSGIApp) -> None:
+    """RFC 9728, section 3: public, under the well-known path with the resource's own behind it."""
+    with Direct(guarded, METADATA).send("GET", HOST="anything") as reply:
+        assert reply.json() == {
+            "resource": "https://mcp.example.com/mcp",
+            "authorization_servers": ["https://auth.example.com"],
+            "bearer_methods_supported": ["header"],
+            "scopes_supported": ["tools:list"],
+        }
+
+
+@pytest.mark.parametrize(
+    ("authorization", "expected", "challenge"),
+    [
+        (None, 401, 'Bearer scope="tools:list", '),
+        ("Basic good", 401, 'Bearer scope="tools:list", '),
+        ("Bearer", 401, 'Bearer scope="tools:list", '),
+        ("Bearer bad", 401, 'Bearer error="invalid_token", scope="tools:list", '),
+        ("Bearer narrow", 403, 'Bearer error="insufficient_scope", scope="tools:call", '),
+    ],
+)
+def test_challenges(guarded: WSGIApp, authorization: str | None, expected: int, challenge: str) -> None:
+    """RFC 6750, section 3, with the address of the metadata (RFC 9728, section 5.1)."""
+    with Direct(guarded).request("ping", AUTHORIZATION=authorization) as reply:
+        assert reply.status == expected
+        where = f'resource_metadata="https://mcp.example.com{METADATA}"'
+        assert reply.headers["www-authenticate"] == challenge + where
+        assert b"good" not in reply.body()
+
+
+def test_token_is_the_principal(guarded: WSGIApp) -> None:
+    direct = Direct(guarded).initialize(AUTHORIZATION="bearer good")
+    assert direct.answer("ping", AUTHORIZATION="Bearer good") == {}
+    with direct.request("ping", AUTHORIZATION="Bearer other") as reply:
+        assert reply.status == 404
+        reply.body()
+
+
+@pytest.mark.parametrize("resource", ["mcp.example.com", "ftp://x/mcp", "https://x/mcp?q", 'https://x/"'])
+def test_bad_resource(resource: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        BearerAuth(lambda token: None, resource=resource, authorization_servers=[])
+
+
+def test_limit_of_sessions(server: Server) -> None:
+    """503 with Retry-After; a session that ends makes room."""
+    app = server.wsgi(store=MemoryStore(max_sessions=2))
+    first = Direct(app).initialize()
+    Direct(app).initialize()
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+    with Direct(app).request("initialize", params) as reply:
+        assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+        reply.body()
+    with first.send("DELETE"):
+        Direct(app).initialize()
+    app.close()
+
+
+def test_limit_of_streams(server: Server) -> None:
+    """Streams over the limit are refused, and a stream that is closed makes room, however it was closed."""
+    app = server.wsgi(max_streams=1)
+    direct = Direct(app).initialize()
+    for _ in range(3):
+        with direct.send("GET") as never_read:
+            assert never_read.status == 200
+            with direct.request("tools/call", {"name": "add", "arguments": {"a": 1}}) as reply:
+                assert reply.status == 503
+                reply.body()
+    assert direct.tool("add", {"a": 1})["content"]
+    app.close()
+
+
+def test_stateless(server: Server) -> None:
+    """No session id is given or needed, any endpoint answers, streams have no ids, and there is nothing to
+    GET.
+    """
+    one, other = server.wsgi(stateless=True), server.wsgi(stateless=True)
+    direct = Direct(one).initialize()
+    assert direct.session is None
+    elsewhere = Direct(other)
+    assert elsewhere.answer("ping") == {}
+    with elsewhere.request(
+        "tools/call", {"name": "add", "arguments": {"a": 1}}, MCP_PROTOCOL_VERSION="2025-11-25"
+    ) as reply:
+        body = reply.body()
+        assert reply.headers["content-type"] == "text/event-stream"
+        assert b'"text":"2"' in body and b"id: " not in body
+    with elsewhere.post({"jsonrpc": "2.0", "method": "notifications/initialized"}) as reply:
+        assert reply.status == 202
+        reply.body()
+    for method in ("GET", "DELETE"):
+        with direct.send(method) as reply:
+            assert (reply.status, reply.headers["allow"]) == (405, "POST")
+            reply.body()
+    with direct.request("ping", MCP_PROTOCOL_VERSION="1999-01-01") as reply:
+        assert reply.status == 400
+        reply.body()
+    one.close()
+    other.close()
