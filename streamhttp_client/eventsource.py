@@ -35,10 +35,11 @@ from .exceptions import (
     TransportError,
 )
 from .net.body import Body, Response
-from .net.http import HTTP, AuthLike, check_url
+from .net.http import HTTP, AuthLike
 from .net.interrupt import Interrupt
 from .net.refusals import is_temporary, status_error, type_error
 from .net.retry import Backoff, RetryPolicy, parse_retry_after
+from .net.target import check_url
 from .net.timeouts import Deadline, Timeout, TimeoutLike
 from .sse.parser import Event, SSEParser, iter_events
 

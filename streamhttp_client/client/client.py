@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import __version__
 from ..exceptions import InvalidResult, LocalProtocolError, ToolError
-from ..net.http import HTTP, AuthLike, check_url
+from ..net.http import HTTP, AuthLike
 from ..net.retry import Effort, RetryPolicy
+from ..net.target import check_url
 from ..net.timeouts import Timeout, TimeoutLike
 from ..progress import OnProgress
 from ..protocol import calls, versions

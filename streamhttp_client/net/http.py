@@ -15,9 +15,8 @@ import os
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
-import certifi
 import requests
 import requests.auth
 import requests.utils
@@ -28,9 +27,11 @@ from ..exceptions import LocalProtocolError, RemoteProtocolError
 from . import direct
 from .body import Response
 from .interrupt import Interrupt
+from .pool import ConnectionPool, tcp_connector
+from .target import Target, basic_authorization
 from .timeouts import Deadline, Timeout
 
-__all__ = ["Auth", "AuthLike", "HTTP", "USER_AGENT", "check_url"]
+__all__ = ["Auth", "AuthLike", "HTTP", "USER_AGENT"]
 
 USER_AGENT = f"streamhttp-client/{__version__}"
 
@@ -70,60 +71,6 @@ class Auth(Protocol):
 
 
 AuthLike = Auth | requests.auth.AuthBase | tuple[str, str] | Callable[[requests.PreparedRequest], Any] | None
-
-
-class _Target:
-    """An address, made ready once."""
-
-    __slots__ = ("authorization", "borrowed", "host", "origin", "path", "pool", "port", "scheme", "settings", "url")
-
-    def __init__(self, url: str) -> None:
-        prepared = requests.models.PreparedRequest()
-        try:
-            prepared.prepare_url(url, None)
-        except (requests.exceptions.RequestException, ValueError) as error:
-            raise LocalProtocolError(f"the address is not usable: {error}") from None
-        parsed = urlsplit(prepared.url or "")
-        if parsed.scheme not in ("http", "https") or not parsed.hostname:
-            raise LocalProtocolError(f"an address must begin with http:// or https://, got {url!r:.80}")
-        try:
-            port = parsed.port
-        except ValueError:
-            raise LocalProtocolError(f"the port of the address is not a number up to 65535: {url!r:.80}") from None
-        self.scheme = parsed.scheme
-        self.host = f"[{parsed.hostname}]" if ":" in parsed.hostname else parsed.hostname
-        self.port = port or (443 if parsed.scheme == "https" else 80)
-        self.origin = (self.scheme, self.host, self.port)
-        self.path = (parsed.path or "/") + (f"?{parsed.query}" if parsed.query else "")
-        shown_port = f":{port}" if port and port != (443 if parsed.scheme == "https" else 80) else ""
-        self.url = f"{self.scheme}://{self.host}{shown_port}{self.path}"
-        self.authorization: str | None = None
-        if parsed.username or parsed.password:
-            self.authorization = _basic(*requests.utils.get_auth_from_url(prepared.url or ""))
-        self.settings: dict[str, Any] = {}
-        self.borrowed = False
-        self.pool: direct.ConnectionPool | None = None
-
-    @property
-    def host_header(self) -> str:
-        default = 443 if self.scheme == "https" else 80
-        return self.host if self.port == default else f"{self.host}:{self.port}"
-
-
-def check_url(url: str) -> str:
-    """Return an address in the form in which it may be stored and shown: without user name and password.
-
-    Raises:
-        LocalProtocolError: It is no http or https address.
-    """
-    if not isinstance(url, str):
-        raise LocalProtocolError(f"an address must be a string, got {type(url).__name__}")
-    return _Target(url).url
-
-
-def _basic(user: str | bytes, password: str | bytes) -> str:
-    value: str = requests.auth._basic_auth_str(user, password)  # RFC 7617, in ISO-8859-1 as requests does
-    return value
 
 
 class HTTP:
@@ -172,13 +119,13 @@ class HTTP:
         if isinstance(self._auth, tuple):
             if len(self._auth) != 2 or not all(isinstance(part, (str, bytes)) for part in self._auth):
                 raise LocalProtocolError("auth must be (user, password), a requests auth, or an object with apply()")
-            self._fixed_authorization, self._auth = _basic(*self._auth), None
+            self._fixed_authorization, self._auth = basic_authorization(*self._auth), None
         elif type(self._auth) is requests.auth.HTTPBasicAuth:
-            self._fixed_authorization, self._auth = _basic(self._auth.username, self._auth.password), None
+            self._fixed_authorization, self._auth = basic_authorization(self._auth.username, self._auth.password), None
         elif self._auth is not None and not callable(self._auth) and not isinstance(self._auth, Auth):
             raise LocalProtocolError("auth must be (user, password), a requests auth, or an object with apply()")
-        self._targets: dict[str, _Target] = {}
-        self._pools: dict[tuple[str, str, int], direct.ConnectionPool] = {}
+        self._targets: dict[str, Target] = {}
+        self._pools: dict[tuple[str, str, int], ConnectionPool] = {}
         self._ssl_context: ssl.SSLContext | None = None
         self._pid = os.getpid()
 
@@ -232,7 +179,7 @@ class HTTP:
     def _send_once(
         self,
         method: str,
-        target: _Target,
+        target: Target,
         headers: Mapping[str, str],
         body: Body,
         home: bool,
@@ -298,19 +245,19 @@ class HTTP:
             self._keep_cookies(target, head.headers)
         return Response(head.status, head.reason, head.headers, target.url, answer_body)
 
-    def _target(self, url: str) -> _Target:
+    def _target(self, url: str) -> Target:
         if self._pid != os.getpid():
             self._after_fork()
         target = self._targets.get(url)
         if target is None:
-            target = _Target(url)
+            target = Target(url)
             self._look_up(target)
             if len(self._targets) > 256:  # an endpoint has one; a crawler may have any number
                 self._targets.clear()
             self._targets[url] = target
         return target
 
-    def _look_up(self, target: _Target) -> None:
+    def _look_up(self, target: Target) -> None:
         """What the settings and the environment say about an origin."""
         session = self.session
         found: Any = session.merge_environment_settings(target.url, {}, True, None, None)
@@ -320,38 +267,24 @@ class HTTP:
         if session.trust_env and target.authorization is None and self._auth is None:
             if self._fixed_authorization is None and "authorization" not in self._headers:
                 login = requests.utils.get_netrc_auth(target.url)
-                target.authorization = _basic(*login) if login else None
+                target.authorization = basic_authorization(*login) if login else None
         if not target.borrowed:
             pool = self._pools.get(target.origin)
             if pool is None:
-                connect = direct.tcp_connector(
+                connect = tcp_connector(
                     target.scheme, target.host, target.port, lambda: self._tls(found["verify"], found["cert"])
                 )
-                pool = self._pools.setdefault(target.origin, direct.ConnectionPool(connect))
+                pool = self._pools.setdefault(target.origin, ConnectionPool(connect))
             target.pool = pool
 
     def _tls(self, verify: bool | str | None, cert: Any) -> ssl.SSLContext:
-        """One TLS context for all connections: loading the CA certificates takes some 20 ms."""
-        context = self._ssl_context
-        if context is None:
-            import urllib3.util.ssl_
+        if self._ssl_context is None:
+            from .tls import make_context
 
-            context = urllib3.util.ssl_.create_urllib3_context()
-            if verify is False:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            else:
-                context.verify_mode = ssl.CERT_REQUIRED
-                place = verify if isinstance(verify, str) else certifi.where()
-                if not os.path.exists(place):
-                    raise LocalProtocolError(f"no CA certificates at {place!r}")
-                context.load_verify_locations(**{"capath" if os.path.isdir(place) else "cafile": place})
-            if cert is not None:
-                context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
-            self._ssl_context = context
-        return context
+            self._ssl_context = make_context(verify, cert)
+        return self._ssl_context
 
-    def _redirected(self, method: str, target: _Target, response: Response) -> _Target:
+    def _redirected(self, method: str, target: Target, response: Response) -> Target:
         location = response.headers["location"]
         # A header is read as ISO-8859-1; most servers that put more than ASCII there mean UTF-8.
         try:
@@ -370,7 +303,7 @@ class HTTP:
         return after
 
     def _prepare(
-        self, method: str, target: _Target, fields: dict[str, str], body: Body, home: bool
+        self, method: str, target: Target, fields: dict[str, str], body: Body, home: bool
     ) -> requests.PreparedRequest:
         """A prepared request for what wants one: an auth, or a session of the caller's."""
         prepared = requests.models.PreparedRequest()
@@ -397,13 +330,13 @@ class HTTP:
                 check_header(name, value if isinstance(value, str) else value.decode("latin-1"))
         return prepared
 
-    def _add_cookies(self, target: _Target, fields: dict[str, str]) -> None:
+    def _add_cookies(self, target: Target, fields: dict[str, str]) -> None:
         jar: Any = requests.cookies
         cookie = jar.get_cookie_header(self.session.cookies, _Asked(target.url, fields))
         if cookie is not None and "cookie" not in fields:
             fields["cookie"] = cookie
 
-    def _keep_cookies(self, target: _Target, headers: Headers) -> None:
+    def _keep_cookies(self, target: Target, headers: Headers) -> None:
         import email.message
 
         message = email.message.Message()

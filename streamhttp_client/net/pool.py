@@ -1,0 +1,193 @@
+"""Connections to one origin: made by urllib3, used again, thrown away in time.
+
+urllib3 connects: names, socket options, TLS and its checks. From there on the socket is ours. A connection belongs to
+one exchange at a time; idle ones wait here, the last used on top. One may be *parked*: an answer that was understood
+before its body ended (an event stream whose last event was the result) gives its connection back at once, and whoever
+takes it next looks whether the end has come by then. So neither this call nor the next one waits for it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import urllib3.connection
+
+from ..exceptions import ClientClosed, ConnectionFailed, ReadTimeout
+from .errors import connect_error, read_error
+from .interrupt import Interrupt
+
+if TYPE_CHECKING:
+    from .direct import DirectBody
+
+__all__ = ["Connection", "ConnectionPool", "readable", "tcp_connector"]
+
+# Servers close idle connections after 5 (uvicorn, Node) to 75 s (nginx); one that is older is hardly alive.
+_MAX_IDLE_SECONDS = 60.0
+# Idle connections kept for one origin: a thread pool of usual size, and no file descriptors to speak of.
+_MAX_IDLE = 32
+
+
+def readable(sock: socket.socket) -> bool:
+    """Whether a read would return at once, with data or with the peer's close."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([sock], [], [], 0)[0])
+
+
+class Connection:
+    """A connected socket and what was read beyond the last answer."""
+
+    __slots__ = ("_timeout", "idle_since", "parked", "sock", "used", "where")
+
+    def __init__(self, sock: socket.socket, where: str) -> None:
+        self.sock = sock
+        self.where = where
+        self.used = False
+        self.idle_since = 0.0
+        self.parked: DirectBody | None = None
+        self._timeout = -1.0
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Set how long a send or a receive may block. Not 0.0, which means something else."""
+        wanted = -2.0 if seconds is None else seconds
+        if wanted != self._timeout:
+            self.sock.settimeout(seconds)
+            self._timeout = wanted
+
+    def shutdown(self) -> None:
+        """Wake a thread that is blocked on the socket. Any thread."""
+        try:
+            # Not SSLSocket.shutdown, which takes the TLS layer away under the reading thread.
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+        except (OSError, TypeError):
+            pass  # not connected any more: nobody is blocked on it
+
+    def close(self) -> None:
+        self.parked = None
+        self.sock.close()
+
+    def receive(self, size: int, seconds: float | None, buffer: bytearray | None = None) -> Any:
+        """Read what there is; empty when the peer closed. Bytes, or a view on ``buffer`` if there is one.
+
+        Raises ReadTimeout or ConnectionLost.
+        """
+        if seconds is not None and seconds <= 0:
+            raise ReadTimeout("no time was left to wait for the answer")
+        try:
+            self.settimeout(seconds)
+            if buffer is not None:
+                return memoryview(buffer)[: self.sock.recv_into(buffer)]
+            return self.sock.recv(size)
+        except (OSError, ValueError) as error:
+            raise read_error(error, seconds) from error
+
+    def is_ready(self, now: float) -> bool:
+        """Whether a new request may go out on it: still open, and no byte of an older answer to come."""
+        if now - self.idle_since > _MAX_IDLE_SECONDS:
+            return False
+        if self.parked is not None and not self.parked.ended_by_now(self):
+            return False
+        self.parked = None
+        # What can be read between two answers is the peer's close, or bytes that nobody asked for.
+        return not readable(self.sock)
+
+
+class ConnectionPool:
+    """Idle connections to one origin. Threads share it.
+
+    A forked process must not speak on its parent's connections: when the process id has changed, they are closed here
+    (the parent's stay open) and the pool begins anew.
+    """
+
+    def __init__(self, connect: Callable[[float | None], tuple[socket.socket, str]]) -> None:
+        self._connect = connect
+        self._idle: deque[Connection] = deque()  # append and pop are atomic: no lock
+        self._pid = os.getpid()
+        self._closed = False
+
+    def take(self, connect_timeout: float | None, interrupt: Interrupt) -> Connection:
+        """Give an idle connection that is alive, or a new one.
+
+        Raises:
+            ConnectionFailed: The server cannot be reached.
+            ClientClosed: The interrupt was fired while connecting.
+        """
+        if self._pid != os.getpid():
+            self.forget()
+        now = time.monotonic()
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                break
+            if connection.is_ready(now):
+                return connection
+            connection.close()
+        if connect_timeout is not None and connect_timeout <= 0:
+            raise ConnectionFailed("no time was left to connect", may_have_executed=False)
+        connected = interrupt.run(lambda: self._connect(connect_timeout), lambda late: late[0].close())
+        if connected is None:
+            raise ClientClosed("the request was closed before it was sent")
+        return Connection(*connected)
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection for the next request."""
+        if self._closed or len(self._idle) >= _MAX_IDLE or self._pid != os.getpid():
+            connection.close()
+            return
+        connection.used = True
+        connection.idle_since = time.monotonic()
+        self._idle.append(connection)
+        if self._closed:  # closed in between: do not leave it behind
+            self.forget()
+
+    def forget(self) -> None:
+        """Close all idle connections."""
+        self._pid = os.getpid()
+        while True:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                return
+
+    def close(self) -> None:
+        """Close all idle connections, and each busy one when it is given back."""
+        self._closed = True
+        self.forget()
+
+
+def tcp_connector(
+    scheme: str, host: str, port: int, ssl_context: Callable[[], ssl.SSLContext]
+) -> Callable[[float | None], tuple[socket.socket, str]]:
+    """Return a function that connects to an origin with urllib3, within a number of seconds."""
+    where = f"{host}:{port}"
+    # Packets out at once (urllib3's own default), and a dead peer noticed although nothing is ever sent on a stream.
+    options = [*urllib3.connection.HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+
+    def connect(seconds: float | None) -> tuple[socket.socket, str]:
+        extra: dict[str, Any] = {}
+        kind: type[urllib3.connection.HTTPConnection] = urllib3.connection.HTTPConnection
+        if scheme == "https":
+            kind = urllib3.connection.HTTPSConnection
+            context = ssl_context()
+            extra = {"ssl_context": context, "cert_reqs": context.verify_mode}
+        connection = kind(host.strip("[]"), port, timeout=seconds, socket_options=options, **extra)
+        try:
+            connection.connect()
+        except (OSError, urllib3.exceptions.HTTPError) as error:
+            connection.close()
+            raise connect_error(error, where) from error
+        sock = connection.sock
+        connection.sock = None  # the socket is ours now
+        return sock, where
+
+    return connect

@@ -1,0 +1,75 @@
+"""An address, taken apart once."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import requests.auth
+import requests.utils
+
+from ..exceptions import LocalProtocolError
+from .pool import ConnectionPool
+
+__all__ = ["Target", "basic_authorization", "check_url"]
+
+
+class Target:
+    """An address, made ready once."""
+
+    __slots__ = ("authorization", "borrowed", "host", "origin", "path", "pool", "port", "scheme", "settings", "url")
+
+    def __init__(self, url: str) -> None:
+        prepared = requests.models.PreparedRequest()
+        try:
+            prepared.prepare_url(url, None)
+        except (requests.exceptions.RequestException, ValueError) as error:
+            raise LocalProtocolError(f"the address cannot be used: {_hide(str(error))}") from None
+        parsed = urlsplit(prepared.url or "")
+        if parsed.scheme not in ("http", "https") or not parsed.hostname:
+            raise LocalProtocolError(f"an address must begin with http:// or https://, got {_hide(repr(url)):.80}")
+        try:
+            port = parsed.port
+        except ValueError:
+            raise LocalProtocolError(f"the port must be a number up to 65535, got {_hide(repr(url)):.80}") from None
+        self.scheme = parsed.scheme
+        self.host = f"[{parsed.hostname}]" if ":" in parsed.hostname else parsed.hostname
+        self.port = port or (443 if parsed.scheme == "https" else 80)
+        self.origin = (self.scheme, self.host, self.port)
+        self.path = (parsed.path or "/") + (f"?{parsed.query}" if parsed.query else "")
+        shown_port = f":{port}" if port and port != (443 if parsed.scheme == "https" else 80) else ""
+        self.url = f"{self.scheme}://{self.host}{shown_port}{self.path}"
+        self.authorization: str | None = None
+        if parsed.username or parsed.password:
+            self.authorization = basic_authorization(*requests.utils.get_auth_from_url(prepared.url or ""))
+        self.settings: dict[str, Any] = {}
+        self.borrowed = False
+        self.pool: ConnectionPool | None = None
+
+    @property
+    def host_header(self) -> str:
+        default = 443 if self.scheme == "https" else 80
+        return self.host if self.port == default else f"{self.host}:{self.port}"
+
+
+def _hide(text: str) -> str:
+    """The text without the user name and password of an address in it."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
+def check_url(url: str) -> str:
+    """Return an address in the form in which it may be stored and shown: without user name and password.
+
+    Raises:
+        LocalProtocolError: It is no http or https address.
+    """
+    if not isinstance(url, str):
+        raise LocalProtocolError(f"an address must be a string, got {type(url).__name__}")
+    return Target(url).url
+
+
+def basic_authorization(user: str | bytes, password: str | bytes) -> str:
+    value: str = requests.auth._basic_auth_str(user, password)  # RFC 7617, in ISO-8859-1 as requests does
+    return value
