@@ -33,6 +33,7 @@ One root, so that ``except StreamHTTPError`` catches all of it, and never a grou
         │   └── TransferForbidden (AuthenticationError)  401 or 403
         ├── TargetExists (FileExistsError)     the target is there, and was not to be overwritten
         ├── SourceChanged                 what is read changed while it was read
+        ├── RangesNotSupported            the server gives no parts of the file
         ├── TargetChanged                 somebody else changed what is written
         ├── SizeMismatch                  not as many bytes as was promised
         ├── DigestMismatch                all the bytes, and not the right ones
@@ -69,6 +70,7 @@ __all__ = [
     "MissingExtra",
     "NotReplayable",
     "RPCError",
+    "RangesNotSupported",
     "ReadTimeout",
     "RemoteProtocolError",
     "ResourceNotFound",
@@ -394,6 +396,10 @@ class TargetExists(TransferError, FileExistsError):
 
 class SourceChanged(TransferError):
     """What is read changed while it was read: a local file under an upload, or the server's copy too often."""
+
+
+class RangesNotSupported(TransferError):
+    """The server gives the file only from its beginning to its end, so no place in it can be gone to."""
 
 
 class TargetChanged(TransferError):
