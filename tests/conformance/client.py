@@ -36,15 +36,15 @@ def scenario(name: str) -> Callable[[Scenario], Scenario]:
 
 @scenario("initialize")
 def initialize(url: str) -> None:
-    """Connect, list tools, leave.
+    """Connect, ask for tools, leave.
 
-    That server answers every method it does not know, ``server/discover`` among them, with an empty result,
-    and the ``initialized`` notification with 200 and a response without an id. It has no sessions and refuses
-    GET with 400.
+    That server declares no capability at all, so only a raw request may ask for tools. It answers every method
+    it does not know, ``server/discover`` among them, with an empty result, and the ``initialized`` notification
+    with 200 and a response without an id. It has no sessions and refuses GET with 400.
     """
     with Client(url) as client:
         assert client.session.protocol_version == REVISION
-        assert client.list_tools() == []
+        assert client.request("tools/list") == {"tools": []}
 
 
 @scenario("tools_call")

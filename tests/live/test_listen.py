@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamhttp_client import Client
+from streamhttp_client import Client, ClientClosed
 from tests.live.clients import BOUND, Background, connect, eventually, for_peers
 from tests.live.peers import STATEFUL, Peer
 from tests.support.cutter import Cutter
@@ -70,17 +70,26 @@ def test_a_listener_takes_its_stream_up_after_a_cut(peer: Peer) -> None:
 
 
 @for_peers(*STATEFUL)
-def test_closing_the_client_ends_its_listeners(peer: Peer) -> None:
-    ended = threading.Event()
+def test_closing_the_client_wakes_a_blocked_listener(peer: Peer) -> None:
+    """It hears that its client is closed, and at once."""
     client = connect(peer)
     listener = client.listen()
 
     def listen() -> None:
-        for _ in listener:
-            pass
-        ended.set()
+        with pytest.raises(ClientClosed):
+            next(listener)
 
     with Background(listen):
         eventually(lambda: listener.available is True, "the stream is open")
         client.close()
-        assert ended.wait(BOUND)
+
+
+@for_peers(*STATEFUL)
+def test_closing_a_listener_just_ends_its_iteration(peer: Peer) -> None:
+    with connect(peer) as client:
+        listener = client.listen()
+        with Background(lambda: list(listener)) as heard:
+            eventually(lambda: listener.available is True, "the stream is open")
+            listener.close()
+        assert heard.value == []
+        assert client.call_tool("echo", {"text": "alive"}).text == "alive"

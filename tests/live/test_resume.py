@@ -58,7 +58,7 @@ def test_a_call_survives_many_cuts(peer: Peer, cutter: Cutter) -> None:
         result = client.call_tool("gated", arguments, on_progress=on_progress)
         assert result.text == f"passed {name}"
         assert seen == [1, 2, 3, 4, 5, 6]
-        assert cutter.cuts >= 3
+        assert cutter.cuts >= 2  # several steps may have come in one piece
         assert ask(direct, "counts", name=name) == {"started": 1, "cancelled": 0}
 
 

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import uvicorn
-from mcp.server.streamable_http import EventMessage, EventStore
+from mcp.server.streamable_http import EventMessage, EventStore, StreamableHTTPServerTransport
 
 #: What an event stream tells the client to wait before it comes back (SEP-1699). Short, because tests wait.
 RETRY_INTERVAL_MS = 50
@@ -78,7 +78,7 @@ def page(items: list[Any], cursor: str | None) -> tuple[list[Any], str | None]:
 
 
 class MemoryEventStore(EventStore):
-    """Keeps every event of every stream, so that any cut stream can be finished."""
+    """Keeps every event of every stream of one session, so that any cut stream can be finished."""
 
     def __init__(self) -> None:
         self._events: list[tuple[str, Any]] = []
@@ -98,6 +98,22 @@ class MemoryEventStore(EventStore):
             if owner == stream_id and message is not None:
                 await send_callback(EventMessage(message, str(number)))
         return stream_id
+
+
+def one_store_per_session() -> EventStore:
+    """Return a store to configure a server with, after seeing to it that each session gets one of its own.
+
+    The SDK hands one store to all sessions and names streams by the JSON-RPC id of the request, so that two
+    clients that count from 1 get each other's answers when they resume. fastmcp scopes its store by itself.
+    """
+    original = StreamableHTTPServerTransport.__init__
+
+    def scoped(self: Any, *arguments: Any, event_store: EventStore | None = None, **options: Any) -> None:
+        own = None if event_store is None else MemoryEventStore()
+        original(self, *arguments, event_store=own, **options)
+
+    StreamableHTTPServerTransport.__init__ = scoped  # type: ignore[method-assign]
+    return MemoryEventStore()
 
 
 class Gates:

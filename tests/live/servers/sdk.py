@@ -9,7 +9,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from common import FILLERS, FORM, RETRY_INTERVAL_MS, STYLES, Gates, MemoryEventStore, options, page, serve
+from common import (
+    FILLERS,
+    FORM,
+    RETRY_INTERVAL_MS,
+    STYLES,
+    Gates,
+    one_store_per_session,
+    options,
+    page,
+    serve,
+)
 from pydantic import BaseModel
 
 try:
@@ -33,7 +43,7 @@ levels: list[str] = []
 
 settings: dict[str, Any] = {"json_response": mode.json, "stateless_http": mode.stateless}
 if not mode.stateless:
-    settings |= {"event_store": MemoryEventStore(), "retry_interval": RETRY_INTERVAL_MS}
+    settings |= {"event_store": one_store_per_session(), "retry_interval": RETRY_INTERVAL_MS}
 if V2:
     server = MCPServer("peer", instructions="Ask me anything.", version="2.0", log_level="ERROR")
     low = server._lowlevel_server
