@@ -18,7 +18,8 @@ __all__ = ["connect_error", "read_error", "requests_error"]
 
 def connect_error(error: Exception, where: str) -> StreamHTTPError:
     """For what went wrong before a byte of the request was sent."""
-    if isinstance(error, (urllib3.exceptions.ConnectTimeoutError, TimeoutError)):
+    refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # a kind of ConnectTimeoutError, oddly
+    if not refused and isinstance(error, (urllib3.exceptions.ConnectTimeoutError, TimeoutError)):
         return ConnectionFailed(f"no connection to {where} within the connect timeout", may_have_executed=False)
     return ConnectionFailed(f"no connection to {where}: {_reason(error)}", may_have_executed=False)
 

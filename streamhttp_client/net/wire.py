@@ -50,11 +50,11 @@ def find_head_end(data: bytes | bytearray, start: int = 0) -> int:
 
     "a recipient MAY recognize a single LF as a line terminator" (RFC 9112, section 2.2), and some servers need it.
     """
-    end = data.find(b"\r\n\r\n", start)
+    end = data.find(b"\n\r\n", start)
     bare = data.find(b"\n\n", start, end if end >= 0 else len(data))
     if bare >= 0:
         return bare + 2
-    return end + 4 if end >= 0 else -1
+    return end + 3 if end >= 0 else -1
 
 
 def parse_head(data: bytes) -> Head:
@@ -64,7 +64,12 @@ def parse_head(data: bytes) -> Head:
         RemoteProtocolError: It is not HTTP/1.x, or a field line has no colon.
     """
     # ISO-8859-1 gives every byte a character and loses none, whatever the field holds (RFC 9110, section 5.5).
-    lines = data.decode("latin-1").replace("\r\n", "\n").split("\n")
+    text = data.decode("latin-1").replace("\r\n", "\n")
+    # "Field values containing CR, LF, or NUL characters are invalid and dangerous" (RFC 9110, section 5.5): a session id
+    # or a cookie with one in it would be sent back.
+    if "\r" in text or "\0" in text:
+        raise RemoteProtocolError("the head of the answer has a bare CR or a NUL in it")
+    lines = text.split("\n")
     version, _, rest = lines[0].partition(" ")
     code, _, reason = rest.partition(" ")
     if version not in ("HTTP/1.1", "HTTP/1.0") or len(code) != 3 or not (code.isascii() and code.isdigit()):
@@ -133,7 +138,7 @@ def framing_for(method: str, head: Head) -> Framing:
     length = head.headers.get("content-length")
     if length is None:
         return CloseFraming()
-    values = {value.strip() for value in length.split(",")}
+    values = {value.strip(" \t") for value in length.split(",")}
     (value, *others) = values
     if others or not (value.isascii() and value.isdigit()) or len(value) > 18:
         raise RemoteProtocolError(f"expected one content length in decimal digits, got {length!r:.60}")
@@ -225,12 +230,10 @@ class ChunkedFraming:
             newline = data.find(b"\n", position)
             if newline < 0:
                 self._line = data[position:]
-                if len(self._line) > _MAX_CHUNK_LINE:
-                    raise MessageTooLarge(
-                        f"a chunk-size line of the answer is longer than {_MAX_CHUNK_LINE} bytes", limit=_MAX_CHUNK_LINE
-                    )
+                _check_line(len(self._line))
                 break
             line, position = data[position:newline], newline + 1
+            _check_line(len(line))
             if left == 0:
                 length = _chunk_size(line)
                 left = length + 2 if length else -1
@@ -250,6 +253,13 @@ class ChunkedFraming:
     def end(self) -> None:
         if not self.done:
             raise ConnectionLost("the answer ended in the middle of a chunked body")
+
+
+def _check_line(length: int) -> None:
+    if length > _MAX_CHUNK_LINE:
+        raise MessageTooLarge(
+            f"a chunk-size or trailer line of the answer is longer than {_MAX_CHUNK_LINE} bytes", limit=_MAX_CHUNK_LINE
+        )
 
 
 def _chunk_size(line: bytes) -> int:
