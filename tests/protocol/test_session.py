@@ -82,7 +82,7 @@ def test_what_is_no_session_is_refused(text: str | bytes) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"server_info": 1}, {"server_info": {}}, {"server_info": "x"}, {"capabilities": []}, {"capabilities": {"tools": 7}}],
+    [{"server_info": 1}, {"server_info": {}}, {"capabilities": []}, {"capabilities": {"tools": 1}}],
 )
 def test_a_session_with_a_broken_description_is_refused(change: dict[str, Any]) -> None:
     """What the server said of itself is checked as well: the saved text is to blame, not a server."""

@@ -1,0 +1,135 @@
+"""Waking a blocked thread: at once, once and for all, and never a connection that serves somebody else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from streamhttp_client.net.interrupt import Interrupt
+from tests.transport._faults import AT_ONCE, InThread, within
+
+
+def test_fire_breaks_what_is_attached() -> None:
+    """The connection in use is broken, once for each call of ``fire``; after that there is none."""
+    interrupt, broken = Interrupt(), []
+    interrupt.attach(lambda: broken.append(1))
+    assert not interrupt.fired and broken == []
+    interrupt.fire()
+    assert interrupt.fired and broken == [1]
+    interrupt.detach()
+    interrupt.fire()
+    assert broken == [1]
+
+
+def test_attaching_after_fire_breaks_at_once() -> None:
+    """A call that was closed between two connections does not block on the next one."""
+    interrupt, broken = Interrupt(), []
+    interrupt.fire()
+    interrupt.attach(lambda: broken.append(1))
+    assert broken == [1]
+
+
+def test_sleep_ends_when_fired() -> None:
+    """A backoff of an hour ends at once."""
+    interrupt = Interrupt()
+    thread = InThread(lambda: interrupt.sleep(3600))
+    interrupt.fire()
+    thread.join(AT_ONCE)
+    with within(AT_ONCE):
+        interrupt.sleep(3600)  # and each later one
+
+
+def test_sleep_waits() -> None:
+    """Without it, a wait is as long as it says."""
+    start = time.monotonic()
+    Interrupt().sleep(0.02)
+    assert time.monotonic() - start >= 0.02
+
+
+def test_run_gives_what_the_function_gives() -> None:
+    """The result, or the very exception, of the function; nothing is discarded."""
+    interrupt = Interrupt()
+    late: list[int] = []
+    assert interrupt.run(lambda: 7, late.append) == 7
+    error = OSError("no route")
+    with pytest.raises(OSError) as caught:
+        interrupt.run(lambda: _raise(error), late.append)
+    assert caught.value is error
+    assert late == []
+
+
+def _raise(error: Exception) -> int:
+    raise error
+
+
+def test_run_is_left_when_fired() -> None:
+    """The caller goes at once, and what comes too late is discarded."""
+    interrupt, release, late = Interrupt(), threading.Event(), threading.Event()
+
+    def slow() -> int:
+        assert release.wait(20)
+        return 7
+
+    def discard(value: int) -> None:
+        assert value == 7
+        late.set()
+
+    thread = InThread(lambda: interrupt.run(slow, discard))
+    interrupt.fire()
+    thread.join(AT_ONCE)
+    assert thread.value is None and thread.error is None
+    assert not late.is_set()
+    release.set()
+    assert late.wait(AT_ONCE)
+
+
+def test_run_does_not_begin_what_is_over() -> None:
+    """Fired before: nobody waits for a connection, and none is kept."""
+    interrupt, late = Interrupt(), threading.Event()
+    interrupt.fire()
+    with within(AT_ONCE):
+        assert interrupt.run(lambda: 7, lambda value: late.set()) is None
+    assert late.wait(AT_ONCE)
+
+
+def test_many_runs_race_with_fire() -> None:
+    """Whoever is first: a connection is either given or discarded, never both and never lost."""
+    for _ in range(200):
+        interrupt, late = Interrupt(), threading.Event()
+        fire = threading.Thread(target=interrupt.fire)
+        fire.start()
+
+        def discard(value: int, late: threading.Event = late) -> None:
+            assert not late.is_set()
+            late.set()
+
+        given = interrupt.run(lambda: 7, discard)
+        fire.join()
+        if given is None:
+            assert late.wait(AT_ONCE)
+        else:
+            assert given == 7 and not late.is_set()
+
+
+def test_fire_never_hits_a_connection_that_was_given_back() -> None:
+    """After ``detach`` has returned, no ``fire`` breaks it, however close they come."""
+    for _ in range(300):
+        interrupt, in_use = Interrupt(), threading.Event()
+        wrong: list[int] = []
+        in_use.set()
+
+        def break_it(in_use: threading.Event = in_use, wrong: list[int] = wrong) -> None:
+            if not in_use.is_set():
+                wrong.append(1)
+
+        interrupt.attach(break_it)
+        fire: Callable[[], None] = interrupt.fire
+        thread = threading.Thread(target=fire)
+        thread.start()
+        interrupt.detach()
+        in_use.clear()
+        thread.join()
+        assert wrong == []
