@@ -100,19 +100,24 @@ class Decoder:
         self._coding = coding
         self._zlib = zlib.decompressobj(31 if coding == "gzip" else 15)
         self._begun = False
+        self._first = b""  # of deflate, until it shows whether the zlib header is there
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield decoded pieces of at most 256 KiB each."""
+        if not self._begun and self._coding == "deflate":
+            data = self._first + data
+            if len(data) < 2:
+                self._first = data
+                return
+            # RFC 1950, section 2.2. Without that header it is raw deflate, which some servers send under this name.
+            if data[0] & 0x0F != 8 or (data[0] << 8 | data[1]) % 31:
+                self._zlib = zlib.decompressobj(-15)
+        self._begun = self._begun or bool(data)
         while data:
             try:
                 piece = self._zlib.decompress(data, 4 * CHUNK_SIZE)
             except zlib.error as error:
-                if self._coding == "deflate" and not self._begun:
-                    # Raw deflate without the zlib header, which some servers send under this name.
-                    self._zlib, self._begun = zlib.decompressobj(-15), True
-                    continue
                 raise RemoteProtocolError(f"the answer is not valid {self._coding}: {error}") from error
-            self._begun = True
             if piece:
                 yield piece
             data = self._zlib.unconsumed_tail
@@ -124,7 +129,7 @@ class Decoder:
 
     def end(self) -> None:
         """Raise ConnectionLost if the coded data stopped in the middle."""
-        if self._begun and not self._zlib.eof:
+        if (self._begun or self._first) and not self._zlib.eof:
             raise ConnectionLost(f"the answer ended in the middle of its {self._coding} data")
 
 

@@ -65,15 +65,15 @@ def parse_head(data: bytes) -> Head:
     """
     # ISO-8859-1 gives every byte a character and loses none, whatever the field holds (RFC 9110, section 5.5).
     text = data.decode("latin-1").replace("\r\n", "\n")
-    # "Field values containing CR, LF, or NUL characters are invalid and dangerous" (RFC 9110, section 5.5): a session id
-    # or a cookie with one in it would be sent back.
-    if "\r" in text or "\0" in text:
-        raise RemoteProtocolError("the head of the answer has a bare CR or a NUL in it")
     lines = text.split("\n")
     version, _, rest = lines[0].partition(" ")
     code, _, reason = rest.partition(" ")
     if version not in ("HTTP/1.1", "HTTP/1.0") or len(code) != 3 or not (code.isascii() and code.isdigit()):
         raise RemoteProtocolError(f"expected an HTTP/1.1 status line, got {lines[0]!r:.60}")
+    # "Field values containing CR, LF, or NUL characters are invalid and dangerous" (RFC 9110, section 5.5): a session id
+    # or a cookie with one in it would be sent back.
+    if "\r" in text or "\0" in text:
+        raise RemoteProtocolError("the head of the answer has a bare CR or a NUL in it")
     headers = Headers()
     cookies: list[str] = []
     name = ""
