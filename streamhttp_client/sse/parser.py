@@ -48,24 +48,22 @@ class Event(NamedTuple):
     """The last event id of the stream when this event came: its own, or one that an earlier block set."""
 
 
-class _Form(NamedTuple):
+class _Form:
     """What the block path looks for, with one kind of line end."""
 
-    eol: str
-    blank: str  # ends a line, and the block
-    data_line: str
-    message_data: str
-    message_id: str
-    message_tail: str
+    __slots__ = ("eol", "blank", "data_line", "message_data", "message_id", "message_tail")
+
+    def __init__(self, eol: str) -> None:
+        self.eol = eol
+        self.blank = eol + eol  # ends a line, and the block
+        self.data_line = f"{eol}data: "
+        self.message_data = f"event: message{eol}data: "
+        self.message_id = f"event: message{eol}id: "
+        self.message_tail = f"{eol}event: message"
 
 
-def _form(eol: str) -> _Form:
-    message = "event: message"
-    return _Form(eol, eol + eol, f"{eol}data: ", f"{message}{eol}data: ", f"{message}{eol}id: ", f"{eol}{message}")
-
-
-_LF = _form("\n")
-_CRLF = _form("\r\n")
+_LF = _Form("\n")
+_CRLF = _Form("\r\n")
 
 
 class SSEParser:
@@ -210,16 +208,16 @@ class SSEParser:
 
     def _take_blocks(self, text: str, form: _Form, events: list[Event]) -> str:
         """Take blocks of any form, and return the unfinished rest."""
-        _, blank, data_line, _, message_id, message_tail = form
-        blocks = text.split(blank)
+        data_line = form.data_line
+        blocks = text.split(form.blank)
         rest = blocks.pop()
         for block in blocks:
             head, found, data = block.partition(data_line)
             # With an id and of type "message", as MCP servers send them.
             if head.startswith("id: "):
-                event_id = head[4:].removesuffix(message_tail)
-            elif head.startswith(message_id):
-                event_id = head[len(message_id) :]
+                event_id = head[4:].removesuffix(form.message_tail)
+            elif head.startswith(form.message_id):
+                event_id = head[len(form.message_id) :]
             elif head[:1] == ":" and not ("\n" in block or "\r" in block):
                 continue  # a heartbeat
             else:
