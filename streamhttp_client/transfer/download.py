@@ -1,0 +1,520 @@
+"""Download a file: whole or not at all, going on where it was cut, in this process or the next.
+
+The bytes go into ``<target>.part`` (:mod:`.partfile`), what an answer means is decided in :mod:`.ranges`, and each
+attempt asks the original address for what is still missing. The attempts are bounded by those in a row that bring
+nothing new, so a link that dies every megabyte still finishes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import requests
+
+from .._record import Record
+from ..exceptions import (
+    DigestMismatch,
+    HTTPStatusError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    SizeMismatch,
+    SourceChanged,
+    StreamHTTPError,
+    TransferError,
+    TransportError,
+)
+from ..net.body import Response
+from ..net.http import AuthLike
+from ..net.interrupt import Interrupt
+from ..net.retry import RetryPolicy
+from ..net.target import check_url
+from ..net.timeouts import Timeout, TimeoutLike
+from ..progress import OnProgress
+from . import progressbar
+from .digests import Digester, parse_digest, parse_digest_field
+from .flow import Failed, Flow, final_error, make_effort, open_http, refusal
+from .names import name_for
+from .pace import Reporter, check_min_speed, check_rate_limit
+from .partfile import PartFile, check_target
+from .ranges import Representation, Verdict, judge
+from .segments import MIN_SEGMENT_SIZE, Segments
+
+__all__ = ["DownloadResult", "download"]
+
+# No limit on the whole, since a large file takes as long as it takes: silence, slowness and failing attempts are
+# limited instead.
+_TIMEOUT = Timeout(connect=10.0, read=60.0, total=None)
+# A file that changes more often while it is fetched is never going to be whole.
+_MAX_CHANGES = 5
+
+
+class DownloadResult(Record, kw_only=True):
+    """What a download came to.
+
+    Attributes:
+        path: The file, whole and in its place.
+        bytes: Its size.
+        total: The size that the server had named, or None: then the end of the answer was taken for the end of the
+            file, and nobody can know whether it was.
+        resumed_from: Bytes that an earlier call had left and that were not fetched again.
+        restarts: How often it had to begin again: the file changed, or the server does not do ranges.
+        attempts: Requests made.
+        etag: The entity tag of what was fetched, or None.
+        digest: ``algorithm:hex`` of the file, if one was asked for or the server named one.
+        verified: True if that digest was compared with one that was given, and is equal.
+        elapsed: Seconds.
+    """
+
+    path: str
+    bytes: int
+    total: int | None = None
+    resumed_from: int = 0
+    restarts: int = 0
+    attempts: int = 1
+    etag: str | None = None
+    digest: str | None = None
+    verified: bool = False
+    elapsed: float = 0.0
+
+
+def download(
+    url: str,
+    dest: str | os.PathLike[str],
+    *,
+    resume: bool = True,
+    overwrite: bool = False,
+    digest: str | None = None,
+    expected_size: int | None = None,
+    segments: int = 1,
+    min_speed: tuple[float, float] | None = (1024, 30),
+    rate_limit: float | None = None,
+    timeout: TimeoutLike | None = None,
+    retry: RetryPolicy | None = None,
+    on_progress: OnProgress | None = None,
+    progress: bool | Literal["always"] = False,
+    http: requests.Session | None = None,
+    headers: Mapping[str, str] | None = None,
+    auth: AuthLike = None,
+) -> DownloadResult:
+    """Fetch a file. At ``dest`` there is either the whole right file in the end, or what was there before.
+
+    A failed or killed download leaves ``<dest>.part`` and ``<dest>.part.json``; the same call goes on from there, if
+    the server's strong validator says that the file is still the same one. It blocks; threads and processes may
+    download to the same target at once without harm.
+
+    Args:
+        url: Where from. Each attempt asks this address, and follows redirects anew.
+        dest: The file, or a folder, in which case the name comes from ``Content-Disposition`` or the address, as one
+            harmless component. A symbolic link at ``dest`` is replaced, not followed.
+        resume: False to fetch all of it in any case.
+        overwrite: True to replace what is at ``dest``.
+        digest: ``"sha256:<hex>"``, or another algorithm of hashlib. Digests that the server sends (RFC 9530) are
+            checked anyway.
+        expected_size: Bytes.
+        segments: Connections at once, if the server does ranges and the file is large enough for them.
+        min_speed: ``(bytes a second, seconds)``: an attempt that brings less over that time has failed. None for any.
+        rate_limit: Bytes a second not to exceed.
+        timeout: Seconds for everything, or a :class:`Timeout`. Default: 10 s to connect, 60 s of silence, no total.
+        retry: How many attempts in a row may bring nothing.
+        on_progress: Called on this thread at the beginning, at the end, and at most ten times a second in between. An
+            exception in it stops the download, keeps what has arrived and reaches the caller.
+        progress: True for a progress bar on a terminal or in a notebook (extra ``[progress]``); ``"always"`` for
+            one wherever the output goes.
+        http: A session to send through; it is not closed.
+        headers: Sent to the origin of ``url`` only.
+        auth: Credentials for it.
+
+    Raises:
+        LocalProtocolError: An argument makes no sense; nothing was sent.
+        OSError: The target cannot be written, as ``open`` would say; nothing was sent.
+        TargetExists: There is something at ``dest``.
+        TransferRefused: An HTTP error status.
+        TransferInterrupted, TooSlow, TransferTimeout: The network; call again to go on.
+        SourceChanged, SizeMismatch, DigestMismatch, DiskFull, TargetChanged: See there.
+    """
+    reporter_of = progressbar.chosen(on_progress, progress)
+    check_min_speed(min_speed)
+    check_rate_limit(rate_limit)
+    if isinstance(segments, bool) or not isinstance(segments, int) or not 1 <= segments <= 64:
+        raise LocalProtocolError(f"segments must be an integer from 1 to 64, got {segments!r}")
+    if expected_size is not None:
+        if isinstance(expected_size, bool) or not isinstance(expected_size, int) or expected_size < 0:
+            raise LocalProtocolError(f"expected_size must be a number of bytes, got {expected_size!r}")
+    settings = _Settings(
+        resume=resume,
+        overwrite=overwrite,
+        digest=parse_digest(digest),
+        expected_size=expected_size,
+        segments=segments,
+        min_speed=min_speed,
+        rate_limit=rate_limit,
+        timeout=Timeout.of(timeout, _TIMEOUT),
+        retry=retry,
+    )
+    address = check_url(url)
+    target = os.fspath(dest)
+    if isinstance(target, bytes):
+        target = os.fsdecode(target)
+    job = _Download(url, address, target, settings, http, headers, auth)
+    with reporter_of(os.path.basename(target)) as callback:
+        return job.run(Reporter(callback))
+
+
+class _Settings(Record, kw_only=True):
+    resume: bool
+    overwrite: bool
+    digest: tuple[str, str] | None
+    expected_size: int | None
+    segments: int
+    min_speed: tuple[float, float] | None
+    rate_limit: float | None
+    timeout: Timeout
+    retry: RetryPolicy | None
+
+
+class _Download:
+    """One download, on one thread. ``part`` is None until the name of the target is known."""
+
+    def __init__(
+        self,
+        url: str,
+        address: str,
+        target: str,
+        settings: _Settings,
+        http: requests.Session | None,
+        headers: Mapping[str, str] | None,
+        auth: AuthLike,
+    ) -> None:
+        self.url = url
+        self.settings = settings
+        self.effort = make_effort(settings.timeout, settings.retry)
+        self.part: PartFile | None = None
+        self._address = address
+        self._target = target
+        self._is_folder = os.path.isdir(target)
+        if self._is_folder:
+            check_target(os.path.join(target, "x"), True)
+        elif target.endswith(os.sep):
+            raise NotADirectoryError(f"{target!r} is no folder")
+        else:
+            check_target(target, settings.overwrite)
+        wanted = dict([settings.digest]) if settings.digest else {}
+        self._digester = Digester(wanted)
+        self._restarts = 0
+        self._changes = 0
+        self._requests = 0
+        self._resumed_from = 0
+        self._highest = 0
+        self._ranges = True
+        self._interrupt = Interrupt()
+        self._clock: Callable[[], float] = time.monotonic
+        self.http = open_http(http, headers, auth)
+
+    def run(self, reporter: Reporter) -> DownloadResult:
+        began = self._clock()
+        self._reporter = reporter
+        try:
+            if not self._is_folder:
+                self._claim(self._target)
+            self._flow = Flow(self.effort, self.settings.min_speed, self.settings.rate_limit)
+            reporter.begin(self._kept, self.part.version.total if self.part else None)
+            try:
+                while not self._attempt():
+                    pass
+                result = self._finish(began)
+            except Exception:
+                reporter.stop()
+                raise
+        except TransferError as error:
+            # Where it was raised, not all of it was known.
+            error.bytes_kept = max(error.bytes_kept, self._kept)
+            error.attempts = max(self._requests, 1)
+            raise
+        except OSError as error:
+            if self.part is None or (full := self.part.disk_error(error)) is error:
+                raise
+            raise full from error
+        finally:
+            if self.part is not None:
+                self.part.release()
+            self.http.close()
+        reporter.finish(result.bytes)
+        return result
+
+    # -- attempts
+
+    @property
+    def _kept(self) -> int:
+        return self.part.kept if self.part is not None else 0
+
+    @property
+    def _resumable(self) -> bool:
+        return self.part is not None and self.part.kept > 0 and self.part.version.validator is not None
+
+    def _attempt(self) -> bool:
+        """Make one request and take what it brings; True if the file is whole. Waits before the next one."""
+        try:
+            complete, reason = self._request()
+        except Failed as failed:
+            self._before_next(failed.error, failed.floor)
+            return False
+        except TransportError as error:
+            self._before_next(error, 0.0)
+            return False
+        if complete:
+            return True
+        if self._kept > self._highest:  # it went well and was not all: the next request is no retry
+            self._highest = self._kept
+            self.effort.progressed()
+            return False
+        self._before_next(RemoteProtocolError(reason), 0.0)
+        return False
+
+    def _before_next(self, error: StreamHTTPError, floor: float) -> None:
+        """Count a failed attempt and wait; raise if that was the last one."""
+        if self._kept > self._highest:
+            self._highest = self._kept
+            self.effort.progressed()
+        if not self.effort.deadline.expired and self.effort.again(floor):
+            return
+        raise final_error(
+            error,
+            expired=self.effort.deadline.expired,
+            kept=self._kept,
+            resumable=self._resumable and self._ranges,
+            attempts=self._requests,
+        ) from error
+
+    def _request(self) -> tuple[bool, str]:
+        """One request: whether the file is whole now, and what was wrong if nothing came."""
+        part = self.part
+        if part is not None and part.kept and not (self._ranges and part.version.validator):
+            self._restart()
+        offset = end = 0
+        if part is not None and part.kept:
+            if part.kept == part.version.total:
+                return True, ""
+            if part.gaps is not None:
+                return self._in_segments(None)
+            offset = part.offset
+        headers = {"accept-encoding": "identity"}
+        if part is not None and offset:
+            headers["range"] = f"bytes={offset}-"
+            headers["if-range"] = part.version.validator or ""
+        effort = self.effort
+        self._requests += 1
+        self._reporter.attempt = self._requests
+        # One of its own: another thread may go on reading this answer, and must be woken without ending the rest.
+        self._interrupt = Interrupt()
+        response = self.http.send(
+            "GET", self.url, headers, timeout=effort.timeout, deadline=effort.deadline, interrupt=self._interrupt
+        )
+        try:
+            have = part.version if part is not None else Representation()
+            verdict = judge(response.status, response.headers, have, offset, end or None)
+            return self._obey(response, verdict, offset)
+        finally:
+            response.body.abandon()
+
+    def _obey(self, response: Response, verdict: Verdict, offset: int) -> tuple[bool, str]:
+        """Do what an answer calls for."""
+        if verdict.kind == "refused":
+            if 200 <= response.status < 400:
+                raise _refused(f"expected a file, got status {response.status}", response)
+            error = refusal(response, "GET", self.effort.deadline)
+            raise final_error(
+                error, expired=False, kept=self._kept, resumable=self._resumable, attempts=self._requests
+            ) from error
+        if verdict.changed:
+            self._count_change()
+        if verdict.kind == "again":
+            self._ranges = self._ranges and verdict.ranges
+            if self.part is not None and self.part.kept:
+                self._restart()
+            return False, verdict.reason
+        part = self.part
+        if part is None:
+            self._claim(os.path.join(self._target, name_for(response.headers.get("content-disposition"), self.url)))
+            part = self.part
+            assert part is not None
+            if part.kept and part.version.confirmed_by(verdict.version):
+                return False, "asking for the rest"  # what is here counts as progress
+        self._check_size(verdict.version.total)
+        if verdict.kind == "complete":
+            part.set_total(part.offset)
+            return True, ""
+        if verdict.kind == "whole" or part.version == Representation():
+            if part.kept:
+                self._restart()
+            part.begin(verdict.version)
+            self._digester.restart(self._user_digest)
+        part.set_total(verdict.version.total)
+        total = part.version.total
+        self._reporter.total = total
+        self._want_digests(response)
+        if self.settings.segments > 1 and self._may_split(response, verdict):
+            return self._in_segments(response)
+        length = None if verdict.end is None else verdict.end - part.offset
+        self._pour(response, verdict.skip, length)
+        if total is None:
+            # Nobody said where it ends. If it was the answer to a range, its end can still be asked for.
+            return verdict.kind == "whole" and self._is_expected(), "the answer ended early"
+        return part.offset == total, f"the answer ended after {part.offset} of {total} bytes"
+
+    def _pour(self, response: Response, skip: int, length: int | None) -> None:
+        part, digester, reporter = self.part, self._digester, self._reporter
+        assert part is not None
+        check = _ContentCheck(response, skip)
+
+        def write(data: bytes | memoryview) -> None:
+            at = part.offset
+            part.write(data)
+            digester.update(data, at)
+            check.update(data)
+            reporter.tick(part.offset)
+
+        self._flow.pour(response.body, write, skip=skip, length=length)
+        if check.fails():
+            self._restart()
+            raise Failed(RemoteProtocolError("the content is not what its Content-Digest says"))
+
+    def _restart(self) -> None:
+        part = self.part
+        assert part is not None
+        self._restarts += 1
+        part.begin(Representation())
+        self._resumed_from = 0
+        self._digester.restart(self._user_digest)
+        self._reporter.total = None
+        self._reporter.restarted()
+
+    def _count_change(self) -> None:
+        """The file on the server is another one: what comes now is progress again."""
+        self._changes += 1
+        self._highest = 0
+        if self._changes > _MAX_CHANGES:
+            raise SourceChanged(f"the file on the server changed {self._changes} times while it was fetched")
+
+    # -- segments
+
+    def _may_split(self, response: Response, verdict: Verdict) -> bool:
+        part = self.part
+        assert part is not None
+        total = part.version.total
+        if total is None or part.version.validator is None or not self._ranges or not verdict.ranges:
+            return False
+        ranges = response.status == 206 or response.headers.get("accept-ranges", "").strip().lower() == "bytes"
+        return ranges and verdict.skip == 0 and total - part.offset >= 2 * MIN_SEGMENT_SIZE
+
+    def _in_segments(self, response: Response | None) -> tuple[bool, str]:
+        part = self.part
+        assert part is not None
+        crew = Segments(self, part, response, self._interrupt)
+        try:
+            crew.run(self.settings.segments, self._reporter)
+        finally:
+            self._requests += crew.requests
+        if crew.verdict is not None:  # ranges do not work after all, or the file changed
+            if crew.verdict.changed:
+                self._count_change()
+            else:
+                self._ranges = False
+            self._restart()
+            return False, crew.verdict.reason
+        part.gaps = None
+        part.offset = part.version.total or 0
+        return True, ""
+
+    # -- the target
+
+    def _claim(self, target: str) -> None:
+        """Get the part file, and find what an earlier call has left."""
+        if self._is_folder:
+            check_target(target, self.settings.overwrite)
+        self.part = part = PartFile(target, self._address, resume=self.settings.resume)
+        self._resumed_from = part.kept
+        if not self._is_folder:
+            self._highest = part.kept
+        expected = self.settings.expected_size
+        if part.kept and expected is not None and part.version.total not in (None, expected):
+            part.begin(Representation())
+            self._resumed_from = self._highest = 0
+
+    def _check_size(self, total: int | None) -> None:
+        expected = self.settings.expected_size
+        if expected is not None and total is not None and total != expected:
+            raise SizeMismatch(f"the server says that the file has {total} bytes, expected {expected}")
+
+    def _is_expected(self) -> bool:
+        expected = self.settings.expected_size
+        return expected is None or self._kept >= expected
+
+    @property
+    def _user_digest(self) -> dict[str, str]:
+        return dict([self.settings.digest]) if self.settings.digest else {}
+
+    def _want_digests(self, response: Response) -> None:
+        """Check what the server says of the whole file; of a compressed answer it would not be the file as written."""
+        headers = response.headers
+        if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            return
+        self._digester.want(parse_digest_field(headers.get("repr-digest")))
+
+    def _finish(self, began: float) -> DownloadResult:
+        part = self.part
+        assert part is not None
+        if not part.begun:  # an empty file, of which no byte made the part file
+            part.begin(Representation())
+        size, expected = part.offset, self.settings.expected_size
+        if expected is not None and size != expected:
+            part.discard()
+            raise SizeMismatch(f"the file has {size} bytes, expected {expected}")
+        shown = None
+        wanted = self._digester.wanted
+        if wanted:
+            with part.reader() as file:
+                found = self._digester.finish(file, size)
+            for name, digits in wanted.items():
+                if found[name] != digits:
+                    part.discard()
+                    raise DigestMismatch(f"the {name} digest of the file is {found[name]}, expected {digits}")
+            shown = "{}:{}".format(*(self.settings.digest or next(iter(wanted.items()))))
+        version = part.version
+        part.finish(overwrite=self.settings.overwrite)
+        return DownloadResult(
+            path=part.target,
+            bytes=size,
+            total=version.total,
+            resumed_from=self._resumed_from,
+            restarts=self._restarts,
+            attempts=self._requests,
+            etag=version.etag,
+            digest=shown,
+            verified=bool(wanted),
+            elapsed=self._clock() - began,
+        )
+
+
+class _ContentCheck:
+    """``Content-Digest`` of one answer (RFC 9530, section 2): over its content, so only if all of that is read."""
+
+    def __init__(self, response: Response, skip: int) -> None:
+        plain = response.headers.get("content-encoding", "identity").strip().lower() in ("", "identity")
+        self._wanted = parse_digest_field(response.headers.get("content-digest")) if plain and not skip else {}
+        self._hashes = {name: hashlib.new(name) for name in self._wanted}
+
+    def update(self, data: bytes | memoryview) -> None:
+        for known in self._hashes.values():
+            known.update(data)
+
+    def fails(self) -> bool:
+        return any(known.hexdigest() != self._wanted[name] for name, known in self._hashes.items())
+
+
+def _refused(text: str, response: Response) -> TransferError:
+    error = HTTPStatusError(text, status=response.status, headers=response.headers, url=response.url.partition("?")[0])
+    return final_error(error, expired=False, kept=0, resumable=False, attempts=1)

@@ -1,0 +1,182 @@
+"""What downloads and uploads share: limits, the budget of attempts, and the errors that end a transfer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import requests
+
+from ..exceptions import (
+    AuthenticationError,
+    ConnectionLost,
+    HTTPStatusError,
+    LocalProtocolError,
+    ReadTimeout,
+    RemoteProtocolError,
+    StreamHTTPError,
+    TooSlow,
+    TransferError,
+    TransferForbidden,
+    TransferInterrupted,
+    TransferRefused,
+    TransferTimeout,
+)
+from ..net.body import Body, Response
+from ..net.http import HTTP, AuthLike
+from ..net.interrupt import Interrupt
+from ..net.refusals import is_temporary, status_error
+from ..net.retry import Effort, RetryPolicy, parse_retry_after
+from ..net.timeouts import Deadline, Timeout
+from .pace import RateLimit, SpeedWatch
+
+__all__ = ["BUFFER_SIZE", "Failed", "Flow", "final_error", "make_effort", "open_http"]
+
+# Linux gives several hundred KiB at once on a fast link; more brought nothing, and it counts in peak memory.
+BUFFER_SIZE = 1 << 20
+
+
+class Failed(Exception):
+    """One attempt failed and may be made again. Never leaves the package.
+
+    Attributes:
+        error: Why.
+        floor: Seconds that the server asked to wait.
+    """
+
+    def __init__(self, error: StreamHTTPError, floor: float = 0.0) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.floor = floor
+
+
+class Slow(TransferError):
+    """Below the least speed, once."""
+
+
+def open_http(http: requests.Session | None, headers: Mapping[str, str] | None, auth: AuthLike) -> HTTP:
+    """What sends the requests of one transfer."""
+    if http is not None and not isinstance(http, requests.Session):
+        raise LocalProtocolError(f"http must be a requests.Session or None, got {type(http).__name__}")
+    return HTTP(session=http, headers=headers, auth=auth)
+
+
+def make_effort(timeout: Timeout, retry: RetryPolicy | None, deadline: Deadline | None = None) -> Effort:
+    """One budget of attempts; with a ``deadline``, one of several under the same."""
+    if retry is not None and not isinstance(retry, RetryPolicy):
+        raise LocalProtocolError(f"retry must be a RetryPolicy or None, got {type(retry).__name__}")
+    effort = Effort(timeout, retry or RetryPolicy(), Interrupt())
+    if deadline is not None:
+        effort.deadline = deadline
+    return effort
+
+
+def refusal(response: Response, method: str, deadline: Deadline) -> StreamHTTPError:
+    """The error for a status that is an error: :class:`Failed` if it may pass, else what to raise at once."""
+    error = status_error(response, method, deadline)
+    if is_temporary(response.status) and response.status not in (501, 505):
+        raise Failed(error, parse_retry_after(response.headers))
+    return error
+
+
+def final_error(error: StreamHTTPError, *, expired: bool, kept: int, resumable: bool, attempts: int) -> TransferError:
+    """What is raised in the end for the last failure; the caller chains the failure itself."""
+    facts: dict[str, Any] = {"bytes_kept": kept, "resumable": resumable, "attempts": attempts}
+    if isinstance(error, HTTPStatusError):
+        kind = TransferForbidden if isinstance(error, AuthenticationError) else TransferRefused
+        return kind(str(error), status=error.status, headers=error.headers, body=error.body, url=error.url, **facts)
+    if expired:
+        return TransferTimeout(f"the deadline passed with {kept} bytes kept, in attempt {attempts}", **facts)
+    if isinstance(error, Slow):
+        return TooSlow(str(error), **facts)
+    return TransferInterrupted(f"gave up in attempt {attempts} with {kept} bytes kept: {error}", **facts)
+
+
+class Flow:
+    """Reads bodies under one set of limits. For one thread.
+
+    Args:
+        effort: Its deadline and read timeout bound each wait.
+        min_speed: ``(bytes a second, seconds)``, or None.
+        rate_limit: Bytes a second, or None.
+        clock: Injected by tests.
+    """
+
+    def __init__(
+        self,
+        effort: Effort,
+        min_speed: tuple[float, float] | None,
+        rate_limit: float | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._effort = effort
+        self._min_speed = min_speed
+        self._limit = None if rate_limit is None else RateLimit(rate_limit, effort.interrupt.sleep, clock)
+        self._clock = clock
+        size = BUFFER_SIZE if self._limit is None else min(BUFFER_SIZE, self._limit.piece)
+        self._buffer = bytearray(size)
+
+    def pour(
+        self, body: Body, write: Callable[[bytes | memoryview], object], *, skip: int = 0, length: int | None = None
+    ) -> None:
+        """Read a body and hand on each piece as it arrives.
+
+        Args:
+            body: Closed on every way out.
+            write: Given the pieces. A view is good until it returns.
+            skip: Bytes at the beginning that are not handed on.
+            length: Bytes after them to hand on; None for all.
+
+        Raises:
+            Failed: The body broke, was silent or too slow. All that arrived was handed on.
+        """
+        watch = SpeedWatch(self._min_speed)
+        clock, limit, effort, buffer = self._clock, self._limit, self._effort, self._buffer
+        silence = effort.timeout.read
+        if watch.window is not None:
+            silence = watch.window if silence is None else min(silence, watch.window)
+        complete = False
+        try:
+            while length != 0:
+                began = clock()
+                try:
+                    data = body.read1_into(buffer, timeout=effort.deadline.within(silence))
+                except ReadTimeout as error:
+                    waited = clock() - began
+                    if not effort.deadline.expired and watch.too_slow(waited, 0):
+                        raise Failed(_slow(self._min_speed)) from error
+                    raise Failed(error) from error
+                except (ConnectionLost, RemoteProtocolError) as error:
+                    raise Failed(error) from error
+                waited = clock() - began
+                size = len(data)
+                if not size:
+                    complete = True
+                    return
+                if skip:
+                    dropped = min(skip, size)
+                    skip -= dropped
+                    data = data[dropped:]
+                if length is not None:
+                    data = data[:length]
+                    length -= len(data)
+                if data:
+                    write(data)
+                if limit is not None:
+                    limit.passed(size)
+                if watch.too_slow(waited, size):
+                    raise Failed(_slow(self._min_speed))
+                if effort.deadline.expired:
+                    raise Failed(ReadTimeout("the deadline passed"))
+        finally:
+            # What is known to be whole may serve again; of all else, much more may come that nobody wants.
+            if complete:
+                body.close()
+            else:
+                body.abandon()
+
+
+def _slow(setting: tuple[float, float] | None) -> Slow:
+    assert setting is not None
+    return Slow(f"less than {setting[0]:g} bytes a second over {setting[1]:g} s")

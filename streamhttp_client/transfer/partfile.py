@@ -1,0 +1,338 @@
+"""The partial file beside the target: claimed by one download at a time, whole or resumable at every moment.
+
+Invariants:
+
+- One inode only ever holds bytes of one version of the remote file. To begin again means a new inode under the same
+  name, never a truncated one; so a download that was taken over by mistake can do no harm to who took it.
+- The sidecar is the claim: whoever created it owns ``<target>.part``. It names its owner; what a dead owner left is
+  taken over by renaming it away, in which one of several succeeds. Who cannot have it works under a name of its own.
+- The final name changes once, from what was there before to the whole file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import uuid
+from typing import Any
+
+from ..exceptions import DiskFull, TargetChanged, TargetExists
+from .ranges import Representation
+from .sidecar import Sidecar, address_key, is_alive, owner
+
+__all__ = ["PartFile", "check_target"]
+
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+
+def check_target(path: str, overwrite: bool) -> None:
+    """Raise what would be raised at the end, before anything was fetched.
+
+    Raises:
+        TargetExists: Something is there, be it a dangling symbolic link, and ``overwrite`` is False.
+        IsADirectoryError, FileNotFoundError, NotADirectoryError, PermissionError: No file can be put there.
+    """
+    folder = os.path.dirname(path) or "."
+    if not stat.S_ISDIR(os.stat(folder).st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+    if os.path.isdir(path) and not os.path.islink(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not overwrite and os.path.lexists(path):
+        raise TargetExists(f"the target {path!r} exists; pass overwrite=True to replace it")
+
+
+class PartFile:
+    """A claimed partial file. Opening one may find what an earlier process left, if it belongs to the same address.
+
+    Args:
+        target: Where the file is to be in the end.
+        url: What is fetched. Bytes of another address are not gone on with.
+        resume: False to begin anew in any case.
+
+    Attributes:
+        version: Which version of the file is in it; empty if nothing is.
+        offset: Where the next byte goes; the number of bytes that are there, if there are no ``gaps``.
+        gaps: ``[start, end]`` of what is missing, while parts are fetched in parallel; else None.
+    """
+
+    def __init__(self, target: str, url: str, *, resume: bool) -> None:
+        self.target = target
+        self._key = address_key(url)
+        self.version = Representation()
+        self.offset = 0
+        self.gaps: list[list[int]] | None = None
+        self._fd = -1
+        self.path = f"{target}.part"
+        self._sidecar = Sidecar(f"{self.path}.json")
+        found = self._claim()
+        self._private = found is None
+        self._found = found
+        if found is None:
+            self.path = f"{target}.{uuid.uuid4().hex[:8]}.part"
+            self._sidecar = Sidecar(f"{self.path}.json")
+            self._sidecar.create(self._state())
+        elif resume:
+            self._adopt(found)
+
+    @property
+    def kept(self) -> int:
+        """Bytes that are there."""
+        if self.gaps is None:
+            return self.offset
+        return (self.version.total or 0) - sum(end - start for start, end in self.gaps)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a file at all."""
+        return self._fd >= 0
+
+    def begin(self, version: Representation) -> None:
+        """Throw away what is there and begin with a version of the file."""
+        if self._fd >= 0:
+            # First: from here on a crash leaves nothing that could be taken for a part of the new version.
+            self.version, self.gaps = Representation(), None
+            self._sidecar.write(self._state())
+            os.close(self._fd)
+            self._fd = -1
+        draft = f"{self.path}.{uuid.uuid4().hex[:8]}"
+        self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
+        os.replace(draft, self.path)
+        self.offset, self.version, self.gaps = 0, version, None
+        self.save()
+
+    def save(self) -> None:
+        """Write down the version and the gaps."""
+        self._sidecar.write(self._state())
+
+    def set_total(self, total: int | None) -> None:
+        """An answer has told how long the file is."""
+        if total is not None and self.version.total is None:
+            old = self.version
+            self.version = Representation(old.etag, old.last_modified, old.dated, total)
+            self.save()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append.
+
+        Raises:
+            DiskFull: There is no room. What fitted is kept.
+        """
+        size = len(data)
+        try:
+            written = os.write(self._fd, data)
+            self.offset += written
+            while written < size:  # a nearly full disk takes what it can, and fails the next time
+                part = os.write(self._fd, memoryview(data)[written:])
+                written += part
+                self.offset += part
+        except OSError as error:
+            raise self.disk_error(error) from error
+
+    def disk_error(self, error: OSError) -> Exception:
+        """DiskFull for what says so; else the error as it is."""
+        if error.errno not in _FULL:
+            return error
+        kept = self.kept
+        resumable = self.version.validator is not None and kept > 0
+        text = f"no room for {self.path!r} after {kept} bytes: {error.strerror}"
+        return DiskFull(text, bytes_kept=kept, resumable=resumable)
+
+    def open_again(self) -> int:
+        """Another descriptor of the same file, for a thread that writes elsewhere in it."""
+        fd = os.open(self.path, os.O_RDWR | _FLAGS)
+        if not os.path.samestat(os.fstat(fd), os.fstat(self._fd)):
+            os.close(fd)
+            raise TargetChanged(f"{self.path!r} was replaced while it was written", bytes_kept=0)
+        return fd
+
+    def reader(self) -> Any:
+        """A binary file to read what is there; closing it leaves the part file open."""
+        return open(os.dup(self._fd), "rb", buffering=0)
+
+    def finish(self, *, overwrite: bool) -> None:
+        """Put the file in its place: onto the disk first, then under its name.
+
+        Raises:
+            TargetExists: Something has come there in the meantime. The part file stays.
+            TargetChanged: The part file is not the one that was written.
+        """
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise self.disk_error(error) from error
+        try:
+            same = os.path.samestat(os.lstat(self.path), os.fstat(self._fd))
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise TargetChanged(f"{self.path!r} was replaced or removed while it was written")
+        if overwrite:
+            os.replace(self.path, self.target)
+        else:
+            self._link()
+        os.close(self._fd)
+        self._fd = -1
+        self._sidecar.remove()
+        _sync_folder(os.path.dirname(self.target) or ".")
+
+    def _link(self) -> None:
+        """Rename, unless something has the name: a plain rename would replace it."""
+        try:
+            os.link(self.path, self.target, follow_symlinks=False)
+        except FileExistsError:
+            pass
+        except (OSError, NotImplementedError):  # a file system without hard links
+            if not os.path.lexists(self.target):
+                os.replace(self.path, self.target)
+                return
+        else:
+            os.unlink(self.path)
+            return
+        raise TargetExists(
+            f"the target {self.target!r} has come to exist meanwhile; pass overwrite=True to replace it",
+            bytes_kept=self.kept,
+            resumable=self.version.validator is not None,
+        )
+
+    def discard(self) -> None:
+        """What is there is wrong: remove it."""
+        self.version, self.offset, self.gaps = Representation(), 0, None
+
+    def release(self) -> None:
+        """Let go of it, so that another download can go on with it. Nothing is left if nothing is worth keeping."""
+        if self._fd < 0 and not os.path.exists(self._sidecar.path):
+            return  # finished
+        if self._fd < 0 and self._found:  # nothing was begun: leave what an earlier download had
+            self._sidecar.write({**self._found, "owner": None})
+            return
+        worth = self.kept > 0 and self.version.validator is not None
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if worth and self._private:
+            worth = self._give_usual_name()
+        if worth:
+            self._sidecar.write(self._state(released=True))
+            return
+        if self.kept and not self._private:
+            # It cannot be gone on with, but it is the user's: "the partial file stays unless it is proven wrong".
+            self._sidecar.remove()
+            return
+        _remove(self.path)
+        self._sidecar.remove()
+
+    def _claim(self) -> dict[str, Any] | None:
+        """Become the owner of the usual names: what the last one left, empty if nothing; None if somebody lives."""
+        sidecar = self._sidecar
+        if os.path.lexists(sidecar.path):
+            seen = sidecar.read() or {}
+            if is_alive(seen.get("owner"), _touched(self.path)):
+                return None
+            found = sidecar.take()
+            if found is None:
+                return None
+            if found.get("owner") != seen.get("owner") and is_alive(found.get("owner"), _touched(self.path)):
+                sidecar.create(found)  # somebody was faster: put it back
+                return None
+        else:
+            found = {}
+        return found if sidecar.create({**found, **self._state_of_owner(False)}) else None
+
+    def _adopt(self, state: dict[str, Any]) -> None:
+        """Go on with what is there, if it is what the sidecar says, of this address, and can be resumed at all."""
+        if state.get("key") != self._key["key"]:
+            return
+        etag, modified, total = state.get("etag"), state.get("last_modified"), state.get("total")
+        for value, kind in ((etag, str), (modified, str), (total, int)):
+            if value is not None and type(value) is not kind:
+                return
+        version = Representation(etag, modified, state.get("dated") is True, total)
+        if version.validator is None:
+            return
+        try:
+            fd = os.open(self.path, os.O_RDWR | _FLAGS)
+        except OSError:
+            return
+        about = os.fstat(fd)
+        gaps = _checked_gaps(state.get("gaps"), total)
+        fits = stat.S_ISREG(about.st_mode) and about.st_size > 0 and (total is None or about.st_size <= total)
+        if gaps == []:  # killed between the last byte and the end
+            fits = fits and about.st_size == total
+        if not fits or ("gaps" in state and gaps is None):
+            os.close(fd)
+            return
+        self._fd, self.version, self.gaps = fd, version, gaps or None
+        self.offset = os.lseek(fd, 0, os.SEEK_END)
+
+    def _give_usual_name(self) -> bool:
+        usual = Sidecar(f"{self.target}.part.json")
+        if not usual.create(self._state()):
+            return False  # somebody is at it, or has left something: leave it alone
+        own, self._sidecar = self._sidecar, usual
+        os.replace(self.path, f"{self.target}.part")
+        self.path = f"{self.target}.part"
+        own.remove()
+        return True
+
+    def _state_of_owner(self, released: bool) -> dict[str, Any]:
+        return {"owner": None if released else owner()}
+
+    def _state(self, released: bool = False) -> dict[str, Any]:
+        version = self.version
+        state = {
+            **self._key,
+            "etag": version.etag,
+            "last_modified": version.last_modified,
+            "dated": version.dated,
+            "total": version.total,
+            **self._state_of_owner(released),
+        }
+        if self.gaps is not None:
+            state["gaps"] = self.gaps
+        return state
+
+
+def _checked_gaps(value: Any, total: int | None) -> list[list[int]] | None:
+    """Gaps as a sidecar had them: ascending, apart, within the file; None if they are not."""
+    if not isinstance(value, list) or total is None:
+        return None
+    at = 0
+    for gap in value:
+        if not isinstance(gap, list) or len(gap) != 2 or not all(type(place) is int for place in gap):
+            return None
+        if not at <= gap[0] < gap[1] <= total:
+            return None
+        at = gap[1]
+    return value
+
+
+def _touched(path: str) -> float | None:
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:
+        return None
+
+
+def _sync_folder(folder: str) -> None:
+    """Make a rename last through a power failure, where folders can be opened."""
+    try:
+        fd = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(fd)
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

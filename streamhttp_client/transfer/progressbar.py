@@ -1,0 +1,89 @@
+"""``progress=True``: a tqdm bar, as text in a terminal and as a widget in a notebook (extra ``[progress]``)."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Literal
+
+from ..exceptions import LocalProtocolError, MissingExtra
+from ..progress import OnProgress, Progress
+
+__all__ = ["chosen"]
+
+Shown = Callable[[str], "AbstractContextManager[OnProgress | None]"]
+
+
+def chosen(on_progress: OnProgress | None, progress: bool | Literal["always"]) -> Shown:
+    """A function that opens the bar under a title and gives what to call; it fails before anything was sent.
+
+    Args:
+        on_progress: The caller's own callback; called too.
+        progress: False for no bar; True for one in a notebook and on a terminal, and nothing elsewhere; ``"always"``
+            for one in any case.
+
+    Raises:
+        LocalProtocolError: An argument is none of these.
+        MissingExtra: tqdm is not installed.
+    """
+    if on_progress is not None and not callable(on_progress):
+        raise LocalProtocolError(f"on_progress must be callable, got {type(on_progress).__name__}")
+    if progress not in (True, False, "always"):
+        raise LocalProtocolError(f"progress must be True, False or 'always', got {progress!r}")
+    make_bar = _bar_class() if progress else None
+    wanted = make_bar is not None and (progress == "always" or _in_notebook() or _is_terminal())
+
+    @contextlib.contextmanager
+    def shown(title: str) -> Iterator[OnProgress | None]:
+        if make_bar is None or not wanted:
+            yield on_progress
+            return
+        bar = make_bar(unit="B", unit_scale=True, unit_divisor=1024, desc=title or None)
+        try:
+            yield lambda report: _show(bar, report, on_progress)
+        finally:
+            bar.close()
+
+    return shown
+
+
+def _show(bar: Any, report: Progress, on_progress: OnProgress | None) -> None:
+    if report.total is not None and bar.total != report.total:
+        bar.total = report.total
+    if report.state == "restarted":
+        bar.reset(total=report.total)
+    bar.update(report.progress - bar.n)
+    if report.state == "done":
+        bar.refresh()
+    if on_progress is not None:
+        on_progress(report)
+
+
+def _bar_class() -> Any:
+    try:
+        if _in_notebook():
+            import tqdm.notebook
+
+            return tqdm.notebook.tqdm
+        import tqdm
+
+        return tqdm.tqdm
+    except ImportError:
+        raise MissingExtra("progress=True", "progress") from None
+
+
+def _in_notebook() -> bool:
+    """Whether this is a Jupyter kernel that can show widgets."""
+    if "ipykernel" not in sys.modules:
+        return False
+    return importlib.util.find_spec("ipywidgets") is not None
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # no stderr at all, or a closed one
+        return False

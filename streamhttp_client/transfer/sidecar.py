@@ -1,0 +1,162 @@
+"""The small JSON file beside an unfinished transfer: what another process needs to go on with it.
+
+It says who is at work on the transfer. Whoever wants to take it over looks first whether that one still lives: file
+locks are not relied on, since on network file systems some of them do nothing, silently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import time
+import uuid
+from typing import Any
+
+__all__ = ["Sidecar", "address_key", "is_alive", "owner"]
+
+# A transfer of another machine's counts as abandoned when its file was not written to for so long: longer than any
+# default silence, so that a slow one is not taken for dead.
+_FOREIGN_SECONDS = 300.0
+# What we write is a few hundred bytes; whatever is larger is not ours.
+_MAX_SIZE = 1 << 20
+
+
+def owner() -> dict[str, Any]:
+    """Who this process is."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def is_alive(who: Any, touched: float | None) -> bool:
+    """Whether the owner of a transfer is still at it.
+
+    Args:
+        who: What :func:`owner` said there; anything else is nobody.
+        touched: When its file was last written, seconds since the epoch.
+    """
+    if not isinstance(who, dict) or not isinstance(who.get("pid"), int):
+        return False
+    if who.get("host") != socket.gethostname():
+        return touched is not None and time.time() - touched < _FOREIGN_SECONDS
+    pid = who["pid"]
+    if pid == os.getpid():
+        return bool(who.get("started") == _started(pid))
+    if os.name == "nt":  # os.kill would end it
+        return touched is not None and time.time() - touched < _FOREIGN_SECONDS
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # somebody else's process
+    # Process ids are given out again; the time it was started tells two apart where the system says it.
+    return bool(who.get("started") is None or who.get("started") == _started(pid))
+
+
+def _started(pid: int) -> int | None:
+    """When a process began, in the system's own count; None where it does not say. A zombie has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b") ")[2].split()
+    except OSError:
+        return None
+    return -1 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def address_key(url: str) -> dict[str, str]:
+    """An address for a sidecar: readable without its query, which may hold secrets, and a hash of all of it."""
+    shown = url.partition("?")[0]
+    return {"url": shown, "key": hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:32]}
+
+
+class Sidecar:
+    """One JSON file that is replaced as a whole.
+
+    Args:
+        path: Where it is. Only its owner can read it: the address of an upload lets whoever knows it go on with it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, Any] | None:
+        """What is in it; None if it is missing, or is nothing that we wrote."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            with open(fd, "rb") as file:
+                data = file.read(_MAX_SIZE + 1)
+            state = json.loads(data) if len(data) <= _MAX_SIZE else None
+        except (OSError, ValueError, RecursionError):
+            return None
+        return state if isinstance(state, dict) else None
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Replace it, atomically."""
+        try:
+            draft = self._draft(state)
+        except OSError:
+            # A full disk has no room for a second file; within the first one there may be enough.
+            self._overwrite(json.dumps(state).encode())
+            return
+        try:
+            os.replace(draft, self.path)
+        except BaseException:
+            _remove(draft)
+            raise
+
+    def _overwrite(self, data: bytes) -> None:
+        with open(self.path, "r+b", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            file.write(data.ljust(size))
+            file.truncate(max(size, len(data)))
+
+    def create(self, state: dict[str, Any]) -> bool:
+        """Write it if there is none; False if there is one. Of several that try at once, one succeeds."""
+        draft = self._draft(state)
+        try:
+            os.link(draft, self.path)
+        except FileExistsError:
+            return False
+        except OSError:  # no hard links here
+            try:
+                fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                return False
+            with open(fd, "w") as file:
+                json.dump(state, file)
+        finally:
+            _remove(draft)
+        return True
+
+    def take(self) -> dict[str, Any] | None:
+        """Take it away, and say what was in it. Of several that try at once, one succeeds: a rename is atomic."""
+        mine = f"{self.path}.{uuid.uuid4().hex[:8]}"
+        try:
+            os.rename(self.path, mine)
+        except OSError:
+            return None
+        state = Sidecar(mine).read() or {}
+        _remove(mine)
+        return state
+
+    def remove(self) -> None:
+        _remove(self.path)
+
+    def _draft(self, state: dict[str, Any]) -> str:
+        draft = f"{self.path}.{uuid.uuid4().hex[:8]}"
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with open(fd, "w") as file:
+                json.dump(state, file)
+        except BaseException:
+            _remove(draft)
+            raise
+        return draft
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
