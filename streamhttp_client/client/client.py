@@ -73,6 +73,8 @@ class Client(TaskVerbs):
         end_session: Whether closing tells the server that the session is over. False keeps it for :meth:`resume`.
         check_results: Whether structured results are checked against the tool's output schema, if jsonschema is
             installed (extra ``[schema]``). The tools are listed once for it, if they were not.
+        listen_in_background: Whether to hold a listening stream open on a daemon thread, for what the server asks
+            outside of a call's own stream. None: if there is a ``sampling``, ``elicitation`` or ``roots``.
 
     Raises:
         LocalProtocolError: An option cannot be used. Nothing was sent.
@@ -104,6 +106,7 @@ class Client(TaskVerbs):
         proxies: Mapping[str, str] | None = None,
         end_session: bool = True,
         check_results: bool = True,
+        listen_in_background: bool | None = None,
     ) -> None:
         options = dict(locals())
         del options["self"]
@@ -128,6 +131,14 @@ class Client(TaskVerbs):
         if not isinstance(self._retry, RetryPolicy):
             raise LocalProtocolError(f"retry must be a RetryPolicy, got {type(self._retry).__name__}")
         shown = check_url(self._url)
+        callbacks = Callbacks(
+            sampling=options["sampling"],
+            elicitation=options["elicitation"],
+            roots=options["roots"],
+            url_elicitation=options["url_elicitation"],
+            sampling_tools=options["sampling_tools"],
+        )
+        listens = options["listen_in_background"]
         self._engine = Engine(
             HTTP(
                 session=options["http"],
@@ -142,18 +153,13 @@ class Client(TaskVerbs):
             revision=revision,
             pinned=pinned,
             session=session,
-            callbacks=Callbacks(
-                sampling=options["sampling"],
-                elicitation=options["elicitation"],
-                roots=options["roots"],
-                url_elicitation=options["url_elicitation"],
-                sampling_tools=options["sampling_tools"],
-            ),
+            callbacks=callbacks,
             client_info=options["client_info"] or _DEFAULT_CLIENT_INFO,
             timeout=self._timeout,
             retry=self._retry,
             max_message_size=limit,
             renews=options["on_session_expired"] == "renew",
+            listens=bool(callbacks.capabilities()) if listens is None else listens,
             on_log=options["on_log"],
             on_notification=options["on_notification"],
             on_session_renewed=options["on_session_renewed"],
@@ -437,10 +443,8 @@ class Client(TaskVerbs):
             callback: Called with each notification.
             timeout: Seconds after which the iteration ends; no limit by default.
         """
-        from .listening import Listener
-
         limits = Timeout.of(timeout, Timeout(self._timeout.connect, self._timeout.read, None))
-        return Listener(self._engine, Effort(limits, self._retry), callback)
+        return self._engine.listener(Effort(limits, self._retry), callback)
 
     # -- inside
 

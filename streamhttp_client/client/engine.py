@@ -38,6 +38,7 @@ from .callbacks import Callbacks
 
 if TYPE_CHECKING:
     from .call import Call
+    from .listening import Listener
 
 __all__ = ["Engine"]
 
@@ -47,6 +48,8 @@ logger = logging.getLogger("streamhttp_client")
 # must not keep a script from ending.
 _FAREWELL = Timeout(connect=1.0, total=2.0)
 _ONCE = RetryPolicy(attempts=1)
+# What a call waits for the listening stream, once: a server that lets a GET wait for its first event must not stop us.
+_LISTENING_SOON = 1.0
 
 
 class Engine:
@@ -59,6 +62,8 @@ class Engine:
         revision: What to offer first.
         pinned: Whether no other revision will do.
         session: A session to take up, or None to shake hands.
+        listens: Whether to hold a listening stream open in the background, for requests of the server that belong to
+            no call. Servers that ask in the middle of a call often do so there, and the call waits for the answer.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class Engine:
         retry: RetryPolicy,
         max_message_size: int,
         renews: bool,
+        listens: bool,
         on_log: Callable[[Any], object] | None,
         on_notification: Callable[[Any], object] | None,
         on_session_renewed: Callable[[Session, Session], object] | None,
@@ -85,6 +91,10 @@ class Engine:
         self.timeout = timeout
         self.retry = retry
         self.renews = renews
+        self._listens = listens
+        self._listener: Listener | None = None  # the one in the background
+        self._listeners = 0  # those that the user has open
+        self._listening = threading.Lock()  # guards these two; not held while a listener starts or ends
         self.on_log = on_log
         self.on_notification = on_notification
         self.session = session
@@ -125,7 +135,36 @@ class Engine:
                 session = self.session
                 if session is None:
                     session = self._shake_hands(effort)
+        if self._listens:
+            self._listen_in_background()
         return session
+
+    def _listen_in_background(self) -> None:
+        with self._listening:
+            listener = self._listener
+            if self._listeners or (listener is not None and not (listener.ended and listener.available)):
+                return
+            from .listening import Listener
+
+            limits = Timeout(self.timeout.connect, self.timeout.read, None)
+            listener = self._listener = Listener(self, Effort(limits, self.retry), lambda event: None)
+        listener.start().wait_open(_LISTENING_SOON)
+
+    def listener(self, effort: Effort, callback: Callable[[Any], object] | None) -> Listener:
+        """A listener for the user, in place of the one in the background: many servers allow one of them only."""
+        from .listening import Listener
+
+        def closed() -> None:
+            with self._listening:
+                self._listeners -= 1
+
+        with self._listening:
+            self._listeners += 1
+            background, self._listener = self._listener, None
+        if background is not None:
+            background.close()
+        listener = Listener(self, effort, callback, closed)
+        return listener if callback is None else listener.start()
 
     def require(self, session: Session, operation: calls.Operation[Any]) -> None:
         """Raise CapabilityError if the server did not declare what an operation needs.
@@ -323,6 +362,8 @@ class Engine:
             call._effort.interrupt.fire()
         for effort in list(self._efforts.values()):
             effort.interrupt.fire()
+        if self._listener is not None and same_process:
+            self._listener.close()
         if end_session and same_process and session is not None and session.session_id and self.era.ends_session:
             try:
                 self.transport.end(self.era, session, Effort(_FAREWELL, _ONCE))
@@ -334,6 +375,8 @@ class Engine:
         """In a forked child: the session goes on, with new connections, new locks, and ids of its own."""
         self._pid = os.getpid()
         self._handshake = threading.Lock()
+        self._listening = threading.Lock()
+        self._listener, self._listeners = None, 0
         self._active.clear()
         self._efforts.clear()
         self._ids = _distant_ids()

@@ -21,6 +21,7 @@ from ..net.retry import Effort, parse_retry_after
 from ..sse import SSEParser
 
 if TYPE_CHECKING:
+    from ..protocol.session import Session
     from .engine import Engine
 
 __all__ = ["Listener"]
@@ -44,7 +45,13 @@ class Listener:
             iteration just ends.
     """
 
-    def __init__(self, engine: Engine, effort: Effort, callback: Callable[[Any], object] | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        effort: Effort,
+        callback: Callable[[Any], object] | None = None,
+        on_close: Callable[[], object] | None = None,
+    ) -> None:
         self._engine = engine
         self._effort = effort
         self._callback = callback
@@ -53,10 +60,14 @@ class Listener:
         self._failure: BaseException | None = None
         self._closed = False
         self._opened = threading.Event()
+        self._on_close = on_close
         self.available: bool | None = None
-        if callback is not None:
-            self._thread = threading.Thread(target=self._serve, name="streamhttp-listener", daemon=True)
-            self._thread.start()
+
+    def start(self) -> Listener:
+        """Read on a thread of its own from now on, for the callback."""
+        self._thread = threading.Thread(target=self._serve, name="streamhttp-listener", daemon=True)
+        self._thread.start()
+        return self
 
     def __enter__(self) -> Listener:
         return self
@@ -81,12 +92,19 @@ class Listener:
         return bool(self.available)
 
     @property
+    def ended(self) -> bool:
+        """Whether the thread has ended, of a listener with a callback."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    @property
     def failure(self) -> BaseException | None:
         """Why the thread of a listener with a callback has ended, if it failed."""
         return self._failure
 
     def close(self) -> None:
         """Stop listening. Any thread; takes two seconds at the most."""
+        if not self._closed and self._on_close is not None:
+            self._on_close()
         self._closed = True
         self._effort.interrupt.fire()
         if self._events is not None:
@@ -115,16 +133,18 @@ class Listener:
         engine, effort = self._engine, self._effort
         engine.register(effort)
         last_event_id, retry_ms = "", None
+        heard_in: Session | None = None
         try:
             while not self._closed:
                 session = engine.ready(effort)
+                if session is not heard_in:
+                    heard_in, last_event_id = session, ""  # ids belong to the session that gave them
                 try:
                     answer = engine.transport.open_stream(engine.era, session, last_event_id, effort)
                 except SessionExpired:
                     if not engine.renews:
                         raise
                     engine.renew(session, effort)
-                    last_event_id = ""  # ids belong to the session that gave them
                     continue
                 except HTTPStatusError as error:
                     # "or else return HTTP 405 Method Not Allowed, indicating that the server does not offer an SSE
