@@ -28,7 +28,7 @@ from .results import Blob
 from .running import RunningServer
 from .server import Server
 from .sessions import ServerSession
-from .stores import MemoryStore, Store
+from .stores import MemoryStore, RedisStore, SQLiteStore, Store
 from .wsgi import WSGIApp
 
 __all__ = [
@@ -37,7 +37,9 @@ __all__ = [
     "Context",
     "InsufficientScope",
     "MemoryStore",
+    "RedisStore",
     "RunningServer",
+    "SQLiteStore",
     "Server",
     "ServerSession",
     "Store",

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["Runner"]
 
 
+def _will(requests: Sequence[jsonrpc.Request]) -> bytes:
+    """What the client shall be told if this process dies in the middle of these requests."""
+    problem = "the process that ran this call has died"
+    answers = [jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, problem) for request in requests]
+    return jsonrpc.dump(answers[0]) if len(answers) == 1 else jsonrpc.dump_batch(answers)
+
+
 class Runner:
     """The handlers' threads, the calls that run on them, and the streams that are open.
 
@@ -69,7 +76,7 @@ class Runner:
             StoreFull: There are too many streams.
         """
         log = "s" + new_token()
-        if not store.create_log(session.key, log):
+        if not store.create_log(session.key, log, will=_will(requests) if store.shared else None):
             raise HTTPError(404, "the session has ended")
         outlet = LogOutlet(
             store,

@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from .base import Page, Store
 from .memory import MemoryStore
+from .redis_store import RedisStore
+from .sqlite import SQLiteStore
 
-__all__ = ["MemoryStore", "Page", "Store"]
+__all__ = ["MemoryStore", "Page", "RedisStore", "SQLiteStore", "Store"]

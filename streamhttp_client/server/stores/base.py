@@ -71,8 +71,13 @@ class Store(Protocol):
     def iter_sessions(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Walk all sessions, without putting off their expiry."""
 
-    def create_log(self, session: str, log: str) -> bool:
+    def create_log(self, session: str, log: str, *, will: bytes | None = None) -> bool:
         """Begin a log, or begin it anew; return False if the session is gone.
+
+        Args:
+            will: The last entry of this log if the process that began it dies before it ends the log, so that
+                nobody waits for a handler that is no more. A store that lives in the process itself need not
+                keep it.
 
         Raises:
             StoreFull: The session has as many unfinished logs as may be.

@@ -147,7 +147,7 @@ class MemoryStore:
             found = [(name, dict(held.fields)) for name, held in self._sessions.items()]
         return iter(found)
 
-    def create_log(self, session: str, log: str) -> bool:
+    def create_log(self, session: str, log: str, *, will: bytes | None = None) -> bool:
         now = self._clock()
         dropped: list[_Log] = []
         with self._lock:

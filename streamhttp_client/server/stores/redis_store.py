@@ -1,0 +1,408 @@
+"""A store in Redis: for several machines.
+
+Events are entries of Redis streams, with the event's number as the entry's id; what else is known of a log is
+a hash beside it. Each change is one Lua script, so that it happens whole, and each publishes the log's name
+on one channel, on which every process hears when its readers should look again.
+
+Keys, all below one prefix: ``sessions`` (by expiry), ``s:<session>`` (fields), ``k:<session>`` (names of its
+logs), ``m:<session>:<log>`` (what is known of a log), ``e:<session>:<log>`` (its events), ``w:<worker>``
+(signs of life). The scripts reach several keys at once, so a cluster is not supported.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...exceptions import MissingExtra
+from .base import Page, State, StoreFull
+from .waiting import Waiters
+
+__all__ = ["RedisStore"]
+
+_log = logging.getLogger("streamhttp_client.server")
+
+# One page becomes one chunk on the wire.
+_PAGE_EVENTS = 256
+_PAGE_BYTES = 1 << 18
+# Seconds between two signs of life of a process.
+_HEARTBEAT = 2.0
+
+# Begins every script. ARGV[1] is the prefix, ARGV[2] the session, ARGV[3] the log; the clock is that of
+# Redis, since machines need not agree on the time.
+_HEAD = """
+local p, session, log = ARGV[1], ARGV[2], ARGV[3]
+local fields, names = p .. 's:' .. session, p .. 'k:' .. session
+local meta, events = p .. 'm:' .. session .. ':' .. log, p .. 'e:' .. session .. ':' .. log
+local function changed(name) redis.call('PUBLISH', p .. 'changed', session .. '/' .. name) end
+local function drop(name)
+    redis.call('DEL', p .. 'm:' .. session .. ':' .. name, p .. 'e:' .. session .. ':' .. name)
+    redis.call('ZREM', names, name)
+    changed(name)
+end
+local function now() return tonumber(redis.call('TIME')[1]) end
+local function touch(ttl)
+    redis.call('ZADD', p .. 'sessions', 'XX', now() + ttl, session)
+    redis.call('EXPIRE', fields, ttl)
+    redis.call('EXPIRE', names, ttl)
+end
+"""
+
+_APPEND_BODY = """
+local function append(data, finish, most, bytes, ttl, log_ttl)
+    local m = redis.call('HMGET', meta, 'last', 'first', 'size', 'ended')
+    if not m[1] or m[4] == '1' then return 0 end
+    local last, first, size = tonumber(m[1]), tonumber(m[2]), tonumber(m[3])
+    if data then
+        last = last + 1
+        size = size + #data
+        redis.call('XADD', events, last .. '-0', 'd', data)
+        while last - first >= most or (size > bytes and first < last) do
+            local oldest = redis.call('XRANGE', events, '-', '+', 'COUNT', 1)[1]
+            size = size - #oldest[2][2]
+            redis.call('XDEL', events, oldest[1])
+            first = first + 1
+        end
+    end
+    redis.call('HSET', meta, 'last', last, 'first', first, 'size', size, 'ended', finish)
+    if finish == '1' then
+        redis.call('EXPIRE', meta, log_ttl)
+        redis.call('EXPIRE', events, log_ttl)
+    else
+        redis.call('EXPIRE', meta, ttl)
+        redis.call('EXPIRE', events, ttl)
+    end
+    changed(log)
+    return last
+end
+"""
+
+_SCRIPTS = {
+    # ttl, max_sessions, name and value of each field
+    "create_session": """
+local ttl = tonumber(ARGV[4])
+redis.call('ZREMRANGEBYSCORE', p .. 'sessions', '-inf', '(' .. now())
+if redis.call('ZCARD', p .. 'sessions') >= tonumber(ARGV[5]) then return 0 end
+redis.call('ZADD', p .. 'sessions', now() + ttl, session)
+redis.call('HSET', fields, '', '')
+for i = 6, #ARGV, 2 do redis.call('HSET', fields, ARGV[i], ARGV[i + 1]) end
+redis.call('EXPIRE', fields, ttl)
+return 1
+""",
+    # ttl
+    "get_session": """
+local found = redis.call('HGETALL', fields)
+if #found > 0 then touch(tonumber(ARGV[4])) end
+return found
+""",
+    # name and value of each field; an empty value drops it
+    "update_session": """
+if redis.call('EXISTS', fields) == 0 then return 0 end
+for i = 4, #ARGV, 2 do
+    if ARGV[i + 1] == '' then redis.call('HDEL', fields, ARGV[i])
+    else redis.call('HSET', fields, ARGV[i], ARGV[i + 1]) end
+end
+return 1
+""",
+    "delete_session": """
+for _, name in ipairs(redis.call('ZRANGE', names, 0, -1)) do drop(name) end
+redis.call('ZREM', p .. 'sessions', session)
+return redis.call('DEL', fields)
+""",
+    # ttl, max_logs, max_finished, worker, will ('' for none)
+    "create_log": """
+local ttl = tonumber(ARGV[4])
+if redis.call('EXISTS', fields) == 0 then return 0 end
+if redis.call('EXISTS', meta) == 1 then drop(log) end
+local open, finished = 0, {}
+if redis.call('ZCARD', names) >= math.min(tonumber(ARGV[5]), tonumber(ARGV[6])) then
+    for _, name in ipairs(redis.call('ZRANGE', names, 0, -1)) do
+        local ended = redis.call('HGET', p .. 'm:' .. session .. ':' .. name, 'ended')
+        if ended == '0' then open = open + 1
+        elseif ended then finished[#finished + 1] = name
+        else drop(name) end
+    end
+    if open >= tonumber(ARGV[5]) then return -1 end
+    for i = 1, #finished - tonumber(ARGV[6]) + 1 do drop(finished[i]) end
+end
+redis.call('ZADD', names, redis.call('INCR', p .. 'logs'), log)
+redis.call('HSET', meta, 'last', 0, 'first', 1, 'size', 0, 'ended', 0, 'reader', 0, 'position', 0,
+    'writer', ARGV[7], 'will', ARGV[8])
+redis.call('EXPIRE', meta, ttl)
+redis.call('EXPIRE', names, ttl)
+return 1
+""",
+    # data, whether there is data, whether it ends, max_log_events, max_log_bytes, ttl, log_ttl
+    "append": _APPEND_BODY
+    + """
+local data = nil
+if ARGV[5] == '1' then data = ARGV[4] end
+return append(data, ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]))
+""",
+    # after, reader, events of a page, max_log_events, max_log_bytes, ttl, log_ttl
+    "read": _APPEND_BODY
+    + """
+local after, reader = tonumber(ARGV[4]), ARGV[5]
+local m = redis.call('HMGET', meta, 'first', 'last', 'ended', 'reader', 'writer', 'will')
+if not m[1] then return {'gone'} end
+if reader ~= '0' then
+    if m[4] ~= reader then return {'taken'} end
+    touch(tonumber(ARGV[9]))
+    if m[3] == '0' then redis.call('EXPIRE', meta, ARGV[9]) redis.call('EXPIRE', events, ARGV[9]) end
+end
+local first, last, ended = tonumber(m[1]), tonumber(m[2]), m[3]
+if after < first - 1 or after > last then return {'gone'} end
+if after == last and ended == '0' and m[6] ~= '' and redis.call('EXISTS', p .. 'w:' .. m[5]) == 0 then
+    last = append(m[6], '1', tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]))
+    ended = '1'
+end
+if after == last then return {ended, last} end
+return {ended, last, redis.call('XRANGE', events, (after + 1) .. '-0', '+', 'COUNT', ARGV[6])}
+""",
+    # worker
+    "claim": """
+if redis.call('EXISTS', meta) == 0 then return 0 end
+redis.call('HSET', meta, 'reading', ARGV[4])
+local reader = redis.call('HINCRBY', meta, 'reader', 1)
+changed(log)
+return reader
+""",
+    # reader, position
+    "release": """
+if redis.call('HGET', meta, 'reader') == ARGV[4] then
+    redis.call('HDEL', meta, 'reading')
+    redis.call('HSET', meta, 'position', ARGV[5])
+end
+return 1
+""",
+    "position": """
+local m = redis.call('HMGET', meta, 'position', 'reading')
+if not m[1] or (m[2] and redis.call('EXISTS', p .. 'w:' .. m[2]) == 1) then return -1 end
+return tonumber(m[1])
+""",
+}
+
+
+class _Connection:
+    """One process's connections, and the name under which it is known to the others."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            import redis
+        except ImportError as error:
+            raise MissingExtra("RedisStore", "redis") from error
+        self.process = os.getpid()
+        self.worker = secrets.token_hex(8)
+        self.redis: Any = redis.Redis.from_url(url, protocol=2)
+        self.scripts = {name: self.redis.register_script(_HEAD + text) for name, text in _SCRIPTS.items()}
+        self.stop = threading.Event()
+        self.thread: threading.Thread | None = None
+
+
+class RedisStore:
+    """Sessions and events in Redis. Each process makes its own object on the same address, or forks with one.
+
+    Redis holds at most ``max_sessions * (max_logs + max_finished) * max_log_bytes``; sessions and logs expire
+    by themselves. Set no eviction policy that drops keys at will.
+
+    Args:
+        url: As redis-py takes it: ``redis://[[user]:password@]host[:port]/database``, ``rediss://…``,
+            ``unix://…``.
+        prefix: Of all keys, so that several services can share one Redis.
+        session_ttl, log_ttl, max_sessions, max_logs, max_finished, max_log_events, max_log_bytes: As for
+            :class:`MemoryStore`; the times are whole seconds.
+        worker_timeout: Seconds without a sign of life after which a process counts as dead, and its calls as
+            failed.
+
+    Raises:
+        MissingExtra: At the first use, if redis-py is not installed.
+    """
+
+    shared = True
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "streamhttp",
+        session_ttl: int = 3600,
+        log_ttl: int = 300,
+        max_sessions: int = 10_000,
+        max_logs: int = 256,
+        max_finished: int = 64,
+        max_log_events: int = 10_000,
+        max_log_bytes: int = 16 << 20,
+        worker_timeout: float = 10.0,
+    ) -> None:
+        self._url = url
+        self._prefix = prefix + ":"
+        self._session_ttl = session_ttl
+        self._log_ttl = log_ttl
+        self._max_sessions = max_sessions
+        self._max_logs = max_logs
+        self._max_finished = max_finished
+        self._limits = (max_log_events, max_log_bytes, session_ttl, log_ttl)
+        self._worker_timeout = worker_timeout
+        self._waiters = Waiters()
+        # Guards the making of the connection.
+        self._lock = threading.Lock()
+        self._connection: _Connection | None = None
+        self._closed = False
+
+    # The connection.
+
+    def _open(self) -> _Connection:
+        connection = self._connection
+        if connection is not None and connection.process == os.getpid():
+            return connection
+        with self._lock:
+            connection = self._connection
+            if connection is None or connection.process != os.getpid():
+                if self._closed:
+                    raise ValueError("the store is closed")
+                # After a fork the parent's sockets are left alone.
+                self._waiters = Waiters()
+                connection = _Connection(self._url)
+                self._beat(connection)
+                listening = connection.redis.pubsub(ignore_subscribe_messages=True)
+                listening.subscribe(self._prefix + "changed")
+                connection.thread = threading.Thread(
+                    target=self._watch, args=(connection, listening), name="streamhttp-store", daemon=True
+                )
+                connection.thread.start()
+                self._connection = connection
+            return connection
+
+    def _beat(self, connection: _Connection) -> None:
+        life = int(self._worker_timeout * 1000)
+        connection.redis.set(f"{self._prefix}w:{connection.worker}", 1, px=life)
+
+    def _watch(self, connection: _Connection, listening: Any) -> None:
+        """The thread of the store: signs of life, and changes from all processes."""
+        beaten = time.monotonic()
+        while not connection.stop.is_set():
+            try:
+                # Comes back at once when something is said; redis-py subscribes anew after a broken
+                # connection.
+                message = listening.get_message(timeout=_HEARTBEAT / 4)
+                if message is not None:
+                    session, _, log = message["data"].decode().partition("/")
+                    self._waiters.wake([(session, log)])
+                if time.monotonic() - beaten >= _HEARTBEAT:
+                    self._beat(connection)
+                    beaten = time.monotonic()
+            except Exception:
+                _log.exception("the store could not hear of changes")
+                connection.stop.wait(1.0)
+        listening.close()
+
+    def _run(self, script: str, session: str, log: str, *arguments: Any) -> Any:
+        # No keys are declared: the scripts make them from the prefix, which is fine without a cluster.
+        return self._open().scripts[script](args=[self._prefix, session, log, *arguments])
+
+    # Sessions. The values of fields are JSON; an empty one stands for none. Each session has a field without
+    # a name, so that its hash exists.
+
+    def create_session(self, session: str, fields: Mapping[str, Any]) -> None:
+        pairs = [part for key, value in fields.items() for part in (key, json.dumps(value))]
+        if not self._run("create_session", session, "", self._session_ttl, self._max_sessions, *pairs):
+            raise StoreFull(f"there are {self._max_sessions} sessions already")
+
+    def get_session(self, session: str) -> dict[str, Any] | None:
+        found = self._run("get_session", session, "", self._session_ttl)
+        return _fields(dict(zip(found[::2], found[1::2], strict=True))) if found else None
+
+    def update_session(self, session: str, changes: Mapping[str, Any]) -> bool:
+        pairs = [part for key, value in changes.items() for part in (key, "" if value is None else json.dumps(value))]
+        return bool(self._run("update_session", session, "", *pairs))
+
+    def delete_session(self, session: str) -> bool:
+        return bool(self._run("delete_session", session, ""))
+
+    def iter_sessions(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        redis = self._open().redis
+        for name, _ in redis.zscan_iter(self._prefix + "sessions"):
+            session = name.decode()
+            found = redis.hgetall(f"{self._prefix}s:{session}")
+            if found:
+                yield session, _fields(found)
+
+    # Logs.
+
+    def create_log(self, session: str, log: str, *, will: bytes | None = None) -> bool:
+        worker = self._open().worker
+        options = (self._session_ttl, self._max_logs, self._max_finished, worker, will or b"")
+        made = self._run("create_log", session, log, *options)
+        if made < 0:
+            raise StoreFull(f"the session has {self._max_logs} unfinished streams already")
+        return bool(made)
+
+    def append(self, session: str, log: str, data: bytes | None, *, end: bool = False) -> int:
+        return int(self._run("append", session, log, data or b"", int(data is not None), int(end), *self._limits))
+
+    def read(self, session: str, log: str, after: int, *, wait: float = 0.0, reader: int = 0) -> Page:
+        self._open()  # makes new waiters after a fork
+        return self._waiters.read((session, log), wait, lambda: self._read(session, log, after, reader))
+
+    def _read(self, session: str, log: str, after: int, reader: int) -> Page:
+        found = self._run("read", session, log, after, reader, _PAGE_EVENTS, *self._limits)
+        if found[0] == b"gone":
+            return Page([], "gone")
+        if found[0] == b"taken":
+            return Page([], "taken")
+        entries: list[tuple[int, bytes]] = []
+        room = _PAGE_BYTES
+        for name, pairs in found[2] if len(found) > 2 else ():
+            entries.append((int(name.partition(b"-")[0]), pairs[1]))
+            room -= len(pairs[1])
+            if room <= 0:
+                break
+        state: State = "ended" if found[0] == b"1" and after + len(entries) == found[1] else "open"
+        return Page(entries, state)
+
+    def claim(self, session: str, log: str) -> int:
+        return int(self._run("claim", session, log, self._open().worker))
+
+    def release(self, session: str, log: str, reader: int, position: int) -> None:
+        self._run("release", session, log, reader, position)
+
+    def position(self, session: str, log: str) -> int | None:
+        found = int(self._run("position", session, log))
+        return None if found < 0 else found
+
+    # The rest.
+
+    def wake(self) -> None:
+        self._waiters.wake_all()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            connection, self._connection = self._connection, None
+        if connection is None or connection.process != os.getpid():
+            return
+        connection.stop.set()
+        try:
+            # Ends the wait of the thread, which looks up only now and then by itself.
+            connection.redis.publish(self._prefix + "changed", "/")
+        except Exception:
+            _log.debug("the store could not wake its thread", exc_info=True)
+        if connection.thread is not None:
+            connection.thread.join()
+        try:
+            # Said, and not left to the timeout: whatever this process has not ended will not be.
+            connection.redis.delete(f"{self._prefix}w:{connection.worker}")
+        except Exception:
+            _log.warning("the store could not say goodbye", exc_info=True)
+        connection.redis.close()
+        self._waiters.wake_all()
+
+
+def _fields(found: Mapping[bytes, bytes]) -> dict[str, Any]:
+    return {key.decode(): json.loads(value) for key, value in found.items() if value}

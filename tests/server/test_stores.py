@@ -1,0 +1,365 @@
+"""What every store promises, tried on each of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamhttp_client.server import MemoryStore, RedisStore, SQLiteStore, Store
+from streamhttp_client.server.stores.base import StoreFull
+from tests.server.kit import PATIENCE
+from tests.server.redis_server import redis_url  # noqa: F401
+
+MakeStore = Callable[..., Any]
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def make(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[MakeStore]:
+    """Makes stores; those of one test share what they hold, as those of several processes do."""
+    made: list[Any] = []
+    if request.param == "redis":
+        url = request.getfixturevalue("redis_url")
+
+    def build(**options: Any) -> Any:
+        if request.param == "memory":
+            made.append(MemoryStore(clock=clock, **options))
+        elif request.param == "sqlite":
+            made.append(SQLiteStore(tmp_path / "store.db", clock=clock, **options))
+        else:
+            made.append(RedisStore(url, prefix=f"test:{tmp_path.name}", **options))
+        return made[-1]
+
+    yield build
+    for store in made:
+        store.close()
+        store.close()
+
+
+@pytest.fixture
+def store(make: MakeStore) -> Store:
+    store: Store = make()
+    store.create_session("s", {"a": 1})
+    return store
+
+
+def test_sessions(store: Store) -> None:
+    """Fields are kept and changed one by one; a deleted session is gone with its logs."""
+    assert store.get_session("s") == {"a": 1}
+    assert store.update_session("s", {"b": [1, {"c": "é"}], "a": None})
+    assert store.get_session("s") == {"b": [1, {"c": "é"}]}
+    store.create_session("t", {})
+    assert dict(store.iter_sessions()) == {"s": {"b": [1, {"c": "é"}]}, "t": {}}
+    assert store.create_log("s", "l") and store.append("s", "l", b"{}") == 1
+    assert store.delete_session("s") and not store.delete_session("s")
+    assert store.get_session("s") is None
+    assert not store.update_session("s", {"a": 1}) and not store.create_log("s", "l")
+    assert store.append("s", "l", b"{}") == 0 and store.claim("s", "l") == 0
+    assert store.read("s", "l", 0) == ([], "gone") and store.position("s", "l") is None
+    assert dict(store.iter_sessions()) == {"t": {}}
+
+
+def test_log(store: Store) -> None:
+    """Numbers count from 1 without gaps; a read gives what comes after a number, as often as it is asked."""
+    assert store.read("s", "l", 0).state == "gone"
+    assert store.create_log("s", "l")
+    assert store.read("s", "l", 0) == ([], "open")
+    assert [store.append("s", "l", data) for data in (b"a", b"", b"\0\xff")] == [1, 2, 3]
+    assert store.read("s", "l", 0) == ([(1, b"a"), (2, b""), (3, b"\0\xff")], "open")
+    assert store.read("s", "l", 2) == ([(3, b"\0\xff")], "open")
+    assert store.read("s", "l", 3) == ([], "open")
+    assert store.read("s", "l", 4).state == "gone"
+    assert store.append("s", "l", b"end", end=True) == 4
+    assert store.append("s", "l", b"late") == 0
+    assert store.read("s", "l", 3) == ([(4, b"end")], "ended")
+    assert store.read("s", "l", 4) == ([], "ended")
+
+
+def test_end_without_an_entry(store: Store) -> None:
+    store.create_log("s", "l")
+    store.append("s", "l", b"a")
+    assert store.append("s", "l", None, end=True) == 1
+    assert store.read("s", "l", 0) == ([(1, b"a")], "ended")
+    assert store.read("s", "l", 1) == ([], "ended")
+
+
+def test_log_begun_anew_is_empty(store: Store) -> None:
+    store.create_log("s", "l")
+    store.append("s", "l", b"old", end=True)
+    assert store.create_log("s", "l")
+    assert store.read("s", "l", 0) == ([], "open") and store.append("s", "l", b"new") == 1
+
+
+def test_long_page_is_cut(store: Store) -> None:
+    """What one read brings is bounded; going on from its end gives all."""
+    store.create_log("s", "l")
+    for number in range(300):
+        store.append("s", "l", b"%d" % number)
+    for _ in range(3):
+        store.append("s", "l", b"x" * 200_000)
+    store.append("s", "l", None, end=True)
+    found: list[tuple[int, bytes]] = []
+    reads = 0
+    while True:
+        page = store.read("s", "l", len(found))
+        found += page.entries
+        reads += 1
+        if page.state == "ended":
+            break
+    assert [number for number, _ in found] == list(range(1, 304)) and reads >= 3
+
+
+def test_claim(store: Store) -> None:
+    """Only the last reader is served; where it ended is remembered once it has let go."""
+    store.create_log("s", "l")
+    assert store.position("s", "l") == 0
+    first = store.claim("s", "l")
+    assert store.position("s", "l") is None
+    second = store.claim("s", "l")
+    store.append("s", "l", b"a")
+    assert store.read("s", "l", 0, reader=first) == ([], "taken")
+    assert store.read("s", "l", 0, reader=second) == ([(1, b"a")], "open")
+    store.release("s", "l", first, 7)
+    assert store.position("s", "l") is None
+    store.release("s", "l", second, 1)
+    assert store.position("s", "l") == 1
+
+
+@pytest.mark.parametrize("change", ["append", "end", "claim", "delete", "wake"])
+def test_what_wakes_a_reader(store: Store, change: str) -> None:
+    """A waiting read returns long before its time is over."""
+    store.create_log("s", "l")
+    reader = store.claim("s", "l")
+    pages: list[Any] = []
+    thread = threading.Thread(target=lambda: pages.append(store.read("s", "l", 0, wait=PATIENCE * 3, reader=reader)))
+    thread.start()
+    thread.join(0.05)
+    assert not pages
+    {
+        "append": lambda: store.append("s", "l", b"a"),
+        "end": lambda: store.append("s", "l", None, end=True),
+        "claim": lambda: store.claim("s", "l"),
+        "delete": lambda: store.delete_session("s"),
+        "wake": lambda: store.wake(),
+    }[change]()
+    thread.join(PATIENCE)
+    expected = {
+        "append": ([(1, b"a")], "open"),
+        "end": ([], "ended"),
+        "claim": ([], "taken"),
+        "delete": ([], "gone"),
+        "wake": ([], "open"),
+    }
+    assert pages == [expected[change]]
+
+
+def test_a_wait_ends_by_itself(store: Store) -> None:
+    store.create_log("s", "l")
+    assert store.read("s", "l", 0, wait=0.01) == ([], "open")
+
+
+def test_limit_of_events(make: MakeStore) -> None:
+    """The oldest go first, and who needed them is told; nobody gets a stream with a hole."""
+    store = make(max_log_events=8)
+    store.create_session("s", {})
+    store.create_log("s", "l")
+    for number in range(1, 21):
+        assert store.append("s", "l", b"%d" % number) == number
+    assert store.read("s", "l", 0).state == "gone"
+    held = [after for after in range(20) if store.read("s", "l", after).state == "open"]
+    assert held == list(range(held[0], 20)) and 12 <= held[0] <= 14
+    assert store.read("s", "l", held[0]).entries[0] == (held[0] + 1, b"%d" % (held[0] + 1))
+
+
+def test_limit_of_bytes(make: MakeStore) -> None:
+    """An entry larger than the limit is held alone."""
+    store = make(max_log_bytes=100)
+    store.create_session("s", {})
+    store.create_log("s", "l")
+    for _ in range(10):
+        store.append("s", "l", b"x" * 40)
+    assert store.read("s", "l", 8).entries and store.read("s", "l", 7).state == "gone"
+    store.append("s", "l", b"x" * 1000)
+    assert store.read("s", "l", 10).entries == [(11, b"x" * 1000)]
+    assert store.read("s", "l", 9).state == "gone"
+
+
+def test_limit_of_logs(make: MakeStore) -> None:
+    """Unfinished ones are refused, finished ones make room, the oldest first."""
+    store = make(max_logs=3, max_finished=2)
+    store.create_session("s", {})
+    for name in "abc":
+        store.create_log("s", name)
+    with pytest.raises(StoreFull):
+        store.create_log("s", "d")
+    for name in "abc":
+        store.append("s", name, None, end=True)
+    assert store.create_log("s", "d")
+    assert [store.read("s", name, 0).state for name in "abcd"] == ["gone", "gone", "ended", "open"]
+
+
+def test_limit_of_sessions(make: MakeStore) -> None:
+    store = make(max_sessions=1)
+    store.create_session("s", {})
+    with pytest.raises(StoreFull):
+        store.create_session("t", {})
+    store.delete_session("s")
+    store.create_session("t", {})
+
+
+# What processes do to each other. Two stores on the same data are as good as two processes.
+
+
+@pytest.fixture
+def others(make: MakeStore) -> tuple[Any, Any]:
+    first = make(worker_timeout=60.0) if not isinstance(make(), MemoryStore) else None
+    if first is None:
+        pytest.skip("a store in memory is for one process")
+    second = make(worker_timeout=60.0)
+    first.create_session("s", {})
+    return first, second
+
+
+def test_other_process_sees_and_wakes(others: tuple[Any, Any]) -> None:
+    """A reader in one process is woken by a writer in another."""
+    reader, writer = others
+    assert writer.get_session("s") == {}
+    reader.create_log("s", "l")
+    pages: list[Any] = []
+    thread = threading.Thread(target=lambda: pages.append(reader.read("s", "l", 0, wait=PATIENCE)))
+    thread.start()
+    thread.join(0.05)
+    assert writer.append("s", "l", b"a") == 1
+    thread.join(PATIENCE / 2)
+    assert pages == [([(1, b"a")], "open")]
+
+
+def test_will_of_a_dead_process(others: tuple[Any, Any]) -> None:
+    """A process that is no more cannot end its logs, so its will does; a log without one stays open."""
+    dying, living = others
+    for name, will in (("with", b"will"), ("without", None), ("done", b"will")):
+        dying.create_log("s", name, will=will)
+        dying.append("s", name, b"a")
+    dying.append("s", "done", b"b", end=True)
+    living.create_log("s", "own", will=b"will")
+    assert living.read("s", "with", 1) == ([], "open")
+    dying.claim("s", "with")
+    dying.close()
+    assert living.position("s", "with") == 0
+    assert living.read("s", "with", 0) == ([(1, b"a")], "open")
+    assert living.read("s", "with", 1) == ([(2, b"will")], "ended")
+    assert living.append("s", "with", b"late") == 0
+    assert living.read("s", "without", 1) == ([], "open")
+    assert living.read("s", "done", 1) == ([(2, b"b")], "ended")
+    assert living.read("s", "own", 0) == ([], "open")
+
+
+def test_data_outlives_the_process(others: tuple[Any, Any]) -> None:
+    """A server that is started again carries the sessions on."""
+    before, after = others
+    before.create_log("s", "l")
+    before.append("s", "l", b"a", end=True)
+    before.close()
+    assert after.get_session("s") == {} and after.read("s", "l", 0) == ([(1, b"a")], "ended")
+
+
+def test_writers_at_the_same_time(others: tuple[Any, Any]) -> None:
+    """Numbers stay unique and without gaps when processes and threads append to one log."""
+    first, second = others
+    first.create_log("s", "l")
+    numbers: list[int] = []
+
+    def write(store: Any) -> None:
+        numbers.extend(store.append("s", "l", b"x") for _ in range(25))
+
+    threads = [threading.Thread(target=write, args=(store,)) for store in (first, second) * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sorted(numbers) == list(range(1, 101))
+
+
+def _append_in_child(store: Any) -> None:
+    store.append("s", "l", b"from the child")
+
+
+def test_store_works_after_a_fork(others: tuple[Any, Any]) -> None:
+    """gunicorn --preload: the child makes a connection of its own, and the parent's still works."""
+    store, _ = others
+    store.create_log("s", "l")
+    child = multiprocessing.get_context("fork").Process(target=_append_in_child, args=(store,))
+    child.start()
+    child.join(PATIENCE)
+    assert child.exitcode == 0
+    assert store.append("s", "l", b"from the parent") == 2
+    assert [data for _, data in store.read("s", "l", 0).entries] == [b"from the child", b"from the parent"]
+
+
+# Time, for the stores that take a clock.
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def timed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Any]:
+    options: dict[str, Any] = {"session_ttl": 100.0, "log_ttl": 10.0, "clock": clock}
+    if request.param == "memory":
+        store: Any = MemoryStore(**options)
+        store.expire = lambda: store._sweep(clock.now, force=True)
+    else:
+        store = SQLiteStore(tmp_path / "store.db", worker_timeout=1e6, **options)
+        store.expire = lambda: store._sweep(store._open())
+    store.create_session("s", {})
+    yield store
+    store.close()
+
+
+def test_unused_session_expires(timed: Any, clock: Clock) -> None:
+    """Use puts the expiry off."""
+    clock.now += 90
+    assert timed.get_session("s") == {}
+    clock.now += 90
+    assert timed.get_session("s") == {}
+    clock.now += 101
+    timed.expire()
+    assert timed.get_session("s") is None
+
+
+def test_open_stream_keeps_the_session(timed: Any, clock: Clock) -> None:
+    timed.create_log("s", "l")
+    reader = timed.claim("s", "l")
+    clock.now += 150
+    timed.expire()
+    assert timed.get_session("s") == {}
+    timed.release("s", "l", reader, 0)
+    clock.now += 150
+    timed.expire()
+    assert timed.get_session("s") is None
+
+
+def test_finished_log_expires(timed: Any, clock: Clock) -> None:
+    """An unfinished one does not, since its handler still runs."""
+    timed.create_log("s", "done")
+    timed.append("s", "done", b"a", end=True)
+    timed.create_log("s", "running")
+    clock.now += 11
+    timed.expire()
+    assert timed.read("s", "done", 0).state == "gone" and timed.read("s", "running", 0).state == "open"
