@@ -6,6 +6,7 @@ The servers offer what they can under names of their own.
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -34,9 +35,21 @@ def peer_is_gone(connection: socket.socket) -> bool:
     waits for an answer, and it cannot be told from one that closed both.
     """
     try:
-        # A socket of ssl has no MSG_PEEK (ValueError); then the next write must find out.
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except (BlockingIOError, InterruptedError, ValueError):
+        # First a look whether there is anything to read: on a socket with a timeout recv() itself waits for
+        # it, whatever its flags say. poll, where there is one, since select takes no file descriptor above
+        # 1023.
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(connection, select.POLLIN)
+            if not poll.poll(0):
+                return False
+        elif not select.select([connection], [], [], 0)[0]:
+            return False
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except (BlockingIOError, InterruptedError):
         return False
+    except ValueError:
+        # A socket of ssl cannot peek; then the next write must find out. Or it is closed, here.
+        return connection.fileno() < 0
     except OSError:
         return True

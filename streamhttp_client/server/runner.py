@@ -7,6 +7,7 @@ of each other.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from .server import Server
 
 __all__ = ["Runner"]
+
+_log = logging.getLogger("streamhttp_client.server")
 
 
 def _will(requests: Sequence[jsonrpc.Request]) -> bytes:
@@ -164,5 +167,8 @@ class Runner:
             store.wake()
         self.running.stop_all()
         ended = self._workers.close(timeout)
-        self.running.abandon_all()
+        try:
+            self.running.abandon_all()
+        except Exception:
+            _log.exception("calls that did not end could not be answered for")
         return ended
