@@ -15,13 +15,12 @@ from . import wire
 from .body import CHUNK_SIZE, Body, Decoder, decoder_for
 from .interrupt import Interrupt
 from .pool import Connection, ConnectionPool, readable
+from .sending import Piece, send_request
 
 __all__ = ["DirectBody", "exchange"]
 
 # A parked body that has more than this still to come costs more to read than a new connection.
 _MAX_PARKED = 64 * 1024
-# Below this, head and body go out in one write, and so mostly in one packet.
-_ONE_WRITE = 64 * 1024
 
 
 class DirectBody(Body):
@@ -187,7 +186,7 @@ def exchange(
     pool: ConnectionPool,
     method: str,
     head: bytes,
-    body: bytes | Iterable[bytes] | None,
+    body: bytes | Iterable[Piece] | None,
     *,
     connect_timeout: float | None,
     remaining: Callable[[], float | None],
@@ -213,7 +212,7 @@ def exchange(
     connection = pool.take(connect_timeout, interrupt)
     interrupt.attach(connection.shutdown)
     try:
-        sent = _send(connection, head, body, remaining)
+        sent = send_request(connection, head, body, remaining)
         try:
             answer, rest = _read_head(connection, remaining)
         except ConnectionLost as error:
@@ -229,39 +228,6 @@ def exchange(
             raise ClientClosed("the request was closed before its answer came") from None
         raise
     return answer, DirectBody(connection, pool, framing, decoder, answer.keep_alive and sent, rest, interrupt)
-
-
-def _send(
-    connection: Connection, head: bytes, body: bytes | Iterable[bytes] | None, remaining: Callable[[], float | None]
-) -> bool:
-    """Write the request; False if the peer stopped reading before it was whole, which may still bring an answer."""
-    pieces: Iterable[bytes]
-    if body is None:
-        pieces = (head,)
-    elif isinstance(body, bytes):
-        pieces = (head + body,) if len(body) < _ONE_WRITE else (head, body)
-    else:
-        pieces = _chain(head, body)
-    sock = connection.sock
-    for piece in pieces:
-        seconds = remaining()
-        if seconds is not None and seconds <= 0:
-            raise ConnectionLost("no time was left to send the request", may_have_executed=False)
-        try:
-            connection.settimeout(seconds)
-            sock.sendall(piece)
-        except TimeoutError as error:
-            raise ReadTimeout(f"the request could not be sent within {seconds:g} s", may_have_executed=False) from error
-        except OSError:
-            # "A client sending a message body SHOULD monitor the open connection for an error status code"
-            # (RFC 9112, section 9.5): a server may refuse a body by answering before it has read it.
-            return False
-    return True
-
-
-def _chain(head: bytes, body: Iterable[bytes]) -> Iterator[bytes]:
-    yield head
-    yield from body
 
 
 def _read_head(connection: Connection, remaining: Callable[[], float | None]) -> tuple[wire.Head, bytes]:

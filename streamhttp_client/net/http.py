@@ -28,6 +28,7 @@ from . import direct
 from .body import Response
 from .interrupt import Interrupt
 from .pool import ConnectionPool, tcp_connector
+from .sending import Piece, in_memory
 from .target import Target, basic_authorization
 from .timeouts import Deadline, Timeout
 
@@ -46,17 +47,23 @@ _HARMLESS = frozenset(
         "accept",
         "accept-encoding",
         "cache-control",
-        "content-type",
+        "content-digest",
         "content-length",
+        "content-type",
         "if-range",
         "last-event-id",
         "mcp-protocol-version",
         "range",
+        "repr-digest",
+        "tus-resumable",
+        "upload-checksum",
+        "upload-length",
+        "upload-offset",
         "user-agent",
     )
 )
 
-Body = bytes | Callable[[], Iterable[bytes]] | None
+Body = bytes | Callable[[], Iterable[Piece]] | None
 
 
 @runtime_checkable
@@ -153,7 +160,8 @@ class HTTP:
             deadline: The end of the whole call.
             interrupt: What another thread uses to end this.
             follow: Whether to follow redirects: at most 5, never from https to http, without secrets to another
-                origin. Method and body stay (RFC 9110, sections 15.4.8 and 15.4.9); 303 is followed for GET only.
+                origin. Method and body stay (RFC 9110, sections 15.4.8 and 15.4.9); 303, which says that
+                what was asked for is done, is followed for GET and is the final answer to all else.
 
         Raises:
             TransportError: No answer; see its ``may_have_executed``.
@@ -161,12 +169,13 @@ class HTTP:
         """
         target = first = self._target(url)
         asked_again = False
+        is_read = method in ("GET", "HEAD")
         for _ in range(_MAX_REDIRECTS + 1):
             home = target.origin == first.origin
             response = self._send_once(method, target, headers, body, home, timeout, deadline, interrupt)
             status = response.status
-            if status in _REDIRECTS and follow and "location" in response.headers:
-                target = self._redirected(method, target, response)
+            if status in _REDIRECTS and follow and "location" in response.headers and (status != 303 or is_read):
+                target = self._redirected(target, response)
                 continue
             if status in (401, 403) and home and not asked_again and isinstance(self._auth, Auth):
                 if self._auth.respond(response):
@@ -227,7 +236,7 @@ class HTTP:
         lines += [f"{name}: {value}" for name, value in fields.items()]
         lines.append("\r\n")
         if callable(body):
-            pieces: Any = _chunked(body()) if "transfer-encoding" in fields else body()
+            pieces: Any = _chunked(in_memory(body())) if "transfer-encoding" in fields else body()
         else:
             pieces = body
         pool = target.pool
@@ -284,7 +293,7 @@ class HTTP:
             self._ssl_context = make_context(verify, cert)
         return self._ssl_context
 
-    def _redirected(self, method: str, target: Target, response: Response) -> Target:
+    def _redirected(self, target: Target, response: Response) -> Target:
         location = response.headers["location"]
         # A header is read as ISO-8859-1; most servers that put more than ASCII there mean UTF-8.
         try:
@@ -298,8 +307,6 @@ class HTTP:
             raise RemoteProtocolError(f"a redirect to an address that cannot be used: {error}") from None
         if target.scheme == "https" and after.scheme == "http":
             raise RemoteProtocolError(f"refused a redirect from https to http, at {target.host}")
-        if response.status == 303 and method not in ("GET", "HEAD"):
-            raise RemoteProtocolError(f"refused a redirect with status 303, which would turn {method} into GET")
         return after
 
     def _prepare(
@@ -317,7 +324,7 @@ class HTTP:
             for event, hooks in self.session.hooks.items():
                 prepared.hooks[event] = list(hooks) if isinstance(hooks, (list, tuple)) else [hooks]
         prepared.headers = requests.structures.CaseInsensitiveDict(merged)
-        prepared.body = body() if callable(body) else body  # type: ignore[assignment]
+        prepared.body = in_memory(body()) if callable(body) else body  # type: ignore[assignment]
         if home and "Cookie" not in prepared.headers:
             prepared.prepare_cookies(self.session.cookies)
         auth = self._auth
