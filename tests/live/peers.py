@@ -64,16 +64,22 @@ class Kind:
         environment: Folder of its virtual environment, or ``npm``.
         stateless: It gives out no session ids.
         json: It answers with JSON bodies, and so drops every notification that belongs to a call.
+        shared: All its sessions keep their events in one store, as the SDKs do if nobody sees to it.
     """
 
     environment: str
     stateless: bool = False
     json: bool = False
+    shared: bool = False
+
+    @property
+    def _modes(self) -> list[str]:
+        modes = {"stateless": self.stateless, "json": self.json, "shared": self.shared}
+        return [mode for mode, on in modes.items() if on]
 
     @property
     def name(self) -> str:
-        modes = [mode for mode, on in (("stateless", self.stateless), ("json", self.json)) if on]
-        return "-".join([self.environment, *modes])
+        return "-".join([self.environment, *self._modes])
 
     def command(self) -> list[str]:
         """The command line that starts it; skips or fails the running test if it is not installed."""
@@ -83,9 +89,8 @@ class Kind:
             return [str(node()), str(SERVERS / "everything.mjs"), str(folder() / "npm")]
         python = require(self.environment, folder() / self.environment / "bin" / "python")
         script = "fast.py" if self.environment == "fastmcp" else "sdk.py"
-        modes = [f"--{mode}" for mode, on in (("stateless", self.stateless), ("json", self.json)) if on]
         # Their own deprecation warnings are not ours to read.
-        return [str(python), "-W", "ignore", str(SERVERS / script), *modes]
+        return [str(python), "-W", "ignore", str(SERVERS / script), *(f"--{mode}" for mode in self._modes)]
 
 
 SDKS = ("mcp2", "mcp1", "fastmcp")
@@ -93,6 +98,7 @@ SDKS = ("mcp2", "mcp1", "fastmcp")
 STATEFUL = [Kind(environment) for environment in SDKS]
 JSON = [Kind(environment, json=True) for environment in SDKS]
 STATELESS = [Kind(environment, stateless=True, json=json) for environment in SDKS for json in (False, True)]
+SHARED = [Kind(environment, shared=True) for environment in ("mcp2", "mcp1")]
 EVERYTHING = Kind("npm")
 
 

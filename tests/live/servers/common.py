@@ -50,6 +50,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", action="store_true", help="answer with JSON bodies instead of streams")
     parser.add_argument("--stateless", action="store_true", help="no sessions")
+    parser.add_argument("--shared", action="store_true", help="one event store for all sessions")
     return parser.parse_args()
 
 
@@ -105,8 +106,8 @@ class MemoryEventStore(EventStore):
 def one_store_per_session() -> EventStore:
     """Return a store to configure a server with, after seeing to it that each session gets one of its own.
 
-    The SDK hands one store to all sessions and names streams by the JSON-RPC id of the request, so that two
-    clients that count from 1 get each other's answers when they resume. fastmcp scopes its store by itself.
+    Without this, the SDK hands one store to all sessions and names streams by the JSON-RPC id of the request:
+    two clients whose ids coincide get each other's answers when they resume. fastmcp scopes its store itself.
     """
     original = StreamableHTTPServerTransport.__init__
 

@@ -15,6 +15,7 @@ from common import (
     RETRY_INTERVAL_MS,
     STYLES,
     Gates,
+    MemoryEventStore,
     one_store_per_session,
     options,
     page,
@@ -43,7 +44,8 @@ levels: list[str] = []
 
 settings: dict[str, Any] = {"json_response": mode.json, "stateless_http": mode.stateless}
 if not mode.stateless:
-    settings |= {"event_store": one_store_per_session(), "retry_interval": RETRY_INTERVAL_MS}
+    store = MemoryEventStore() if mode.shared else one_store_per_session()
+    settings |= {"event_store": store, "retry_interval": RETRY_INTERVAL_MS}
 if V2:
     server = MCPServer("peer", instructions="Ask me anything.", version="2.0", log_level="ERROR")
     low = server._lowlevel_server
