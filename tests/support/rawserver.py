@@ -42,6 +42,7 @@ __all__ = ["Answer", "Peer", "PeerGone", "RawMCPServer", "RawServer", "Request",
 
 WAIT_SECONDS = 20.0  # Bound of every wait in here. A test that meets it has failed; none should come near.
 JOIN_SECONDS = 5.0
+_GRACE_SECONDS = 2.0  # For the end that a script waits for to arrive; passes in full only if it never does.
 _POLL_SECONDS = 0.02  # How soon a wait on a test's own event notices that the server is being closed.
 
 HeadersLike = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -139,11 +140,15 @@ class Peer:
         server: The server that accepted it.
         number: Which connection this is, counted from 1.
         open: False once this side has cut or must not reuse the connection.
+        expects_end: True while the script insists on the client's closing.
+        dropped: True once the server, being closed itself, has ended the connection.
     """
 
     def __init__(self, server: RawServer, sock: socket.socket, number: int) -> None:
         self.number = number
         self.open = True
+        self.expects_end = False
+        self.dropped = False
         self.server = server
         self._sock = sock
         self._received = bytearray()
@@ -318,10 +323,11 @@ class Peer:
         Raises:
             AssertionError: The server was closed first, or the bound passed.
         """
+        self.expects_end = True
         try:
             self.hold()
         except PeerGone:
-            if self.server.closing:
+            if self.dropped:
                 raise AssertionError(f"connection {self.number}: the client never closed it") from None
 
     def cut(self) -> None:
@@ -495,7 +501,11 @@ class RawServer:
         with self._changed:
             threads = list(self._threads)
             peers = list(self._peers)
+        with self._changed:
+            # A client that has closed just now must not be blamed because this thread was faster than the script's.
+            self._changed.wait_for(lambda: not any(peer.expects_end for peer in self._peers), _GRACE_SECONDS)
         for peer in peers:
+            peer.dropped = True
             try:
                 # Not closed here: a script may be in recv(), and a closed number could be given out again.
                 peer._sock.shutdown(socket.SHUT_RDWR)

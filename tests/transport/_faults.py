@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import requests
+
 from streamhttp_client import Client, RetryPolicy
 from tests.support.rawserver import Peer, RawServer, Request
 
@@ -20,6 +22,7 @@ __all__ = [
     "InThread",
     "NO_WAIT",
     "RESULT",
+    "borrowed_sessions",
     "nothing_left",
     "open_client",
     "progress",
@@ -35,8 +38,29 @@ NO_WAIT = RetryPolicy(attempts=4, base=0.0)
 RESULT = {"content": [{"type": "text", "text": "ok"}]}
 
 
+_borrowed: list[requests.Session] | None = None
+
+
+@contextmanager
+def borrowed_sessions() -> Iterator[None]:
+    """Within the block, `open_client` passes a ``requests.Session`` of its own, which is closed at the end."""
+    global _borrowed
+    _borrowed = []
+    try:
+        yield
+    finally:
+        for session in _borrowed:
+            session.close()
+        _borrowed = None
+        # urllib3 closes idle connections when their pool dies, and a caught error may keep it alive in a cycle.
+        gc.collect()
+
+
 def open_client(server: RawServer, **options: Any) -> Client:
     """A client of ``server`` that does not wait between attempts."""
+    if _borrowed is not None:
+        _borrowed.append(requests.Session())
+        options.setdefault("http", _borrowed[-1])
     return Client(server.url, **{"timeout": BOUND, "retry": NO_WAIT, **options})
 
 

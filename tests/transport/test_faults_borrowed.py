@@ -1,0 +1,65 @@
+"""The same faults through a ``requests.Session`` of the caller's, where urllib3 and http.client read the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.transport import (
+    test_faults_answers,
+    test_faults_cancel,
+    test_faults_cut,
+    test_faults_listen,
+    test_faults_session,
+    test_faults_silence,
+    test_faults_wire,
+)
+from tests.transport._faults import borrowed_sessions
+
+_MODULES = (
+    test_faults_answers,
+    test_faults_cancel,
+    test_faults_cut,
+    test_faults_listen,
+    test_faults_session,
+    test_faults_silence,
+    test_faults_wire,
+)
+
+_NO_WAKE = "requests gives no hold on a connection before the head of the answer is here; the timeouts end it"
+_CUT_HEAD = "http.client takes the end of the connection for the end of the headers"
+
+# What cannot hold here, by the beginning of the test's name, and why.
+_EXCEPT = {
+    "test_close_wakes_a_blocked_call[silent]": _NO_WAKE,
+    "test_close_wakes_a_blocked_call[in_the_headers]": _NO_WAKE,
+    "test_cancel_wakes_a_blocked_call[silent]": _NO_WAKE,
+    "test_cancel_wakes_a_blocked_call[in_the_headers]": _NO_WAKE,
+    "test_cancel_leaves_other_calls_alone": _NO_WAKE,
+    "test_close_wakes_a_call_that_is_connecting": _NO_WAKE,
+    "test_a_lost_call_is_not_taken_for_a_cancelled_one": _NO_WAKE,
+    "test_closing_wakes_it[silence": _NO_WAKE,
+    "test_a_call_that_may_have_run_is_not_repeated[fin-in_the_headers]": _CUT_HEAD,
+    "test_an_idempotent_call_is_repeated[fin-in_the_headers]": _CUT_HEAD,
+    "test_a_read_is_repeated[in_the_headers]": _CUT_HEAD,
+    "test_an_endless_head_is_bounded": "http.client ends it after 100 lines, and calls it a broken connection",
+    "test_an_unasked_answer_on_an_idle_connection": "http.client drops what it read ahead, so all stays right",
+    "test_a_request_that_the_server_takes_back_is_not_answered": "urllib3 cannot say whether data is waiting",
+    "test_ctrl_c_in_a_call": "the child process makes its own client",
+}
+
+
+@pytest.fixture(autouse=True)
+def _borrowed(request: pytest.FixtureRequest, _nothing_left: None) -> Iterator[None]:
+    for name, reason in _EXCEPT.items():
+        if request.node.name.startswith(name):
+            pytest.skip(reason)
+    with borrowed_sessions():
+        yield
+
+
+for _module in _MODULES:
+    for _name, _test in vars(_module).items():
+        if _name.startswith("test_") and callable(_test):
+            globals()[_name] = _test
