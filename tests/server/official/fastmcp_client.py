@@ -1,0 +1,33 @@
+"""What the client of fastmcp gets from a server: prints JSON. Runs in the peer's own environment."""
+
+import asyncio
+import json
+import sys
+
+from fastmcp import Client
+
+
+async def main(url: str) -> None:
+    async def elicit(message, response_type, params, context):
+        return {"name": "Ada"}
+
+    def recorder():
+        values = []
+
+        async def record(progress, total, message):
+            values.append(progress)
+
+        return values, record
+
+    async with Client(url, elicitation_handler=elicit) as client:
+        found = {"tools": sorted(tool.name for tool in await client.list_tools())}
+        for tool in ("count", "broken_off", "polled"):
+            values, record = recorder()
+            result = await client.call_tool(tool, {"to": 5}, progress_handler=record)
+            found[tool] = [values, result.content[0].text]
+        found["ask"] = (await client.call_tool("ask", {})).content[0].text
+        found["bad"] = (await client.call_tool("count", {"to": "five"}, raise_on_error=False)).is_error
+        print(json.dumps(found))
+
+
+asyncio.run(main(sys.argv[1]))
