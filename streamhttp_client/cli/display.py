@@ -1,0 +1,202 @@
+"""Live progress on a terminal, and readable lines everywhere else."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from ..progress import Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Display", "make_display", "printable"]
+
+# A log is read by people: more than a line a second is noise.
+_LINE_INTERVAL = 1.0
+
+Unit = Literal["", "bytes"]
+
+
+def printable(text: str) -> str:
+    """A text from elsewhere without what steers terminals: control characters but tab and line feed are shown as �."""
+    return "".join(char if char.isprintable() or char in "\t\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+class Display:
+    """Prints one line at the beginning, about one a second, and one at the end. A context manager.
+
+    :meth:`update` fits ``on_progress``. Threads may share a display.
+
+    Args:
+        stream: Where to.
+        label: What is going on; precedes each line.
+        unit: ``"bytes"`` shows sizes as KiB, MiB, GiB.
+        clock: Seconds from any fixed point; injected by tests.
+    """
+
+    def __init__(
+        self, stream: IO[str], label: str = "", unit: Unit = "", *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream = stream
+        self._label = label
+        self._unit: Unit = unit
+        self._clock = clock
+        self._lock = threading.Lock()  # one line at a time
+        self._began = self._next = clock()
+        self._latest: Progress | None = None
+        self._shown: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            if self._latest is not self._shown:  # how far it came, also when it failed
+                self._show()
+
+    def update(self, progress: Progress) -> None:
+        """Show how far it has come."""
+        with self._lock:
+            self._latest = progress
+            now = self._clock()
+            if now >= self._next:
+                self._next = now + _LINE_INTERVAL
+                self._show()
+
+    def note(self, text: str) -> None:
+        """Say something in a line of its own."""
+        with self._lock:
+            self._line(printable(text))
+
+    def _show(self) -> None:
+        assert self._latest is not None
+        self._shown = self._latest
+        self._line(": ".join(filter(None, (self._label, describe(self._latest, self._unit)))))
+
+    def _line(self, text: str) -> None:
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+
+class Quiet(Display):
+    """Shows nothing."""
+
+    def _line(self, text: str) -> None:
+        pass
+
+
+class LiveDisplay(Display):
+    """A bar that moves, on a terminal, with notes scrolling above it. Needs rich."""
+
+    def __init__(self, stream: IO[str], label: str = "", unit: Unit = "") -> None:
+        super().__init__(stream, label, unit)
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(console=Console(file=stream), refresh_per_second=10, get_renderable=self._render)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Show how far it has come, at the next of ten refreshes a second."""
+        self._latest = progress
+
+    def _line(self, text: str) -> None:
+        from rich.text import Text
+
+        self._live.console.print(Text(text))
+
+    def _render(self) -> Any:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        row = Table.grid(padding=(0, 1))
+        progress = self._latest
+        if progress is None:
+            row.add_row(Text(self._label or "waiting"), Text(duration(self._clock() - self._began)))
+            return row
+        cells: list[Any] = [Text(self._label)] if self._label else []
+        if progress.fraction is not None:
+            cells.append(ProgressBar(100.0, 100.0 * progress.fraction, width=30))
+        cells.append(Text(describe(progress, self._unit), overflow="ellipsis", no_wrap=True))
+        row.add_row(*cells)
+        return row
+
+
+def make_display(
+    stream: IO[str] | None = None, *, label: str = "", unit: Unit = "", quiet: bool = False
+) -> Display:
+    """The display that suits a stream: live if it is a terminal and rich is installed.
+
+    Args:
+        stream: stderr if None.
+        label: What is going on.
+        unit: ``"bytes"`` for transfers.
+        quiet: Show nothing.
+    """
+    stream = sys.stderr if stream is None else stream
+    if quiet:
+        return Quiet(stream)
+    if stream.isatty() and importlib.util.find_spec("rich") is not None:
+        return LiveDisplay(stream, label, unit)
+    return Display(stream, label, unit)
+
+
+def describe(progress: Progress, unit: Unit = "") -> str:
+    """How far it has come, in words: ``34/200 (17 %), 33/s, 5 s left, attempt 2: reading``."""
+    text = amount(progress.progress, unit)
+    if progress.total is not None:
+        text += f"/{amount(progress.total, unit)}"
+    if progress.fraction is not None:
+        text += f" ({100 * progress.fraction:.0f} %)"
+    parts = [text]
+    if progress.state == "restarted":
+        parts.append("started again")
+    if progress.rate is not None:
+        parts.append(f"{amount(progress.rate, unit)}/s")
+    if progress.eta is not None and progress.progress != progress.total:
+        parts.append(f"{duration(progress.eta)} left")
+    if progress.attempt > 1:
+        parts.append(f"attempt {progress.attempt}")
+    shown = ", ".join(parts)
+    if progress.message:
+        shown += ": " + printable(" ".join(progress.message.split()))
+    return shown
+
+
+def amount(value: float, unit: Unit = "") -> str:
+    """A count, or a size: ``1234``, ``0.25``, ``1.2 MiB``."""
+    if unit == "bytes":
+        for name in ("B", "KiB", "MiB", "GiB"):
+            if abs(value) < 1024 or name == "GiB":
+                return f"{value:.0f} B" if name == "B" else f"{value:.1f} {name}"
+            value /= 1024
+    if value == int(value) or abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.2g}"
+
+
+def duration(seconds: float) -> str:
+    """A time that people can grasp: ``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

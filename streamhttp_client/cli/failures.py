@@ -1,0 +1,57 @@
+"""What a failure is called on the command line, and which exit status it gets."""
+
+from __future__ import annotations
+
+__all__ = ["CommandFailed", "FAILED", "INTERRUPTED", "UNREACHABLE", "USAGE", "describe", "exit_status"]
+
+FAILED = 1
+USAGE = 2
+UNREACHABLE = 3
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class CommandFailed(Exception):
+    """A command found its own words for what went wrong.
+
+    Attributes:
+        status: The exit status.
+    """
+
+    def __init__(self, message: str, status: int = FAILED) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def exit_status(error: BaseException) -> int:
+    """The exit status for an error that ended a command."""
+    if isinstance(error, CommandFailed):
+        return error.status
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    from .. import exceptions
+
+    # The order matters: a refused transfer is an HTTPStatusError too, a missing capability a LocalProtocolError.
+    ranked: tuple[tuple[type[BaseException], int], ...] = (
+        (exceptions.AuthenticationError, UNREACHABLE),
+        (exceptions.TransferError, FAILED),
+        (exceptions.CapabilityError, FAILED),
+        (exceptions.LocalProtocolError, USAGE),
+        (exceptions.HTTPStatusError, UNREACHABLE),
+        (exceptions.ConnectionFailed, UNREACHABLE),
+        (exceptions.UnsupportedVersion, UNREACHABLE),
+        (exceptions.ContentTypeError, UNREACHABLE),
+    )
+    return next((status for kind, status in ranked if isinstance(error, kind)), FAILED)
+
+
+def describe(error: BaseException) -> str:
+    """One line for people. Errors of this package and of the system speak for themselves; others say their class."""
+    from ..exceptions import StreamHTTPError
+    from .display import printable
+
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    text = printable(" ".join(str(error).split()))
+    if isinstance(error, (CommandFailed, StreamHTTPError, OSError)) and text:
+        return text
+    return f"unexpected {type(error).__name__}: {text} (-v shows where)"
