@@ -45,15 +45,16 @@ _borrowed: list[requests.Session] | None = None
 def borrowed_sessions() -> Iterator[None]:
     """Within the block, `open_client` passes a ``requests.Session`` of its own, which is closed at the end."""
     global _borrowed
-    _borrowed = []
+    _borrowed, sockets = [], _open_sockets()
     try:
         yield
     finally:
         for session in _borrowed:
             session.close()
         _borrowed = None
-        # urllib3 closes idle connections when their pool dies, and a caught error may keep it alive in a cycle.
-        gc.collect()
+        if (_open_sockets() or 0) > (sockets or 0):
+            # urllib3 closes idle connections when their pool dies; a caught error may keep it alive in a cycle.
+            gc.collect()
 
 
 def open_client(server: RawServer, **options: Any) -> Client:
@@ -115,7 +116,7 @@ def _open_sockets() -> int | None:
 
 @contextmanager
 def nothing_left() -> Iterator[None]:
-    """No thread and no socket more than before. Garbage cannot hide one: its warning is an error."""
+    """No thread and no socket more than before, and no garbage collection to help with that."""
     threads, sockets = set(threading.enumerate()), _open_sockets()
     yield
     for thread in set(threading.enumerate()) - threads:
@@ -124,7 +125,6 @@ def nothing_left() -> Iterator[None]:
     assert not left, f"threads left: {left}"
     now = _open_sockets()
     assert sockets is None or now is None or now <= sockets, f"{now} sockets open, {sockets} before"
-    gc.collect()
 
 
 class InThread:

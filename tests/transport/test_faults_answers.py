@@ -193,7 +193,7 @@ def test_what_is_not_http(head: bytes) -> None:
     with RawMCPServer() as server, open_client(server) as client:
         server.on("tools/call", script)
         with pytest.raises(StreamHTTPError):
-            client.call_tool("echo", timeout=5)
+            client.call_tool("echo", timeout=1)
         stays_usable(client)
 
 
