@@ -191,7 +191,11 @@ class Client(TaskVerbs):
     # -- life
 
     def __enter__(self) -> Client:
-        self.connect()
+        try:
+            self.connect()
+        except BaseException:
+            self.close()  # there will be no __exit__
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

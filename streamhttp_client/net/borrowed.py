@@ -32,8 +32,9 @@ def send(
 ) -> Response:
     """Send one prepared request and return the answer with its body unread. Redirects are not followed.
 
-    An interrupt wakes a blocked read from the moment that the head of the answer is here; before that, the wait lies
-    inside requests and ends with the timeouts.
+    Nothing reaches a connection inside requests before the head of its answer is here. So that an interrupt wakes that
+    wait too, it takes place on a thread that can be left behind; not for a request with response hooks, which may keep
+    state for the thread that prepared it, as HTTP Digest does: there the timeouts end it.
     """
     seconds = remaining()
     where = request.url or ""
@@ -41,12 +42,33 @@ def send(
         raise ConnectionFailed("no time was left to connect", may_have_executed=False)
     if interrupt.fired:
         raise ClientClosed("the request was closed before it was sent")
-    try:
-        answer = session.send(
+
+    def exchange() -> requests.Response:
+        return session.send(
             request, stream=True, allow_redirects=False, timeout=(connect_timeout, seconds), **settings
         )
+
+    try:
+        if request.hooks["response"]:
+            answer: requests.Response | None = exchange()
+        else:
+            answer = interrupt.run(exchange, requests.Response.close)
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise requests_error(error, _origin(where), seconds) from error
+    except ValueError as error:  # an address in Location that not even requests can take apart
+        raise RemoteProtocolError(f"the answer cannot be understood: {error}") from error
+    if answer is None:
+        raise ClientClosed("the request was closed before its answer came")
+    if 100 <= answer.status_code < 200 and answer.status_code != 101:
+        # http.client takes it for the final answer, and would give the final one to the next request.
+        connection = getattr(answer.raw, "connection", None)
+        if connection is not None:
+            connection.close()
+        answer.close()
+        raise RemoteProtocolError(
+            f"the server sent an interim answer ({answer.status_code}), which requests cannot skip; "
+            "a client without http= can"
+        )
     headers = Headers((name.lower(), value) for name, value in answer.headers.items())
     body = _BorrowedBody(answer, interrupt, seconds)
     return Response(answer.status_code, answer.reason or "", headers, answer.url or where, body)
@@ -84,7 +106,10 @@ class _BorrowedBody(Body):
         if timeout is not None and timeout <= 0:
             raise ReadTimeout("no time was left to wait for the answer")
         if self._sock is not None:
-            self._sock.settimeout(timeout)
+            try:
+                self._sock.settimeout(timeout)
+            except OSError:
+                self._sock = None  # http.client has closed it; what is left to read is in memory
         try:
             data = self._read(size)
         except Exception as error:

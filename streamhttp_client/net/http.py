@@ -131,7 +131,7 @@ class HTTP:
             self._fixed_authorization, self._auth = basic_authorization(self._auth.username, self._auth.password), None
         elif self._auth is not None and not callable(self._auth) and not isinstance(self._auth, Auth):
             raise LocalProtocolError("auth must be (user, password), a requests auth, or an object with apply()")
-        self._targets: dict[str, Target] = {}
+        self._targets: dict[tuple[str, bool], Target] = {}
         self._pools: dict[tuple[str, str, int], ConnectionPool] = {}
         self._ssl_context: ssl.SSLContext | None = None
         self._pid = os.getpid()
@@ -167,7 +167,7 @@ class HTTP:
             TransportError: No answer; see its ``may_have_executed``.
             LocalProtocolError: The address cannot be used.
         """
-        target = first = self._target(url)
+        target = first = self._target(url, first=True)
         asked_again = False
         is_read = method in ("GET", "HEAD")
         for _ in range(_MAX_REDIRECTS + 1):
@@ -232,7 +232,9 @@ class HTTP:
                 interrupt=interrupt,
                 settings=target.settings,
             )
-        lines = [f"{method} {target.path} HTTP/1.1\r\nhost: {target.host_header}"]
+        lines = [f"{method} {target.path} HTTP/1.1"]
+        if "host" not in fields:
+            lines.append(f"host: {target.host_header}")
         lines += [f"{name}: {value}" for name, value in fields.items()]
         lines.append("\r\n")
         if callable(body):
@@ -254,16 +256,18 @@ class HTTP:
             self._keep_cookies(target, head.headers)
         return Response(head.status, head.reason, head.headers, target.url, answer_body)
 
-    def _target(self, url: str) -> Target:
+    def _target(self, url: str, *, first: bool = False) -> Target:
+        """The address made ready; with the parameters of the caller's session, if it is not one of a redirect."""
         if self._pid != os.getpid():
             self._after_fork()
-        target = self._targets.get(url)
+        key = (url, first)
+        target = self._targets.get(key)
         if target is None:
-            target = Target(url)
+            target = Target(url, None if self._own or not first else self.session.params)
             self._look_up(target)
             if len(self._targets) > 256:  # an endpoint has one; a crawler may have any number
                 self._targets.clear()
-            self._targets[url] = target
+            self._targets[key] = target
         return target
 
     def _look_up(self, target: Target) -> None:

@@ -21,10 +21,10 @@ class Target:
 
     __slots__ = ("authorization", "borrowed", "host", "origin", "path", "pool", "port", "scheme", "settings", "url")
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, params: Any = None) -> None:
         prepared = requests.models.PreparedRequest()
         try:
-            prepared.prepare_url(url, None)
+            prepared.prepare_url(url, params)
         except (requests.exceptions.RequestException, ValueError) as error:
             raise LocalProtocolError(f"the address cannot be used: {_hide(str(error))}") from None
         parsed = urlsplit(prepared.url or "")

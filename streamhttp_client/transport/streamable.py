@@ -26,6 +26,7 @@ from ..exceptions import (
     HTTPStatusError,
     ReadTimeout,
     ResumeRefused,
+    RPCError,
     StreamHTTPError,
     TransportError,
 )
@@ -343,7 +344,7 @@ class Exchange:
                 answer = self._transport.open_stream(self._era, self._session, self.last_event_id, effort)
             except AuthenticationError:
                 raise
-            except (HTTPStatusError, ContentTypeError) as error:
+            except (HTTPStatusError, ContentTypeError, RPCError) as error:
                 raise ResumeRefused(
                     f"the server does not continue the stream of this call: {error}", attempts=effort.attempts
                 ) from error
