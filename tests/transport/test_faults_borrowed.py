@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from streamhttp_client import RemoteProtocolError
+from tests.support.rawserver import Peer, RawMCPServer, Request
 from tests.transport import (
     test_faults_answers,
     test_faults_cancel,
@@ -15,7 +17,7 @@ from tests.transport import (
     test_faults_silence,
     test_faults_wire,
 )
-from tests.transport._faults import borrowed_sessions
+from tests.transport._faults import borrowed_sessions, open_client, result
 
 _MODULES = (
     test_faults_answers,
@@ -27,19 +29,13 @@ _MODULES = (
     test_faults_wire,
 )
 
-_NO_WAKE = "requests gives no hold on a connection before the head of the answer is here; the timeouts end it"
+_INTERIM = "http.client takes an interim answer for the final one; see test_an_interim_answer_is_an_error"
 _CUT_HEAD = "http.client takes the end of the connection for the end of the headers"
 
 # What cannot hold here, by the beginning of the test's name, and why.
 _EXCEPT = {
-    "test_close_wakes_a_blocked_call[silent]": _NO_WAKE,
-    "test_close_wakes_a_blocked_call[in_the_headers]": _NO_WAKE,
-    "test_cancel_wakes_a_blocked_call[silent]": _NO_WAKE,
-    "test_cancel_wakes_a_blocked_call[in_the_headers]": _NO_WAKE,
-    "test_cancel_leaves_other_calls_alone": _NO_WAKE,
-    "test_close_wakes_a_call_that_is_connecting": _NO_WAKE,
-    "test_a_lost_call_is_not_taken_for_a_cancelled_one": _NO_WAKE,
-    "test_closing_wakes_it[silence": _NO_WAKE,
+    "test_interim_answers_are_skipped": _INTERIM,
+    "test_threads_and_faults_never_cross_answers": _INTERIM,
     "test_a_call_that_may_have_run_is_not_repeated[fin-in_the_headers]": _CUT_HEAD,
     "test_an_idempotent_call_is_repeated[fin-in_the_headers]": _CUT_HEAD,
     "test_a_read_is_repeated[in_the_headers]": _CUT_HEAD,
@@ -72,3 +68,19 @@ for _module in _MODULES:
     for _name, _test in vars(_module).items():
         if _name.startswith("test_") and callable(_test) and _name not in _SAME:
             globals()[_name] = _test
+
+
+@pytest.mark.parametrize("status", [102, 103])
+def test_an_interim_answer_is_an_error(status: int) -> None:
+    """The call with the interim answer says so, and the final answer behind it never reaches the next call."""
+
+    def script(peer: Peer, request: Request) -> None:
+        peer.send_head(status)
+        peer.respond_json(result(request, {"content": [{"type": "text", "text": "late"}]}))
+
+    with RawMCPServer() as server, open_client(server) as client:
+        client.list_tools()
+        server.on("tools/call", script, lambda peer, request: peer.respond_json(result(request)))
+        with pytest.raises(RemoteProtocolError, match=str(status)):
+            client.call_tool("echo")
+        assert client.call_tool("echo").text == "ok"
