@@ -30,6 +30,7 @@ __all__ = [
 
 MAX_HEAD_SIZE = 64 * 1024
 _MAX_CHUNK_LINE = 4096
+_MAX_KNOWN_LINES = 256
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -194,11 +195,15 @@ class ChunkedFraming:
 
     ``_left`` counts what is missing of the present chunk with its CRLF: above 2 payload, 2 or 1 the line end, 0 a size
     line is next, -1 the trailers. ``_line`` keeps an unfinished size line or trailer only, so payload is never copied.
+
+    Streams of small events have a chunk for each, of few different sizes. Reading the size lines was more than half of
+    what such a stream cost, so those that were seen are remembered in ``_known``, 256 at most.
     """
 
-    __slots__ = ("_left", "_line", "_trailer_size", "done", "rest", "reusable")
+    __slots__ = ("_known", "_left", "_line", "_trailer_size", "done", "rest", "reusable")
 
     def __init__(self) -> None:
+        self._known: dict[bytes, int] = {}  # a chunk's size line, and its length with its line end
         self._left = 0
         self._line = b""
         self._trailer_size = 0
@@ -211,6 +216,7 @@ class ChunkedFraming:
             data, self._line = self._line + data, b""
         size, position, left = len(data), 0, self._left
         parts: list[bytes] = []
+        known = self._known.get
         while position < size:
             if left > 0:
                 after = position + left
@@ -228,6 +234,15 @@ class ChunkedFraming:
                 left = after - size
                 break
             newline = data.find(b"\n", position)
+            if left == 0:  # whole chunks of known size
+                while newline >= 0 and (after := newline + known(data[position:newline], size)) < size:
+                    if data[after - 1 : after + 1] != b"\r\n":
+                        raise RemoteProtocolError("a chunk of the answer does not end where its size says")
+                    parts.append(data[newline + 1 : after - 1])
+                    position = after + 1
+                    newline = data.find(b"\n", position)
+                if position == size:
+                    break
             if newline < 0:
                 self._line = data[position:]
                 _check_line(len(self._line))
@@ -237,6 +252,8 @@ class ChunkedFraming:
             if left == 0:
                 length = _chunk_size(line)
                 left = length + 2 if length else -1
+                if length and len(self._known) < _MAX_KNOWN_LINES:
+                    self._known[line] = left
             elif line.strip(b"\r"):
                 self._trailer_size += len(line)
                 if self._trailer_size > MAX_HEAD_SIZE:
