@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from ..exceptions import ConnectionLost, LocalProtocolError, ReadTimeout, RemoteProtocolError
+from ..exceptions import ConnectionLost, ReadTimeout, RemoteProtocolError, SourceChanged
 from . import wire
 
 if TYPE_CHECKING:
@@ -231,5 +231,5 @@ def _stuck(seconds: float | None) -> ReadTimeout:
     return ReadTimeout(f"the request could not be sent within {seconds or 0:g} s", may_have_executed=False)
 
 
-def _shorter() -> LocalProtocolError:
-    return LocalProtocolError("the file became shorter while it was sent")
+def _shorter() -> SourceChanged:
+    return SourceChanged("the file became shorter while it was sent")

@@ -1,0 +1,731 @@
+"""tus 1.0: uploads that go on where the server says they have got to (https://tus.io/protocols/resumable-upload).
+
+An upload is created with POST and has an address of its own. PATCH appends at an offset; HEAD asks for the offset
+after anything went wrong, so a lost answer costs one small request and no byte is sent twice that the server has. A
+:class:`_Lane` does that for one range of the source. There is one lane, or, if the server can join uploads, several
+at once over parts of it. The addresses are kept in a sidecar, with a fingerprint of the source.
+
+Extensions used when the server offers them: creation, creation-with-upload for what fits into one small request,
+creation-defer-length for a source of unknown size, expiration, termination (of what is of no use any more), checksum
+(if a digest was given), concatenation (if several segments were asked for).
+"""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urljoin
+
+from ..exceptions import (
+    CapabilityError,
+    HTTPStatusError,
+    LocalProtocolError,
+    NotReplayable,
+    RemoteProtocolError,
+    StreamHTTPError,
+    TargetChanged,
+    TransferError,
+    TransportError,
+    UploadGone,
+)
+from ..net.body import Response
+from ..net.http import HTTP
+from ..net.refusals import read_beginning, status_error
+from ..net.retry import Effort, parse_retry_after
+from ..net.sending import FilePart, Piece
+from ..net.target import Target
+from ..net.timeouts import Timeout
+from .chunks import Chunks
+from .flow import Failed, final_error, make_effort, open_http, refusal
+from .pace import Reporter
+from .payload import Payload
+from .sidecar import Sidecar, address_key, is_alive, owner
+from .upload import Outcome, Settings, UploadAnswer, answer_of, compare_digest
+
+__all__ = ["TusUpload"]
+
+_VERSION = "1.0.0"
+# A file up to this size goes along with its creation; of a larger one, a cut would lose the address with the data.
+_WITH_CREATION = 256 * 1024
+# A checksum must be known before its data is sent, so that data is read twice; and it is held if it cannot be.
+_CHECKED_CHUNK = 16 << 20
+_STREAM_CHUNK = 4 << 20
+_TERMINATE_SECONDS = 5.0
+_TICK_SECONDS = 0.05
+
+
+class Gone(Exception):
+    """The server does not know the upload (any more)."""
+
+
+class TusUpload:
+    """One upload, as seen by :func:`~.upload.upload`."""
+
+    def __init__(self, settings: Settings, payload: Payload, reporter: Reporter) -> None:
+        self.settings = settings
+        self.payload = payload
+        self.reporter = reporter
+        self.effort = make_effort(settings.timeout, settings.retry)
+        self.http = open_http(settings.http, settings.headers, settings.auth)
+        self.size = payload.size or 0
+        self.attempts = 0
+        self.extensions: frozenset[str] = frozenset(("creation",))
+        self.checksum: str | None = None
+        self.answer: UploadAnswer | None = None
+        self.expires: str | None = None
+        self._origin = Target(settings.url).origin
+        names = [name.lower() for name in settings.headers or ()]
+        self.has_credentials = settings.auth is not None or "authorization" in names
+        self._bare: HTTP | None = None
+        self._sidecar: Sidecar | None = None
+        self._restarts = 0
+        self._lanes: list[_Lane] = []
+        self._resumed_from = 0
+        # Guards the counters and the sidecar when several lanes run.
+        self._lock = threading.Lock()
+        self._metadata = _dump_metadata(settings.metadata, settings.filename or payload.name)
+        self._digesting: Any = None
+        self._digested = 0
+        if settings.digest is not None:
+            self._digesting = hashlib.new(settings.digest[0], usedforsecurity=False)
+
+    def close(self) -> None:
+        if self._sidecar is not None:
+            self._save(released=True)
+        self.http.close()
+        if self._bare is not None:
+            self._bare.close()
+
+    def run(self) -> Outcome:
+        settings, payload = self.settings, self.payload
+        if settings.sidecar is not None and payload.fingerprint() is not None:
+            self._claim(settings.sidecar)
+        begun = bool(self._lanes)
+        self._resumed_from = self._done() if begun else 0
+        self.reporter.begin(self._resumed_from, payload.size)
+        while True:
+            try:
+                url = self._run_lanes()
+                break
+            except Gone:
+                # Once is what happens: it expired while nobody was looking, or the server was cleaned up. Twice is
+                # no accident.
+                if self._restarts:
+                    self._forget()
+                    raise UploadGone(
+                        f"the server no longer holds the upload{_expired(self.expires)}", attempts=max(self.attempts, 1)
+                    ) from None
+                if not payload.replayable:
+                    raise NotReplayable(
+                        "the server no longer holds the upload, and the source can be read only once"
+                    ) from None
+                self._restarts += 1
+                self._resumed_from = 0
+                self._lanes = []
+                self._save()
+                self.reporter.restarted()
+        self._forget()
+        return Outcome(
+            url=url,
+            resumed_from=self._resumed_from,
+            restarts=self._restarts,
+            attempts=max(self.attempts, 1),
+            response=self.answer,
+        )
+
+    # -- lanes
+
+    def _done(self) -> int:
+        return sum(lane.offset for lane in self._lanes)
+
+    def _run_lanes(self) -> str:
+        """Bring every lane to its end, and say where the whole is."""
+        if self._lanes:
+            for lane in self._lanes:
+                lane.offset = lane.ask_offset()
+            self._resumed_from = max(self._resumed_from, self._done()) if not self._restarts else 0
+            self.reporter.tick(self._done())
+            if len(self._lanes) > 1 or self.settings.digest:
+                self._discover()
+        else:
+            self._begin()
+        if self.payload.size is None:
+            return self._stream(self._lanes[0])
+        if len(self._lanes) == 1:
+            lane = self._lanes[0]
+            lane.run(lambda _: self.reporter.tick(self._done_or_sent()))
+            return lane.url
+        self._run_threads()
+        return self._join()
+
+    def _done_or_sent(self) -> int:
+        return sum(max(lane.offset, lane.sent) for lane in self._lanes)
+
+    def _begin(self) -> None:
+        """Create the upload, or its parts."""
+        self._discover()
+        size = self.payload.size
+        count = self.settings.segments if size is not None and "concatenation" in self.extensions else 1
+        if size is None:
+            if "creation-defer-length" not in self.extensions:
+                raise CapabilityError("the size of the source is not known, and the server takes only what has one")
+            self._lanes = [_Lane(self, self._create({"upload-defer-length": "1"})[0], 0, None)]
+            return
+        count = max(1, min(count, size // (1 << 20)))
+        if count > 1:
+            step = -(-size // count)
+            for start in range(0, size, step):
+                end = min(start + step, size)
+                headers = {"upload-length": str(end - start), "upload-concat": "partial"}
+                self._lanes.append(_Lane(self, self._create(headers)[0], start, end))
+        else:
+            headers = {"upload-length": str(size)}
+            body = b""
+            if size and size <= _WITH_CREATION and "creation-with-upload" in self.extensions:
+                body = b"".join(bytes(piece) for piece in self._in_memory(0, size))  # type: ignore[arg-type]
+                self._digest(body, 0)
+                self._check_digest_at(size)
+                headers["content-type"] = "application/offset+octet-stream"
+            url, offset = self._create(headers, body)
+            lane = _Lane(self, url, 0, size)
+            lane.offset = offset if 0 <= offset <= size else lane.ask_offset()
+            self._lanes = [lane]
+        self._save()
+        self.reporter.tick(self._done())
+
+    def _in_memory(self, start: int, end: int) -> Iterator[Piece]:
+        return self.payload.pieces(start, end, in_memory=True)
+
+    def _run_threads(self) -> None:
+        """All lanes at once. Progress is told on this thread."""
+        lanes = self._lanes
+        failures: list[BaseException] = []
+        running = [len(lanes)]
+        ended = threading.Condition()  # guards the two above
+
+        def stop() -> None:
+            for lane in lanes:
+                lane.effort.interrupt.fire()
+
+        def work(lane: _Lane) -> None:
+            try:
+                lane.run(lambda _: None)
+            except BaseException as error:
+                with ended:
+                    failures.append(error)
+                stop()
+            finally:
+                with ended:
+                    running[0] -= 1
+                    ended.notify_all()
+
+        threads = [threading.Thread(target=work, args=(lane,), name="streamhttp-upload", daemon=True) for lane in lanes]
+        try:
+            for thread in threads:
+                thread.start()
+            while True:
+                with ended:
+                    if not running[0]:
+                        break
+                    ended.wait(_TICK_SECONDS)
+                self.reporter.attempt = max(self.attempts, 1)
+                self.reporter.tick(self._done_or_sent())
+        finally:
+            if running[0]:
+                stop()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join(_TERMINATE_SECONDS)
+        if failures:
+            raise failures[0]  # the others are of being stopped
+
+    def _join(self) -> str:
+        """Concatenation: one upload out of the parts."""
+        if self.settings.digest is not None:
+            self._digest_rest()
+        places = " ".join(lane.url for lane in self._lanes)
+        return self._create({"upload-concat": f"final;{places}"})[0]
+
+    def _stream(self, lane: _Lane) -> str:
+        """A source of unknown size: one chunk at a time is held, so that it can be sent again."""
+        wanted = self.settings.chunk_size
+        size = _STREAM_CHUNK if wanted == "auto" else wanted
+        chunks = _rechunk(self.payload.pieces(in_memory=True), size)
+        chunk: bytes | None = next(chunks, b"")
+        while chunk is not None:
+            after = next(chunks, None)
+            start = lane.offset
+            self._digest(chunk, start)
+            if after is None:
+                lane.length = lane.end = start + len(chunk)
+                self.size = lane.end
+                self._check_digest_at(lane.end)
+            lane.send_held(chunk, lambda _: self.reporter.tick(self._done_or_sent()))
+            chunk = after
+        return lane.url
+
+    # -- digest of the whole source
+
+    def _digest(self, data: bytes | memoryview, at: int) -> None:
+        if self._digesting is not None and at == self._digested:
+            self._digesting.update(data)
+            self._digested += len(data)
+
+    def digest_up_to(self, offset: int) -> None:
+        """Hash what an earlier process, or an earlier attempt, has sent."""
+        if self._digesting is not None and self._digested < offset and self.payload.size is not None:
+            for piece in self._in_memory(self._digested, offset):
+                assert not isinstance(piece, FilePart)
+                self._digest(piece, self._digested)
+
+    def _digest_rest(self) -> None:
+        self.digest_up_to(self.size)
+        self._check_digest_at(self.size)
+
+    def _check_digest_at(self, offset: int) -> None:
+        """Before the last byte goes out: is it the file that was meant?"""
+        if self._digesting is None or self.settings.digest is None or offset != self._digested:
+            return
+        try:
+            compare_digest(self._digesting.hexdigest(), self.settings.digest)
+        except TransferError:
+            self._terminate()
+            self._forget()
+            raise
+
+    def before_last(self, end: int) -> None:
+        """A lane is about to send up to ``end``."""
+        if self._digesting is not None and end == self.payload.size and len(self._lanes) == 1:
+            self.digest_up_to(end)
+            self._check_digest_at(end)
+
+    # -- requests
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | Callable[[], Iterator[Piece]] | None,
+        effort: Effort,
+        timeout: Timeout | None = None,
+    ) -> Response:
+        """One request. What the caller sends to the endpoint is not for an upload that lies at another origin."""
+        http = self.http
+        if Target(url).origin != self._origin:
+            if self._bare is None:
+                session = self.settings.http
+                verify, cert = (session.verify, session.cert) if session is not None else (True, None)
+                self._bare = HTTP(verify=True if verify is None else verify, cert=cert)
+            http = self._bare
+        return http.send(
+            method,
+            url,
+            {"tus-resumable": _VERSION, **headers},
+            body,
+            timeout=timeout or effort.timeout,
+            deadline=effort.deadline,
+            interrupt=effort.interrupt,
+        )
+
+    def _discover(self) -> None:
+        """What the server can do. One that does not say is taken to know nothing but creation."""
+        try:
+            response = self.send("OPTIONS", self.settings.url, {}, None, self.effort)
+        except TransportError:
+            return  # the next request tells, and is repeated if it fails
+        read_beginning(response, self.effort.deadline)
+        if not 200 <= response.status < 300:
+            return
+        headers = response.headers
+        versions = [version.strip() for version in headers.get("tus-version", _VERSION).split(",")]
+        if _VERSION not in versions:
+            raise RemoteProtocolError(f"expected a server with tus 1.0.0, got {', '.join(versions)!r:.60}")
+        if "tus-extension" in headers:
+            self.extensions = frozenset(part.strip().lower() for part in headers["tus-extension"].split(","))
+        largest = headers.get("tus-max-size", "")
+        if largest.isascii() and largest.isdigit() and self.payload.size is not None:
+            if 0 < int(largest) < self.payload.size:
+                error = HTTPStatusError(
+                    f"the server takes at most {largest} bytes, the source has {self.payload.size}",
+                    status=413,
+                    headers=headers,
+                    url=self.settings.address.partition("?")[0],
+                )
+                raise final_error(error, expired=False, kept=0, resumable=False, attempts=1) from error
+        if self.settings.digest is not None and "checksum" in self.extensions:
+            offered = [name.strip().lower() for name in headers.get("tus-checksum-algorithm", "").split(",")]
+            for name in ("sha256", "sha512", "sha1", "md5"):
+                if name in offered:
+                    self.checksum = name
+                    break
+
+    def _create(self, headers: dict[str, str], body: bytes = b"") -> tuple[str, int]:
+        """Create an upload: its address, and how much of ``body`` it has. Repeated as often as need be.
+
+        A creation whose answer was lost leaves an empty upload behind, which the server expires; that is the price.
+        """
+        if self._metadata and headers.get("upload-concat") != "partial":
+            headers = {**headers, "upload-metadata": self._metadata}
+        while True:
+            try:
+                if body:
+                    self._count_attempt()
+                response = self.send("POST", self.settings.url, headers, body or None, self.effort)
+                if response.status != 201:
+                    if 200 <= response.status < 400:
+                        response.body.abandon()
+                        raise RemoteProtocolError(f"expected status 201 for a new upload, got {response.status}")
+                    raise self.final(refusal(response, "POST", self.effort.deadline), self.effort)
+                location = response.headers.get("location")
+                answer = answer_of(response, read_beginning(response, self.effort.deadline))
+                if location is None:
+                    raise RemoteProtocolError("the server created an upload and did not say where")
+                url = urljoin(response.url, location)
+                self.note(answer)
+                return url, _offset_of(response.headers) or 0
+            except Failed as failed:
+                error, floor = failed.error, failed.floor
+            except TransportError as lost:
+                error, floor = lost, 0.0
+            self.again(error, floor, self.effort)
+
+    def _terminate(self) -> None:
+        """Tell the server that the upload is of no use. Bounded, and without more attempts."""
+        timeout = Timeout(connect=_TERMINATE_SECONDS, read=_TERMINATE_SECONDS, total=None)
+        for lane in self._lanes:
+            try:
+                self.send("DELETE", lane.url, {}, None, self.effort, timeout).body.close()
+            except StreamHTTPError:
+                pass  # it expires
+
+    def _count_attempt(self) -> None:
+        with self._lock:
+            self.attempts += 1
+            self.reporter.attempt = self.attempts
+
+    count_attempt = _count_attempt
+
+    def note(self, answer: UploadAnswer) -> None:
+        """Remember the last answer, and when the upload ends if it says so."""
+        with self._lock:
+            self.answer = answer
+            expires = answer.headers.get("upload-expires")
+            changed = expires is not None and expires != self.expires
+            if changed:
+                self.expires = expires
+        if changed:
+            self._save()
+
+    def final(self, error: StreamHTTPError, effort: Effort) -> TransferError:
+        expired = effort.deadline.expired and not isinstance(error, HTTPStatusError)
+        kept = self._done()
+        # Without a sidecar nobody could go on.
+        resumable = self._sidecar is not None and bool(self._lanes)
+        return final_error(error, expired=expired, kept=kept, resumable=resumable, attempts=max(self.attempts, 1))
+
+    def again(self, error: StreamHTTPError, floor: float, effort: Effort) -> None:
+        """Wait before another attempt; raise if there must be none."""
+        if effort.deadline.expired or not effort.again(floor):
+            raise self.final(error, effort) from error
+
+    # -- the sidecar
+
+    def _claim(self, path: str) -> None:
+        """Find what an earlier process left, if it is of this file and address, and nobody is at it."""
+        sidecar = Sidecar(path)
+        state = sidecar.read()
+        if state is not None and is_alive(state.get("owner"), None):
+            return  # somebody is sending it right now: this one is an upload of its own
+        if state is not None:
+            state = sidecar.take()
+        try:
+            if not sidecar.create({"owner": owner()}):
+                return
+        except OSError:
+            return  # a folder that cannot be written to: it works, and cannot be gone on with
+        self._sidecar = sidecar
+        if state is None:
+            return
+        key = address_key(self.settings.address)["key"]
+        lanes = _parse_lanes(self, state.get("uploads"))
+        expires = state.get("expires")
+        self.expires = expires if isinstance(expires, str) else None
+        same = state.get("key") == key and state.get("fingerprint") == self.payload.fingerprint()
+        if same and self.settings.resume and not _is_past(self.expires):
+            self._lanes = lanes
+        else:
+            self.expires = None
+            self._lanes = lanes
+            if state.get("key") == key:
+                self._terminate()
+            self._lanes = []
+        self._save()
+
+    def _save(self, released: bool = False) -> None:
+        sidecar = self._sidecar
+        if sidecar is None:
+            return
+        state = {
+            **address_key(self.settings.address),
+            "fingerprint": self.payload.fingerprint(),
+            "uploads": [[lane.url, lane.start, lane.end] for lane in self._lanes],
+            "expires": self.expires,
+            "owner": None if released else owner(),
+        }
+        with self._lock:
+            if released and not self._lanes:
+                sidecar.remove()
+                return
+            try:
+                sidecar.write(state)
+            except OSError:
+                pass  # a full disk must not end an upload
+
+    def _forget(self) -> None:
+        if self._sidecar is not None:
+            self._sidecar.remove()
+            self._sidecar = None
+
+
+class _Lane:
+    """One upload on the server, and the range of the source that belongs there.
+
+    Attributes:
+        url: Of the upload.
+        start, end: The range; ``end`` is None while the size is not known.
+        offset: Bytes that the server has confirmed.
+        sent: Bytes that have been handed to the network, confirmed or not.
+    """
+
+    def __init__(self, job: TusUpload, url: str, start: int, end: int | None) -> None:
+        self.job = job
+        self.url = url
+        self.start = start
+        self.end = end
+        self.length = None if end is None else end - start
+        self.offset = 0
+        self.sent = 0
+        self.effort = make_effort(job.settings.timeout, job.settings.retry, job.effort.deadline)
+        chunk = job.settings.chunk_size
+        self._chunks = Chunks(None if chunk == "auto" else chunk)
+
+    def run(self, moved: Callable[[int], object]) -> None:
+        """Send what is missing."""
+        assert self.length is not None and self.end is not None
+        job = self.job
+        while self.offset < self.length:
+            size = self._chunks.next(self.length - self.offset)
+            if job.checksum is not None:
+                size = min(size, _CHECKED_CHUNK)
+            start = self.start + self.offset
+            end = start + size
+            job.payload.check()
+            job.before_last(end)
+            headers = {}
+            if job.checksum is not None:
+                headers["upload-checksum"] = self._checksum(job.payload.pieces(start, end, in_memory=True))
+            self._patch(lambda begin=start, stop=end: job.payload.pieces(begin, stop), size, headers, moved)  # type: ignore[misc]
+        job.payload.check()
+
+    def send_held(self, chunk: bytes, moved: Callable[[int], object]) -> None:
+        """Send a chunk of a source that cannot be read again, in as many attempts as it takes."""
+        base = self.offset
+        goal = base + len(chunk)
+        view = memoryview(chunk)
+        first = True
+        while self.offset < goal or (first and self.length is not None):
+            first = False
+            if self.offset < base:
+                raise NotReplayable("the server lost data of a source that can be read only once")
+            rest = view[self.offset - base :]
+            headers = {}
+            if self.length is not None:
+                headers["upload-length"] = str(self.length)
+            if self.job.checksum is not None:
+                headers["upload-checksum"] = self._checksum([rest])
+            self._patch(lambda piece=rest: iter((piece,)), len(rest), headers, moved, empty=not rest)  # type: ignore[misc]
+
+    def ask_offset(self) -> int:
+        """HEAD: how much the server has. Repeated as often as need be.
+
+        Raises:
+            Gone: It has nothing.
+            TargetChanged: It has something else.
+        """
+        while True:
+            try:
+                response = self.job.send("HEAD", self.url, {}, None, self.effort)
+                response.body.close()
+                status = response.status
+                # "If the resource is not found, the Server SHOULD return either the 404 Not Found, 410 Gone or 403
+                # Forbidden status without the Upload-Offset header." tus 1.0.0, HEAD. Where there are credentials, 403
+                # more probably means that they have ended.
+                if status in (404, 410) or (status == 403 and not self.job.has_credentials):
+                    raise Gone
+                if not 200 <= status < 300:
+                    if status == 423:
+                        locked = status_error(response, "HEAD", self.effort.deadline)
+                        raise Failed(locked, parse_retry_after(response.headers))
+                    raise self.job.final(refusal(response, "HEAD", self.effort.deadline), self.effort)
+                offset = _offset_of(response.headers)
+                if offset is None:
+                    raise RemoteProtocolError("the server did not say how much it has of the upload")
+                length = response.headers.get("upload-length")
+                if self.length is not None and (
+                    offset > self.length or (length is not None and length.strip() != str(self.length))
+                ):
+                    raise TargetChanged(
+                        f"the upload has {offset} of {length or 'unknown'} bytes on the server, expected {self.length}"
+                    )
+                self.job.note(UploadAnswer(status=status, headers=response.headers))
+                return offset
+            except Failed as failed:
+                error, floor = failed.error, failed.floor
+            except TransportError as lost:
+                error, floor = lost, 0.0
+            self.job.again(error, floor, self.effort)
+
+    def _patch(
+        self,
+        pieces: Callable[[], Iterator[Piece]],
+        size: int,
+        headers: dict[str, str],
+        moved: Callable[[int], object],
+        empty: bool = False,
+    ) -> None:
+        """One PATCH; after it, ``offset`` is what the server has, whatever happened."""
+        job, effort, before = self.job, self.effort, self.offset
+        job.count_attempt()
+        self.sent = before
+        floor = 0.0
+
+        def body() -> Iterator[Piece]:
+            self.sent = before
+            for piece in pieces():
+                yield piece
+                self.sent += len(piece)
+                moved(self.sent)
+
+        fields = {
+            "content-type": "application/offset+octet-stream",
+            "content-length": str(size),
+            "upload-offset": str(before),
+            **headers,
+        }
+        error: StreamHTTPError
+        try:
+            response = job.send("PATCH", self.url, fields, body, effort)
+            if 200 <= response.status < 300:
+                job.note(answer_of(response, read_beginning(response, effort.deadline)))
+                offset = _offset_of(response.headers)
+                if offset is not None and (before < offset <= before + size or (empty and offset == before)):
+                    self.offset = offset
+                    self._chunks.took(size)
+                    effort.progressed()
+                    moved(offset)
+                    return
+                error = RemoteProtocolError(f"after {before} and {size} more bytes the server says it has {offset}")
+            else:
+                error, floor = self._refused(response, size)
+        except Failed as failed:
+            error, floor = failed.error, failed.floor
+        except TransportError as lost:
+            error = lost
+        sent = self.sent - before
+        self.offset = self.ask_offset()
+        self.sent = self.offset
+        if self.offset > before:  # an answer was lost, or part of the data arrived
+            effort.progressed()
+            return
+        if isinstance(error, TransportError):
+            self._chunks.lost(sent)
+        job.again(error, floor, effort)
+
+    def _refused(self, response: Response, size: int) -> tuple[StreamHTTPError, float]:
+        """What to do about a status: why to try again, and after how long; else it raises."""
+        status, deadline = response.status, self.effort.deadline
+        if status in (404, 410):
+            response.body.abandon()
+            raise Gone
+        floor = parse_retry_after(response.headers)
+        if status in (409, 423, 460):  # another offset, locked by a request that still hangs, damaged on the way
+            return status_error(response, "PATCH", deadline), floor
+        if status == 413 and self._chunks.too_large(size):
+            return status_error(response, "PATCH", deadline), floor
+        raise self.job.final(refusal(response, "PATCH", deadline), self.effort)
+
+    def _checksum(self, pieces: Any) -> str:
+        known = hashlib.new(self.job.checksum or "sha1", usedforsecurity=False)
+        for piece in pieces:
+            known.update(piece)
+        return f"{self.job.checksum} {base64.b64encode(known.digest()).decode()}"
+
+
+def _offset_of(headers: Mapping[str, str]) -> int | None:
+    value = headers.get("upload-offset", "").strip()
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
+
+
+def _dump_metadata(metadata: Mapping[str, str] | None, name: str | None) -> str:
+    """``Upload-Metadata``: keys in ASCII without space and comma, values in base64."""
+    if metadata is None:
+        metadata = {"filename": name} if name else {}
+    parts = []
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable() or set(" ,") & set(key):
+            raise LocalProtocolError(f"a metadata key must be ASCII without space and comma, got {key!r:.60}")
+        if not isinstance(value, str):
+            raise LocalProtocolError(f"metadata {key!r} must be a string, got {type(value).__name__}")
+        parts.append(f"{key} {base64.b64encode(value.encode('utf-8', 'surrogatepass')).decode()}".strip())
+    return ",".join(parts)
+
+
+def _parse_lanes(job: TusUpload, value: Any) -> list[_Lane]:
+    """The lanes that a sidecar names, if they cover the source without gap or overlap."""
+    lanes: list[_Lane] = []
+    at = 0
+    for entry in value if isinstance(value, list) else []:
+        if not isinstance(entry, list) or len(entry) != 3 or not isinstance(entry[0], str):
+            return []
+        url, start, end = entry
+        if type(start) is not int or type(end) is not int or start != at or end < start:
+            return []
+        try:
+            Target(url)
+        except LocalProtocolError:
+            return []
+        lanes.append(_Lane(job, url, start, end))
+        at = end
+    return lanes if at == job.payload.size else []
+
+
+def _is_past(expires: str | None) -> bool:
+    if expires is None:
+        return False
+    try:
+        return email.utils.parsedate_to_datetime(expires).timestamp() < time.time()
+    except (TypeError, ValueError, IndexError):
+        return False
+
+
+def _expired(expires: str | None) -> str:
+    return f", which expired at {expires}" if _is_past(expires) else ""
+
+
+def _rechunk(pieces: Iterator[Piece], size: int) -> Iterator[bytes]:
+    """Join pieces to chunks of one size; the last one is what is left."""
+    held = bytearray()
+    for piece in pieces:
+        assert not isinstance(piece, FilePart)
+        held += piece
+        while len(held) >= size:
+            yield bytes(held[:size])
+            del held[:size]
+    if held:
+        yield bytes(held)
