@@ -97,7 +97,7 @@ def _tools(options: argparse.Namespace) -> int:
 
 
 def signature(tool: Tool) -> str:
-    """A tool in one line, with its arguments as ``streamhttp call`` takes them: ``crunch rows=integer [mode=string]``."""
+    """A tool and what ``streamhttp call`` takes for it, in one line: ``crunch rows=integer [mode=string]``."""
     properties, required = tool.input_schema.get("properties"), tool.input_schema.get("required")
     words = [tool.name]
     if isinstance(properties, Mapping):

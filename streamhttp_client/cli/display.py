@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any
 
+from ..display import Unit, describe, duration, printable
 from ..progress import Progress
 
 if TYPE_CHECKING:
@@ -19,13 +20,6 @@ __all__ = ["Display", "make_display", "printable"]
 
 # A log is read by people: more than a line a second is noise.
 _LINE_INTERVAL = 1.0
-
-Unit = Literal["", "bytes"]
-
-
-def printable(text: str) -> str:
-    """A text from elsewhere without what steers terminals: control characters but tab and line feed are shown as �."""
-    return "".join(char if char.isprintable() or char in "\t\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 class Display:
@@ -156,47 +150,3 @@ def make_display(
     if stream.isatty() and importlib.util.find_spec("rich") is not None:
         return LiveDisplay(stream, label, unit)
     return Display(stream, label, unit)
-
-
-def describe(progress: Progress, unit: Unit = "") -> str:
-    """How far it has come, in words: ``34/200 (17 %), 33/s, 5 s left, attempt 2: reading``."""
-    text = amount(progress.progress, unit)
-    if progress.total is not None:
-        text += f"/{amount(progress.total, unit)}"
-    if progress.fraction is not None:
-        text += f" ({100 * progress.fraction:.0f} %)"
-    parts = [text]
-    if progress.state == "restarted":
-        parts.append("started again")
-    if progress.rate is not None:
-        parts.append(f"{amount(progress.rate, unit)}/s")
-    if progress.eta is not None and progress.progress != progress.total:
-        parts.append(f"{duration(progress.eta)} left")
-    if progress.attempt > 1:
-        parts.append(f"attempt {progress.attempt}")
-    shown = ", ".join(parts)
-    if progress.message:
-        shown += ": " + printable(" ".join(progress.message.split()))
-    return shown
-
-
-def amount(value: float, unit: Unit = "") -> str:
-    """A count, or a size: ``1234``, ``0.25``, ``1.2 MiB``."""
-    if unit == "bytes":
-        for name in ("B", "KiB", "MiB", "GiB"):
-            if abs(value) < 1024 or name == "GiB":
-                return f"{value:.0f} B" if name == "B" else f"{value:.1f} {name}"
-            value /= 1024
-    if value == int(value) or abs(value) >= 100:
-        return f"{value:.0f}"
-    return f"{value:.2g}"
-
-
-def duration(seconds: float) -> str:
-    """A time that people can grasp: ``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -93,7 +93,14 @@ def test_the_exit_status_follows_the_outcome(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--cuts", "200"), ("--events", "0"), ("--events", "x"), ("--cuts", "-1"), ("--seconds", "0"), ("--seconds", "nan")],
+    [
+        ("--cuts", "200"),
+        ("--cuts", "-1"),
+        ("--events", "0"),
+        ("--events", "x"),
+        ("--seconds", "0"),
+        ("--seconds", "nan"),
+    ],
 )
 def test_impossible_demos_are_refused(streamhttp: Callable[..., Ran], arguments: tuple[str, ...]) -> None:
     """What cannot be shown is said before anything starts, with status 2."""

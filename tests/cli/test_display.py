@@ -7,16 +7,8 @@ import io
 import pytest
 
 from streamhttp_client import Progress
-from streamhttp_client.cli.display import (
-    Display,
-    LiveDisplay,
-    Quiet,
-    amount,
-    describe,
-    duration,
-    make_display,
-    printable,
-)
+from streamhttp_client.cli.display import Display, LiveDisplay, Quiet, make_display
+from streamhttp_client.display import amount, describe, duration, printable
 
 
 class Clock:

@@ -1,0 +1,108 @@
+"""Live progress under the cell of a notebook.
+
+::
+
+    from streamhttp_client.notebook import ProgressBar
+
+    with ProgressBar("crunch") as bar:
+        result = client.call_tool("crunch", {"rows": 10_000}, on_progress=bar)
+
+It works wherever IPython shows HTML (JupyterLab, Notebook, VS Code, Colab), updates one output in place, and needs no
+widgets. Without IPython it prints a line about once a second to stderr.
+"""
+
+from __future__ import annotations
+
+import html
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from .display import Unit, describe
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["ProgressBar"]
+
+# Seconds between two updates. Each is a message to the browser; ten a second look alive.
+_LIVE_INTERVAL = 0.1
+_LINE_INTERVAL = 1.0
+
+
+class ProgressBar:
+    """An ``on_progress`` that shows what it is given. For one call or transfer, on the thread that makes it.
+
+    As a context manager it also shows the last count, however fast it came, and whether the block failed.
+
+    Args:
+        label: What is going on.
+        unit: ``"bytes"`` shows sizes, for downloads and uploads.
+        clock: Seconds from any fixed point; injected by tests.
+    """
+
+    def __init__(self, label: str = "", *, unit: Unit = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self._label = label
+        self._unit: Unit = unit
+        self._clock = clock
+        self._latest: Progress | None = None
+        self._state: Literal["running", "done", "failed"] = "running"
+        self._due = clock()
+        self._stale = False
+        self._handle: Any = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Show a count, unless one was shown a moment ago."""
+        self._latest = progress
+        self._stale = True
+        if self._clock() >= self._due:
+            self._show()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._state = "done" if error is None else "failed"
+        if self._latest is not None and (self._stale or self._handle is not None or error is not None):
+            self._show()
+
+    def __repr__(self) -> str:
+        """The state in one line."""
+        said = "waiting" if self._latest is None else describe(self._latest, self._unit)
+        return ": ".join(filter(None, (self._label, said))) + (", failed" if self._state == "failed" else "")
+
+    def _repr_html_(self) -> str:
+        """The state as HTML; IPython asks for it. All text is escaped, since servers write some of it."""
+        fraction = None if self._latest is None else self._latest.fraction
+        # A bar without a value moves from side to side, which says "working" and nothing more.
+        value = "" if fraction is None and self._state == "running" else f' value="{fraction or 0:.4f}"'
+        if fraction is None and self._state == "done":
+            value = ' value="1"'
+        return f'<progress max="1"{value} style="width: 20em"></progress> {html.escape(repr(self))}'
+
+    def _show(self) -> None:
+        self._stale = False
+        display = _ipython_display()
+        if display is None:
+            self._due = self._clock() + _LINE_INTERVAL
+            print(repr(self), file=sys.stderr, flush=True)
+            return
+        self._due = self._clock() + _LIVE_INTERVAL
+        if self._handle is None:
+            self._handle = display(self, display_id=True)
+        else:
+            self._handle.update(self)
+
+
+def _ipython_display() -> Any:
+    """IPython's ``display`` if this runs in IPython, else None. Who runs in it has imported it, so nobody waits."""
+    ipython: Any = sys.modules.get("IPython")
+    if ipython is None or ipython.get_ipython() is None:
+        return None
+    return import_module("IPython.display").display
