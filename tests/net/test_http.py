@@ -277,12 +277,11 @@ def test_redirects_keep_method_and_body(make_http: MakeHTTP, status: int, method
 
 
 def test_303_is_followed_for_get_alone(make_http: MakeHTTP) -> None:
-    """It would turn a call into a GET of something else."""
+    """It would turn a call into a GET of something else: there it is the final answer."""
     http = make_http()
     with serve(redirect(303, "/there")) as server:
         assert fetch(http, server.url) == (200, b"")
-        with pytest.raises(RemoteProtocolError, match="303"):
-            fetch(http, server.url, "POST", b"{}")
+        assert fetch(http, server.url, "POST", b"{}") == (303, b"moved")
         assert [request.target for request in server.requests] == ["/mcp", "/there", "/mcp"]
 
 
