@@ -24,6 +24,7 @@ from ..protocol.calls import Operation
 from ..protocol.session import Session, StreamCursor
 from ..transport.answers import rpc_error
 from ..transport.streamable import Exchange
+from .callbacks import check_function
 
 if TYPE_CHECKING:
     from .._record import Record
@@ -62,6 +63,8 @@ class Call(Generic[T]):
         resume_from: StreamCursor | None = None,
         finish: Callable[[T], T] | None = None,
     ) -> None:
+        check_function("on_progress", on_progress)
+        check_function("on_log", on_log)
         self._engine = engine
         self._operation = operation
         self._effort = effort
@@ -90,12 +93,7 @@ class Call(Generic[T]):
     def __exit__(self, *_: object) -> None:
         if not self._done and self._failure is None:
             self.cancel("the caller left the block")
-        if self._events is not None:
-            try:
-                self._events.close()
-            except ValueError:
-                pass  # another thread is in it; the cancellation has woken it
-        self._release()
+        self._stop()
 
     def __iter__(self) -> Iterator[CallEvent]:
         return self
@@ -106,6 +104,7 @@ class Call(Generic[T]):
         if self._failure is not None:
             raise self._failure
         if self._cancelled is not None:
+            self._stop()
             raise CallCancelled(f"the call was cancelled: {self._cancelled}")
         if self._events is None:
             self._events = self._run()
@@ -312,6 +311,15 @@ class Call(Generic[T]):
         if self._exchange is not None and not self._answered and not self._told:
             self._told = True
             self._engine.tell_cancelled(self._exchange.request_id, self._operation.method, reason)
+
+    def _stop(self) -> None:
+        """Let go of everything now, and not when the generator is collected. On the iterating thread."""
+        if self._events is not None:
+            try:
+                self._events.close()
+            except ValueError:
+                pass  # another thread is in it after all; it has been woken
+        self._release()
 
     def _release(self) -> None:
         if self._exchange is not None:

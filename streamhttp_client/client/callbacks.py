@@ -14,14 +14,14 @@ from typing import Any
 from .. import jsonrpc
 from ..exceptions import InvalidResult, LocalProtocolError, RPCError
 
-__all__ = ["Callbacks", "ElicitationCallback", "RootsCallback", "SamplingCallback"]
+__all__ = ["Callbacks", "ElicitationCallback", "RootsLike", "SamplingCallback", "check_function"]
 
 logger = logging.getLogger("streamhttp_client")
 
 SamplingCallback = Callable[[Any], Any]
 ElicitationCallback = Callable[[Any], Any]
 RootsCallback = Callable[[], Any]
-RootsLike = RootsCallback | Sequence[Any]
+RootsLike = RootsCallback | Sequence[Any] | Mapping[str, Any]
 
 
 class Callbacks:
@@ -44,9 +44,10 @@ class Callbacks:
         url_elicitation: bool = False,
         sampling_tools: bool = False,
     ) -> None:
-        for name, value in (("sampling", sampling), ("elicitation", elicitation)):
-            if value is not None and not callable(value):
-                raise LocalProtocolError(f"{name} must be a function, got {type(value).__name__}")
+        check_function("sampling", sampling)
+        check_function("elicitation", elicitation)
+        if roots is not None and not callable(roots) and not isinstance(roots, (list, tuple, Mapping)):
+            raise LocalProtocolError(f"roots must be a function, a list or a mapping, got {type(roots).__name__}")
         self.sampling = sampling
         self.elicitation = elicitation
         self.roots = roots
@@ -127,6 +128,16 @@ class Callbacks:
             return roots.to_wire()
         listed = [_root(root) for root in roots or ()]
         return {"roots": listed}
+
+
+def check_function(name: str, value: Any) -> None:
+    """Refuse a callback that cannot be called, before anything is sent.
+
+    Raises:
+        LocalProtocolError: It is neither None nor a function.
+    """
+    if value is not None and not callable(value):
+        raise LocalProtocolError(f"{name} must be a function, got {type(value).__name__}")
 
 
 def _root(root: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..protocol import calls, versions
 from ..protocol.calls import Operation
 from ..protocol.session import Session, StreamCursor, StreamCursorLike
 from .call import Call
-from .callbacks import Callbacks, ElicitationCallback, RootsLike, SamplingCallback
+from .callbacks import Callbacks, ElicitationCallback, RootsLike, SamplingCallback, check_function
 from .engine import Engine
 from .tasks import TaskVerbs
 
@@ -127,9 +127,11 @@ class Client(TaskVerbs):
         revision = versions.get_revision(options["protocol"]) if pinned else versions.LATEST
         self._url: str = options["url"]
         self._timeout = Timeout.of(options["timeout"], _DEFAULT_TIMEOUT)
-        self._retry: RetryPolicy = options["retry"] or _DEFAULT_RETRY
+        self._retry: RetryPolicy = _DEFAULT_RETRY if options["retry"] is None else options["retry"]
         if not isinstance(self._retry, RetryPolicy):
             raise LocalProtocolError(f"retry must be a RetryPolicy, got {type(self._retry).__name__}")
+        for name in ("on_log", "on_notification", "on_session_renewed"):
+            check_function(name, options[name])
         shown = check_url(self._url)
         callbacks = Callbacks(
             sampling=options["sampling"],
@@ -154,7 +156,7 @@ class Client(TaskVerbs):
             pinned=pinned,
             session=session,
             callbacks=callbacks,
-            client_info=options["client_info"] or _DEFAULT_CLIENT_INFO,
+            client_info=_client_info(options["client_info"]),
             timeout=self._timeout,
             retry=self._retry,
             max_message_size=limit,
@@ -522,6 +524,15 @@ class Client(TaskVerbs):
     def _remember_tools(self, tools: Any) -> None:
         for tool in tools:
             self._tools[tool.name] = tool
+
+
+def _client_info(given: Any) -> Mapping[str, Any]:
+    if given is None:
+        return _DEFAULT_CLIENT_INFO
+    wire = given.to_wire() if hasattr(given, "to_wire") else given
+    if not isinstance(wire, Mapping) or not all(isinstance(wire.get(key), str) for key in ("name", "version")):
+        raise LocalProtocolError(f"client_info must have a 'name' and a 'version', both strings, got {given!r:.80}")
+    return wire
 
 
 def _object(result: Any) -> dict[str, Any]:

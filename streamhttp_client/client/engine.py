@@ -158,12 +158,12 @@ class Engine:
             with self._listening:
                 self._listeners -= 1
 
+        listener = Listener(self, effort, callback, closed)
         with self._listening:
             self._listeners += 1
             background, self._listener = self._listener, None
         if background is not None:
             background.close()
-        listener = Listener(self, effort, callback, closed)
         return listener if callback is None else listener.start()
 
     def require(self, session: Session, operation: calls.Operation[Any]) -> None:

@@ -19,6 +19,7 @@ from ..exceptions import (
 from ..net.body import Response
 from ..net.retry import Effort, parse_retry_after
 from ..sse import SSEParser
+from .callbacks import check_function
 
 if TYPE_CHECKING:
     from ..protocol.session import Session
@@ -52,6 +53,7 @@ class Listener:
         callback: Callable[[Any], object] | None = None,
         on_close: Callable[[], object] | None = None,
     ) -> None:
+        check_function("callback", callback)
         self._engine = engine
         self._effort = effort
         self._callback = callback

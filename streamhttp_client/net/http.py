@@ -106,6 +106,10 @@ class HTTP:
         cert: str | tuple[str, str] | None = None,
         proxies: Mapping[str, str] | None = None,
     ) -> None:
+        if session is not None and not isinstance(session, requests.Session):
+            raise LocalProtocolError(f"http must be a requests.Session, got {type(session).__name__}")
+        if headers is not None and not isinstance(headers, Mapping):
+            raise LocalProtocolError(f"headers must be a mapping of names to values, got {type(headers).__name__}")
         self._own = session is None
         if session is None:
             session = requests.Session()

@@ -71,8 +71,8 @@ def parse_head(data: bytes) -> Head:
     code, _, reason = rest.partition(" ")
     if version not in ("HTTP/1.1", "HTTP/1.0") or len(code) != 3 or not (code.isascii() and code.isdigit()):
         raise RemoteProtocolError(f"expected an HTTP/1.1 status line, got {lines[0]!r:.60}")
-    # "Field values containing CR, LF, or NUL characters are invalid and dangerous" (RFC 9110, section 5.5): a session id
-    # or a cookie with one in it would be sent back.
+    # "Field values containing CR, LF, or NUL characters are invalid and dangerous" (RFC 9110, section 5.5): a session
+    # id or a cookie with one in it would be sent back.
     if "\r" in text or "\0" in text:
         raise RemoteProtocolError("the head of the answer has a bare CR or a NUL in it")
     headers = Headers()
