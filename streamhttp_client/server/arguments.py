@@ -70,7 +70,7 @@ def read_signature(
         LocalProtocolError: A parameter cannot be passed by name, or has a hint for which no schema is known.
     """
     name = getattr(function, "__name__", repr(function))
-    hints = _hints(function)
+    hints = _hints(function, context_type)
     context = None
     parameters: dict[str, inspect.Parameter] = {}
     anything = False
@@ -99,11 +99,17 @@ def read_signature(
     return Signature(schema, convert, context, hints.get("return", inspect.Signature.empty), tuple(kinds), required)
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+def _hints(function: Callable[..., Any], context_type: type) -> dict[str, Any]:
     # An instance with __call__ keeps its hints on the method.
     holder = function if inspect.isroutine(function) or inspect.isclass(function) else type(function).__call__
     try:
         return typing.get_type_hints(holder, include_extras=True)
+    except NameError:
+        # A function made inside another does not see the names that were imported there; the most likely one
+        # is known.
+        names = {context_type.__name__: context_type}
+    try:
+        return typing.get_type_hints(holder, localns=names, include_extras=True)
     except NameError as error:
         raise LocalProtocolError(f"a type hint of {function!r} cannot be resolved: {error}") from error
 

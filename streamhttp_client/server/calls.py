@@ -102,7 +102,7 @@ class JSONOutlet:
 
 
 def _canonical(request_id: jsonrpc.RequestId) -> str:
-    return json.dumps(request_id, ensure_ascii=True)
+    return str(request_id) if type(request_id) is int else json.dumps(request_id)
 
 
 def inbox_of(request_id: jsonrpc.RequestId) -> str:
@@ -131,9 +131,10 @@ class Call:
         self.session = session
         self.request = request
         self.outlet = outlet
-        self.key = (session.key, _canonical(request.id))
+        name = _canonical(request.id)
+        self.key = (session.key, name)
         self._store = store
-        self._inbox = inbox_of(request.id)
+        self._inbox = "i" + name
         self._inbox_made = False
         self._read_to = 0
         self._asked = 0

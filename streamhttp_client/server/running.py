@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import MissingExtra
-from .disconnect import PROBE_KEY, peer_is_gone
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ _log = logging.getLogger("streamhttp_client.server")
 
 # Seconds that a connection may be idle between two requests.
 _IDLE_TIMEOUT = 60
+# Bytes of all header fields of a request; 64 KiB is what most servers take at most.
+_MAX_HEADERS = 1 << 16
 
 
 class RunningServer:
@@ -42,12 +43,8 @@ class RunningServer:
     """
 
     def __init__(self, app: WSGIApp, host: str, port: int, path: str, max_connections: int) -> None:
-        try:
-            from cheroot import wsgi
-        except ImportError as error:
-            raise MissingExtra("Server.serve()", "server") from error
         self.app = app
-        self._server = _make_server(wsgi, app, host, port, max_connections)
+        self._server = _make_server(app, host, port, max_connections)
         self._server.prepare()
         self.host, self.port = host, int(self._server.bind_addr[1])
         shown = f"[{host}]" if ":" in host else host
@@ -154,20 +151,24 @@ class _Pool:
                 connection.socket.shutdown(how)
 
 
-def _make_server(wsgi: Any, app: WSGIApp, host: str, port: int, max_connections: int) -> Any:
-    """Build the cheroot server; here and not at the top, so that cheroot is needed only by who runs it."""
+def _make_server(app: WSGIApp, host: str, port: int, max_connections: int) -> Any:
+    """Build the cheroot server; imported here and not at the top, so that cheroot is needed only by who runs
+    it.
+    """
+    try:
+        from cheroot import wsgi
 
-    class Gateway(wsgi.Gateway_10):  # type: ignore[misc]
-        def get_environ(self) -> dict[str, Any]:
-            environ: dict[str, Any] = super().get_environ()
-            connection = self.req.conn.socket
-            environ[PROBE_KEY] = lambda: peer_is_gone(connection)
-            return environ
-
-    server = wsgi.Server((host, port), app, server_name="streamhttp", timeout=_IDLE_TIMEOUT, request_queue_size=128)
+        from .connection import Connection, Gateway
+    except ImportError as error:
+        raise MissingExtra("Server.serve()", "server") from error
+    server: Any = wsgi.Server(
+        (host, port), app, server_name="streamhttp", timeout=_IDLE_TIMEOUT, request_queue_size=128
+    )
+    server.ConnectionClass = Connection
     server.gateway = Gateway
     server.requests = _Pool(server, max_connections)
     server.keep_alive_conn_limit = max_connections
+    server.max_request_header_size = _MAX_HEADERS
     server.error_log = _quiet_log
     return server
 

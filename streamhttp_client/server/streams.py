@@ -95,6 +95,8 @@ class EventStream:
         self._stopping = stopping
         self._on_close = on_close
         self._closed = self._whole = False
+        #: Whether the chunk that was just given is the last: it may leave together with the end of the body.
+        self.is_last = False
         self._chunks = self._run()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -134,6 +136,7 @@ class EventStream:
             if stopping and self._polling:
                 parts.append(self._prime(position, self._retry_ms))
             if parts:
+                self.is_last = pause or stopping or page.state != "open"
                 yield b"".join(parts)
                 spoke = time.monotonic()
                 # Only now: if the write failed, the generator was closed at the yield.

@@ -137,6 +137,25 @@ def test_what_cannot_be_called_by_name_is_refused(read: Callable[..., Signature]
             read(function)
 
 
+def test_context_imported_where_the_function_is_made() -> None:
+    """As in a factory of applications, which imports inside."""
+
+    def make() -> Any:
+        from streamhttp_client.server.context import Context as Imported  # noqa: F401
+
+        def tool(ctx: Elsewhere.Context) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+        tool.__annotations__["ctx"] = "Context"
+        tool.__globals__.pop("Context", None)
+        return tool
+
+    kept = Context
+    try:
+        assert read_signature(make(), kept).context == "ctx"
+    finally:
+        globals()["Context"] = kept
+
+
 def test_unresolvable_hint() -> None:
     def broken(a: NoSuchName) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
