@@ -2,8 +2,9 @@
 
 An upload is created with POST and has an address of its own. PATCH appends at an offset; HEAD asks for the offset
 after anything went wrong, so a lost answer costs one small request and no byte is sent twice that the server has. A
-:class:`_Lane` does that for one range of the source. There is one lane, or, if the server can join uploads, several
-at once over parts of it. The addresses are kept in a sidecar, with a fingerprint of the source.
+:class:`~.tus_lane.Lane` does that for one range of the source. There is one lane, or, if the
+server can join uploads, several at once over parts of it. The addresses are kept in a sidecar, with a fingerprint of
+the source.
 
 Extensions used when the server offers them: creation, creation-with-upload for what fits into one small request,
 creation-defer-length for a source of unknown size, expiration, termination (of what is of no use any more), checksum
@@ -12,11 +13,8 @@ creation-defer-length for a source of unknown size, expiration, termination (of 
 
 from __future__ import annotations
 
-import base64
-import email.utils
 import hashlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urljoin
@@ -24,43 +22,36 @@ from urllib.parse import urljoin
 from ..exceptions import (
     CapabilityError,
     HTTPStatusError,
-    LocalProtocolError,
     NotReplayable,
     RemoteProtocolError,
     StreamHTTPError,
-    TargetChanged,
     TransferError,
     TransportError,
     UploadGone,
 )
 from ..net.body import Response
 from ..net.http import HTTP
-from ..net.refusals import read_beginning, status_error
-from ..net.retry import Effort, parse_retry_after
+from ..net.refusals import read_beginning
+from ..net.retry import Effort
 from ..net.sending import FilePart, Piece
 from ..net.target import Target
 from ..net.timeouts import Timeout
-from .chunks import Chunks
 from .flow import Failed, final_error, make_effort, open_http, refusal
 from .pace import Reporter
 from .payload import Payload
 from .sidecar import Sidecar, address_key, is_alive, owner
-from .upload import Outcome, Settings, UploadAnswer, answer_of, compare_digest
+from .tus_lane import Gone, Lane, offset_of
+from .tus_values import dump_metadata, expired, is_past, parse_parts, rechunk
+from .uploading import Outcome, Settings, UploadAnswer, answer_of, compare_digest
 
 __all__ = ["TusUpload"]
 
 _VERSION = "1.0.0"
 # A file up to this size goes along with its creation; of a larger one, a cut would lose the address with the data.
 _WITH_CREATION = 256 * 1024
-# A checksum must be known before its data is sent, so that data is read twice; and it is held if it cannot be.
-_CHECKED_CHUNK = 16 << 20
 _STREAM_CHUNK = 4 << 20
 _TERMINATE_SECONDS = 5.0
 _TICK_SECONDS = 0.05
-
-
-class Gone(Exception):
-    """The server does not know the upload (any more)."""
 
 
 class TusUpload:
@@ -83,12 +74,13 @@ class TusUpload:
         self.has_credentials = settings.auth is not None or "authorization" in names
         self._bare: HTTP | None = None
         self._sidecar: Sidecar | None = None
+        self._fingerprint: dict[str, Any] | None = None
         self._restarts = 0
-        self._lanes: list[_Lane] = []
+        self._lanes: list[Lane] = []
         self._resumed_from = 0
         # Guards the counters and the sidecar when several lanes run.
         self._lock = threading.Lock()
-        self._metadata = _dump_metadata(settings.metadata, settings.filename or payload.name)
+        self._metadata = dump_metadata(settings.metadata, settings.filename or payload.name)
         self._digesting: Any = None
         self._digested = 0
         if settings.digest is not None:
@@ -103,7 +95,8 @@ class TusUpload:
 
     def run(self) -> Outcome:
         settings, payload = self.settings, self.payload
-        if settings.sidecar is not None and payload.fingerprint() is not None:
+        self._fingerprint = payload.fingerprint() if settings.sidecar is not None else None
+        if settings.sidecar is not None and self._fingerprint is not None:
             self._claim(settings.sidecar)
         begun = bool(self._lanes)
         self._resumed_from = self._done() if begun else 0
@@ -118,7 +111,7 @@ class TusUpload:
                 if self._restarts:
                     self._forget()
                     raise UploadGone(
-                        f"the server no longer holds the upload{_expired(self.expires)}", attempts=max(self.attempts, 1)
+                        f"the server no longer holds the upload{expired(self.expires)}", attempts=max(self.attempts, 1)
                     ) from None
                 if not payload.replayable:
                     raise NotReplayable(
@@ -174,7 +167,7 @@ class TusUpload:
         if size is None:
             if "creation-defer-length" not in self.extensions:
                 raise CapabilityError("the size of the source is not known, and the server takes only what has one")
-            self._lanes = [_Lane(self, self._create({"upload-defer-length": "1"})[0], 0, None)]
+            self._lanes = [Lane(self, self._create({"upload-defer-length": "1"})[0], 0, None)]
             return
         count = max(1, min(count, size // (1 << 20)))
         if count > 1:
@@ -182,7 +175,7 @@ class TusUpload:
             for start in range(0, size, step):
                 end = min(start + step, size)
                 headers = {"upload-length": str(end - start), "upload-concat": "partial"}
-                self._lanes.append(_Lane(self, self._create(headers)[0], start, end))
+                self._lanes.append(Lane(self, self._create(headers)[0], start, end))
         else:
             headers = {"upload-length": str(size)}
             body = b""
@@ -192,7 +185,7 @@ class TusUpload:
                 self._check_digest_at(size)
                 headers["content-type"] = "application/offset+octet-stream"
             url, offset = self._create(headers, body)
-            lane = _Lane(self, url, 0, size)
+            lane = Lane(self, url, 0, size)
             lane.offset = offset if 0 <= offset <= size else lane.ask_offset()
             self._lanes = [lane]
         self._save()
@@ -212,7 +205,7 @@ class TusUpload:
             for lane in lanes:
                 lane.effort.interrupt.fire()
 
-        def work(lane: _Lane) -> None:
+        def work(lane: Lane) -> None:
             try:
                 lane.run(lambda _: None)
             except BaseException as error:
@@ -251,11 +244,11 @@ class TusUpload:
         places = " ".join(lane.url for lane in self._lanes)
         return self._create({"upload-concat": f"final;{places}"})[0]
 
-    def _stream(self, lane: _Lane) -> str:
+    def _stream(self, lane: Lane) -> str:
         """A source of unknown size: one chunk at a time is held, so that it can be sent again."""
         wanted = self.settings.chunk_size
         size = _STREAM_CHUNK if wanted == "auto" else wanted
-        chunks = _rechunk(self.payload.pieces(in_memory=True), size)
+        chunks = rechunk(self.payload.pieces(in_memory=True), size)
         chunk: bytes | None = next(chunks, b"")
         while chunk is not None:
             after = next(chunks, None)
@@ -375,7 +368,7 @@ class TusUpload:
         while True:
             try:
                 if body:
-                    self._count_attempt()
+                    self.count_attempt()
                 response = self.send("POST", self.settings.url, headers, body or None, self.effort)
                 if response.status != 201:
                     if 200 <= response.status < 400:
@@ -388,7 +381,7 @@ class TusUpload:
                     raise RemoteProtocolError("the server created an upload and did not say where")
                 url = urljoin(response.url, location)
                 self.note(answer)
-                return url, _offset_of(response.headers) or 0
+                return url, offset_of(response.headers) or 0
             except Failed as failed:
                 error, floor = failed.error, failed.floor
             except TransportError as lost:
@@ -404,12 +397,10 @@ class TusUpload:
             except StreamHTTPError:
                 pass  # it expires
 
-    def _count_attempt(self) -> None:
+    def count_attempt(self) -> None:
         with self._lock:
             self.attempts += 1
             self.reporter.attempt = self.attempts
-
-    count_attempt = _count_attempt
 
     def note(self, answer: UploadAnswer) -> None:
         """Remember the last answer, and when the upload ends if it says so."""
@@ -453,11 +444,11 @@ class TusUpload:
         if state is None:
             return
         key = address_key(self.settings.address)["key"]
-        lanes = _parse_lanes(self, state.get("uploads"))
+        lanes = [Lane(self, *part) for part in parse_parts(state.get("uploads"), self.payload.size)]
         expires = state.get("expires")
         self.expires = expires if isinstance(expires, str) else None
-        same = state.get("key") == key and state.get("fingerprint") == self.payload.fingerprint()
-        if same and self.settings.resume and not _is_past(self.expires):
+        same = state.get("key") == key and state.get("fingerprint") == self._fingerprint
+        if same and self.settings.resume and not is_past(self.expires):
             self._lanes = lanes
         else:
             self.expires = None
@@ -473,7 +464,7 @@ class TusUpload:
             return
         state = {
             **address_key(self.settings.address),
-            "fingerprint": self.payload.fingerprint(),
+            "fingerprint": self._fingerprint,
             "uploads": [[lane.url, lane.start, lane.end] for lane in self._lanes],
             "expires": self.expires,
             "owner": None if released else owner(),
@@ -491,241 +482,3 @@ class TusUpload:
         if self._sidecar is not None:
             self._sidecar.remove()
             self._sidecar = None
-
-
-class _Lane:
-    """One upload on the server, and the range of the source that belongs there.
-
-    Attributes:
-        url: Of the upload.
-        start, end: The range; ``end`` is None while the size is not known.
-        offset: Bytes that the server has confirmed.
-        sent: Bytes that have been handed to the network, confirmed or not.
-    """
-
-    def __init__(self, job: TusUpload, url: str, start: int, end: int | None) -> None:
-        self.job = job
-        self.url = url
-        self.start = start
-        self.end = end
-        self.length = None if end is None else end - start
-        self.offset = 0
-        self.sent = 0
-        self.effort = make_effort(job.settings.timeout, job.settings.retry, job.effort.deadline)
-        chunk = job.settings.chunk_size
-        self._chunks = Chunks(None if chunk == "auto" else chunk)
-
-    def run(self, moved: Callable[[int], object]) -> None:
-        """Send what is missing."""
-        assert self.length is not None and self.end is not None
-        job = self.job
-        while self.offset < self.length:
-            size = self._chunks.next(self.length - self.offset)
-            if job.checksum is not None:
-                size = min(size, _CHECKED_CHUNK)
-            start = self.start + self.offset
-            end = start + size
-            job.payload.check()
-            job.before_last(end)
-            headers = {}
-            if job.checksum is not None:
-                headers["upload-checksum"] = self._checksum(job.payload.pieces(start, end, in_memory=True))
-            self._patch(lambda begin=start, stop=end: job.payload.pieces(begin, stop), size, headers, moved)  # type: ignore[misc]
-        job.payload.check()
-
-    def send_held(self, chunk: bytes, moved: Callable[[int], object]) -> None:
-        """Send a chunk of a source that cannot be read again, in as many attempts as it takes."""
-        base = self.offset
-        goal = base + len(chunk)
-        view = memoryview(chunk)
-        first = True
-        while self.offset < goal or (first and self.length is not None):
-            first = False
-            if self.offset < base:
-                raise NotReplayable("the server lost data of a source that can be read only once")
-            rest = view[self.offset - base :]
-            headers = {}
-            if self.length is not None:
-                headers["upload-length"] = str(self.length)
-            if self.job.checksum is not None:
-                headers["upload-checksum"] = self._checksum([rest])
-            self._patch(lambda piece=rest: iter((piece,)), len(rest), headers, moved, empty=not rest)  # type: ignore[misc]
-
-    def ask_offset(self) -> int:
-        """HEAD: how much the server has. Repeated as often as need be.
-
-        Raises:
-            Gone: It has nothing.
-            TargetChanged: It has something else.
-        """
-        while True:
-            try:
-                response = self.job.send("HEAD", self.url, {}, None, self.effort)
-                response.body.close()
-                status = response.status
-                # "If the resource is not found, the Server SHOULD return either the 404 Not Found, 410 Gone or 403
-                # Forbidden status without the Upload-Offset header." tus 1.0.0, HEAD. Where there are credentials, 403
-                # more probably means that they have ended.
-                if status in (404, 410) or (status == 403 and not self.job.has_credentials):
-                    raise Gone
-                if not 200 <= status < 300:
-                    if status == 423:
-                        locked = status_error(response, "HEAD", self.effort.deadline)
-                        raise Failed(locked, parse_retry_after(response.headers))
-                    raise self.job.final(refusal(response, "HEAD", self.effort.deadline), self.effort)
-                offset = _offset_of(response.headers)
-                if offset is None:
-                    raise RemoteProtocolError("the server did not say how much it has of the upload")
-                length = response.headers.get("upload-length")
-                if self.length is not None and (
-                    offset > self.length or (length is not None and length.strip() != str(self.length))
-                ):
-                    raise TargetChanged(
-                        f"the upload has {offset} of {length or 'unknown'} bytes on the server, expected {self.length}"
-                    )
-                self.job.note(UploadAnswer(status=status, headers=response.headers))
-                return offset
-            except Failed as failed:
-                error, floor = failed.error, failed.floor
-            except TransportError as lost:
-                error, floor = lost, 0.0
-            self.job.again(error, floor, self.effort)
-
-    def _patch(
-        self,
-        pieces: Callable[[], Iterator[Piece]],
-        size: int,
-        headers: dict[str, str],
-        moved: Callable[[int], object],
-        empty: bool = False,
-    ) -> None:
-        """One PATCH; after it, ``offset`` is what the server has, whatever happened."""
-        job, effort, before = self.job, self.effort, self.offset
-        job.count_attempt()
-        self.sent = before
-        floor = 0.0
-
-        def body() -> Iterator[Piece]:
-            self.sent = before
-            for piece in pieces():
-                yield piece
-                self.sent += len(piece)
-                moved(self.sent)
-
-        fields = {
-            "content-type": "application/offset+octet-stream",
-            "content-length": str(size),
-            "upload-offset": str(before),
-            **headers,
-        }
-        error: StreamHTTPError
-        try:
-            response = job.send("PATCH", self.url, fields, body, effort)
-            if 200 <= response.status < 300:
-                job.note(answer_of(response, read_beginning(response, effort.deadline)))
-                offset = _offset_of(response.headers)
-                if offset is not None and (before < offset <= before + size or (empty and offset == before)):
-                    self.offset = offset
-                    self._chunks.took(size)
-                    effort.progressed()
-                    moved(offset)
-                    return
-                error = RemoteProtocolError(f"after {before} and {size} more bytes the server says it has {offset}")
-            else:
-                error, floor = self._refused(response, size)
-        except Failed as failed:
-            error, floor = failed.error, failed.floor
-        except TransportError as lost:
-            error = lost
-        sent = self.sent - before
-        self.offset = self.ask_offset()
-        self.sent = self.offset
-        if self.offset > before:  # an answer was lost, or part of the data arrived
-            effort.progressed()
-            return
-        if isinstance(error, TransportError):
-            self._chunks.lost(sent)
-        job.again(error, floor, effort)
-
-    def _refused(self, response: Response, size: int) -> tuple[StreamHTTPError, float]:
-        """What to do about a status: why to try again, and after how long; else it raises."""
-        status, deadline = response.status, self.effort.deadline
-        if status in (404, 410):
-            response.body.abandon()
-            raise Gone
-        floor = parse_retry_after(response.headers)
-        if status in (409, 423, 460):  # another offset, locked by a request that still hangs, damaged on the way
-            return status_error(response, "PATCH", deadline), floor
-        if status == 413 and self._chunks.too_large(size):
-            return status_error(response, "PATCH", deadline), floor
-        raise self.job.final(refusal(response, "PATCH", deadline), self.effort)
-
-    def _checksum(self, pieces: Any) -> str:
-        known = hashlib.new(self.job.checksum or "sha1", usedforsecurity=False)
-        for piece in pieces:
-            known.update(piece)
-        return f"{self.job.checksum} {base64.b64encode(known.digest()).decode()}"
-
-
-def _offset_of(headers: Mapping[str, str]) -> int | None:
-    value = headers.get("upload-offset", "").strip()
-    return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
-
-
-def _dump_metadata(metadata: Mapping[str, str] | None, name: str | None) -> str:
-    """``Upload-Metadata``: keys in ASCII without space and comma, values in base64."""
-    if metadata is None:
-        metadata = {"filename": name} if name else {}
-    parts = []
-    for key, value in metadata.items():
-        if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable() or set(" ,") & set(key):
-            raise LocalProtocolError(f"a metadata key must be ASCII without space and comma, got {key!r:.60}")
-        if not isinstance(value, str):
-            raise LocalProtocolError(f"metadata {key!r} must be a string, got {type(value).__name__}")
-        parts.append(f"{key} {base64.b64encode(value.encode('utf-8', 'surrogatepass')).decode()}".strip())
-    return ",".join(parts)
-
-
-def _parse_lanes(job: TusUpload, value: Any) -> list[_Lane]:
-    """The lanes that a sidecar names, if they cover the source without gap or overlap."""
-    lanes: list[_Lane] = []
-    at = 0
-    for entry in value if isinstance(value, list) else []:
-        if not isinstance(entry, list) or len(entry) != 3 or not isinstance(entry[0], str):
-            return []
-        url, start, end = entry
-        if type(start) is not int or type(end) is not int or start != at or end < start:
-            return []
-        try:
-            Target(url)
-        except LocalProtocolError:
-            return []
-        lanes.append(_Lane(job, url, start, end))
-        at = end
-    return lanes if at == job.payload.size else []
-
-
-def _is_past(expires: str | None) -> bool:
-    if expires is None:
-        return False
-    try:
-        return email.utils.parsedate_to_datetime(expires).timestamp() < time.time()
-    except (TypeError, ValueError, IndexError):
-        return False
-
-
-def _expired(expires: str | None) -> str:
-    return f", which expired at {expires}" if _is_past(expires) else ""
-
-
-def _rechunk(pieces: Iterator[Piece], size: int) -> Iterator[bytes]:
-    """Join pieces to chunks of one size; the last one is what is left."""
-    held = bytearray()
-    for piece in pieces:
-        assert not isinstance(piece, FilePart)
-        held += piece
-        while len(held) >= size:
-            yield bytes(held[:size])
-            del held[:size]
-    if held:
-        yield bytes(held)

@@ -17,10 +17,8 @@ from urllib.parse import urljoin
 
 import requests
 
-from .._headers import Headers
-from .._record import EMPTY, Record
+from .._record import Record
 from ..exceptions import (
-    DigestMismatch,
     HTTPStatusError,
     LocalProtocolError,
     NotReplayable,
@@ -40,28 +38,15 @@ from .digests import dump_digest_field, parse_digest
 from .flow import Failed, final_error, make_effort, open_http, refusal
 from .pace import Reporter
 from .payload import Payload, Source, open_payload
+from .uploading import Outcome, Settings, UploadAnswer, answer_of, compare_digest
 
-__all__ = ["Outcome", "UploadAnswer", "UploadResult", "upload"]
+__all__ = ["UploadAnswer", "UploadResult", "upload"]
 
 # No limit on the whole. A server may well work on a large file for a while before it answers.
 _TIMEOUT = Timeout(connect=10.0, read=120.0, total=None)
 
 
 _OCTETS = "application/octet-stream"
-
-
-class UploadAnswer(Record, kw_only=True):
-    """What the server said in the end.
-
-    Attributes:
-        status: HTTP status.
-        headers: Its headers; names are looked up in any case.
-        body: At most the first 64 KiB.
-    """
-
-    status: int
-    headers: Mapping[str, str] = EMPTY
-    body: bytes = b""
 
 
 class UploadResult(Record, kw_only=True):
@@ -86,16 +71,6 @@ class UploadResult(Record, kw_only=True):
     response: UploadAnswer | None = None
     digest: str | None = None
     elapsed: float = 0.0
-
-
-class Outcome(Record, kw_only=True):
-    """What a protocol hands back; the rest of the result is the same for all."""
-
-    url: str
-    resumed_from: int = 0
-    restarts: int = 0
-    attempts: int = 1
-    response: UploadAnswer | None = None
 
 
 def upload(
@@ -210,29 +185,6 @@ def upload(
     )
 
 
-class Settings(Record, kw_only=True):
-    """The arguments, checked."""
-
-    url: str
-    address: str
-    protocol: str
-    chunk_size: int | Literal["auto"]
-    resume: bool
-    segments: int
-    digest: tuple[str, str] | None
-    metadata: dict[str, str] | None
-    field: str
-    filename: str | None
-    content_type: str | None
-    idempotent: bool
-    sidecar: str | None
-    timeout: Timeout
-    retry: RetryPolicy | None
-    headers: Mapping[str, str] | None
-    auth: AuthLike
-    http: requests.Session | None
-
-
 def _has_type(headers: Mapping[str, str] | None) -> bool:
     return any(name.lower() == "content-type" for name in headers or ())
 
@@ -292,17 +244,6 @@ class Checked:
             yield held
             done += len(held)
         moved(done)
-
-
-def compare_digest(found: str, digest: tuple[str, str]) -> None:
-    """Raise DigestMismatch unless it is the one."""
-    name, wanted = digest
-    if found != wanted:
-        raise DigestMismatch(f"the {name} digest of the source is {found}, expected {wanted}")
-
-
-def answer_of(response: Response, body: bytes) -> UploadAnswer:
-    return UploadAnswer(status=response.status, headers=Headers(response.headers), body=body)
 
 
 class _PlainUpload:

@@ -1,0 +1,208 @@
+"""One upload on a tus server, and the range of the source that belongs there."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import NotReplayable, RemoteProtocolError, StreamHTTPError, TargetChanged, TransportError
+from ..net.body import Response
+from ..net.refusals import read_beginning, status_error
+from ..net.retry import parse_retry_after
+from ..net.sending import Piece
+from .chunks import Chunks
+from .flow import Failed, make_effort, refusal
+from .uploading import UploadAnswer, answer_of
+
+if TYPE_CHECKING:
+    from .tus import TusUpload
+
+__all__ = ["Gone", "Lane", "offset_of"]
+
+# A checksum must be known before its data is sent, so that data is read twice; and it is held if it cannot be.
+_CHECKED_CHUNK = 16 << 20
+
+
+class Gone(Exception):
+    """The server does not know the upload (any more)."""
+
+
+class Lane:
+    """One upload on the server, and the range of the source that belongs there.
+
+    Attributes:
+        url: Of the upload.
+        start, end: The range; ``end`` is None while the size is not known.
+        offset: Bytes that the server has confirmed.
+        sent: Bytes that have been handed to the network, confirmed or not.
+    """
+
+    def __init__(self, job: TusUpload, url: str, start: int, end: int | None) -> None:
+        self.job = job
+        self.url = url
+        self.start = start
+        self.end = end
+        self.length = None if end is None else end - start
+        self.offset = 0
+        self.sent = 0
+        self.effort = make_effort(job.settings.timeout, job.settings.retry, job.effort.deadline)
+        chunk = job.settings.chunk_size
+        self._chunks = Chunks(None if chunk == "auto" else chunk)
+
+    def run(self, moved: Callable[[int], object]) -> None:
+        """Send what is missing."""
+        assert self.length is not None and self.end is not None
+        job = self.job
+        while self.offset < self.length:
+            size = self._chunks.next(self.length - self.offset)
+            if job.checksum is not None:
+                size = min(size, _CHECKED_CHUNK)
+            start = self.start + self.offset
+            end = start + size
+            job.payload.check()
+            job.before_last(end)
+            headers = {}
+            if job.checksum is not None:
+                headers["upload-checksum"] = self._checksum(job.payload.pieces(start, end, in_memory=True))
+            self._patch(lambda begin=start, stop=end: job.payload.pieces(begin, stop), size, headers, moved)  # type: ignore[misc]
+        job.payload.check()
+
+    def send_held(self, chunk: bytes, moved: Callable[[int], object]) -> None:
+        """Send a chunk of a source that cannot be read again, in as many attempts as it takes."""
+        base = self.offset
+        goal = base + len(chunk)
+        view = memoryview(chunk)
+        first = True
+        while self.offset < goal or (first and self.length is not None):
+            first = False
+            if self.offset < base:
+                raise NotReplayable("the server lost data of a source that can be read only once")
+            rest = view[self.offset - base :]
+            headers = {}
+            if self.length is not None:
+                headers["upload-length"] = str(self.length)
+            if self.job.checksum is not None:
+                headers["upload-checksum"] = self._checksum([rest])
+            self._patch(lambda piece=rest: iter((piece,)), len(rest), headers, moved, empty=not rest)  # type: ignore[misc]
+
+    def ask_offset(self) -> int:
+        """HEAD: how much the server has. Repeated as often as need be.
+
+        Raises:
+            Gone: It has nothing.
+            TargetChanged: It has something else.
+        """
+        while True:
+            try:
+                response = self.job.send("HEAD", self.url, {}, None, self.effort)
+                response.body.close()
+                status = response.status
+                # "If the resource is not found, the Server SHOULD return either the 404 Not Found, 410 Gone or 403
+                # Forbidden status without the Upload-Offset header." tus 1.0.0, HEAD. Where there are credentials, 403
+                # more probably means that they have ended.
+                if status in (404, 410) or (status == 403 and not self.job.has_credentials):
+                    raise Gone
+                if not 200 <= status < 300:
+                    if status == 423:
+                        locked = status_error(response, "HEAD", self.effort.deadline)
+                        raise Failed(locked, parse_retry_after(response.headers))
+                    raise self.job.final(refusal(response, "HEAD", self.effort.deadline), self.effort)
+                offset = offset_of(response.headers)
+                if offset is None:
+                    raise RemoteProtocolError("the server did not say how much it has of the upload")
+                length = response.headers.get("upload-length")
+                if self.length is not None and (
+                    offset > self.length or (length is not None and length.strip() != str(self.length))
+                ):
+                    raise TargetChanged(
+                        f"the upload has {offset} of {length or 'unknown'} bytes on the server, expected {self.length}"
+                    )
+                self.job.note(UploadAnswer(status=status, headers=response.headers))
+                return offset
+            except Failed as failed:
+                error, floor = failed.error, failed.floor
+            except TransportError as lost:
+                error, floor = lost, 0.0
+            self.job.again(error, floor, self.effort)
+
+    def _patch(
+        self,
+        pieces: Callable[[], Iterator[Piece]],
+        size: int,
+        headers: dict[str, str],
+        moved: Callable[[int], object],
+        empty: bool = False,
+    ) -> None:
+        """One PATCH; after it, ``offset`` is what the server has, whatever happened."""
+        job, effort, before = self.job, self.effort, self.offset
+        job.count_attempt()
+        self.sent = before
+        floor = 0.0
+
+        def body() -> Iterator[Piece]:
+            self.sent = before
+            for piece in pieces():
+                yield piece
+                self.sent += len(piece)
+                moved(self.sent)
+
+        fields = {
+            "content-type": "application/offset+octet-stream",
+            "content-length": str(size),
+            "upload-offset": str(before),
+            **headers,
+        }
+        error: StreamHTTPError
+        try:
+            response = job.send("PATCH", self.url, fields, body, effort)
+            if 200 <= response.status < 300:
+                job.note(answer_of(response, read_beginning(response, effort.deadline)))
+                offset = offset_of(response.headers)
+                if offset is not None and (before < offset <= before + size or (empty and offset == before)):
+                    self.offset = offset
+                    self._chunks.took(size)
+                    effort.progressed()
+                    moved(offset)
+                    return
+                error = RemoteProtocolError(f"after {before} and {size} more bytes the server says it has {offset}")
+            else:
+                error, floor = self._refused(response, size)
+        except Failed as failed:
+            error, floor = failed.error, failed.floor
+        except TransportError as lost:
+            error = lost
+        sent = self.sent - before
+        self.offset = self.ask_offset()
+        self.sent = self.offset
+        if self.offset > before:  # an answer was lost, or part of the data arrived
+            effort.progressed()
+            return
+        if isinstance(error, TransportError):
+            self._chunks.lost(sent)
+        job.again(error, floor, effort)
+
+    def _refused(self, response: Response, size: int) -> tuple[StreamHTTPError, float]:
+        """What to do about a status: why to try again, and after how long; else it raises."""
+        status, deadline = response.status, self.effort.deadline
+        if status in (404, 410):
+            response.body.abandon()
+            raise Gone
+        floor = parse_retry_after(response.headers)
+        if status in (409, 423, 460):  # another offset, locked by a request that still hangs, damaged on the way
+            return status_error(response, "PATCH", deadline), floor
+        if status == 413 and self._chunks.too_large(size):
+            return status_error(response, "PATCH", deadline), floor
+        raise self.job.final(refusal(response, "PATCH", deadline), self.effort)
+
+    def _checksum(self, pieces: Any) -> str:
+        known = hashlib.new(self.job.checksum or "sha1", usedforsecurity=False)
+        for piece in pieces:
+            known.update(piece)
+        return f"{self.job.checksum} {base64.b64encode(known.digest()).decode()}"
+
+
+def offset_of(headers: Mapping[str, str]) -> int | None:
+    value = headers.get("upload-offset", "").strip()
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
