@@ -115,8 +115,10 @@ class Engine:
         self._pid = os.getpid()
         self._handshake = threading.Lock()  # one thread connects or renews; others wait for it up to their deadline
         # "The request ID MUST NOT have been previously used by the requestor within the same session" (MCP 2025-11-25,
-        # basic/index). Another process may have used the small numbers of a session that is taken up.
-        self._ids = itertools.count(1) if session is None else _distant_ids()
+        # basic/index), and another process may go on with the session. Nor may ids be those of another client: servers
+        # made with the official SDKs (Python 1.30 and 2.3) keep one event store for all sessions and name a stream by
+        # the request id alone, so that two clients which count from 1 get each other's answers when they resume.
+        self._ids = _distant_ids()
 
     # -- for calls
 
@@ -394,13 +396,15 @@ class _Handshake:
         left = self._effort.deadline.remaining()
         if not self._lock.acquire(timeout=-1 if left is None else left):
             raise CallTimeout("another thread is still connecting", may_have_executed=False)
+        self._known = id(self._effort) in self._efforts
         self._efforts[id(self._effort)] = self._effort
 
     def __exit__(self, *_: object) -> None:
-        self._efforts.pop(id(self._effort), None)
+        if not self._known:
+            self._efforts.pop(id(self._effort), None)
         self._lock.release()
 
 
 def _distant_ids() -> itertools.count[int]:
-    """Request ids that no other process of the same session is likely to use, exact in JavaScript (below 2**53)."""
+    """Request ids that nobody else is likely to use, exact in JavaScript (below 2**53)."""
     return itertools.count(int.from_bytes(os.urandom(5), "big") * 1000 + 1_000_000)

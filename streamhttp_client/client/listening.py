@@ -72,6 +72,12 @@ class Listener:
         return self
 
     def __enter__(self) -> Listener:
+        """Open the stream, so that nothing is missed of what the block brings about."""
+        if self._thread is not None:
+            self.wait_open()
+        elif self._events is None:
+            self._events = self._run()
+            next(self._events, None)  # None, once the stream is open
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -83,7 +89,9 @@ class Listener:
     def __next__(self) -> Any:
         if self._events is None:
             self._events = self._run()
-        return next(self._events)
+        while (event := next(self._events)) is None:
+            pass
+        return event
 
     def wait_open(self, timeout: float | None = 10.0) -> bool:
         """Wait until the server has answered, for a listener with a callback; whether the stream is open.
@@ -122,7 +130,8 @@ class Listener:
         assert self._callback is not None
         try:
             for event in self._run():
-                self._callback(event)
+                if event is not None:
+                    self._callback(event)
         except ClientClosed:
             pass
         except BaseException as error:
@@ -132,6 +141,7 @@ class Listener:
             self._opened.set()
 
     def _run(self) -> Generator[Any, None, None]:
+        """The notifications, and None each time that the stream is open."""
         engine, effort = self._engine, self._effort
         engine.register(effort)
         last_event_id, retry_ms = "", None
@@ -166,16 +176,22 @@ class Listener:
                     )
                     since = time.monotonic()
                     try:
-                        while chunk := answer.body.read1(timeout=effort.remaining()):
+                        yield None
+                        while True:
+                            try:
+                                chunk = answer.body.read1(timeout=effort.remaining())
+                            except ConnectionLost as error:
+                                failure = error
+                                break
+                            if not chunk:
+                                break
+                            effort.progressed()
                             for event in parser.feed(chunk):
                                 last_event_id = event.id
                                 if event.data and event.type == "message":
                                     for message in jsonrpc.parse(event.data):
                                         yield from self._take(message)
                             last_event_id = parser.last_event_id
-                            effort.progressed()
-                    except ConnectionLost as error:
-                        failure = error
                     finally:
                         answer.body.close()
                     retry_ms = parser.retry_ms if parser.retry_ms is not None else retry_ms
@@ -204,7 +220,12 @@ class Listener:
     def _take(self, message: jsonrpc.Message) -> Iterator[Any]:
         engine = self._engine
         if isinstance(message, jsonrpc.Request):
-            engine.serve(message, Effort(engine.timeout, engine.retry, self._effort.interrupt))
+            try:
+                engine.serve(message, Effort(engine.timeout, engine.retry, self._effort.interrupt))
+            except ClientClosed:
+                raise
+            except StreamHTTPError as error:  # the server will ask again, or not: others are to be heard meanwhile
+                logger.warning("the answer to %r could not be sent: %s", message.method, error)
         elif isinstance(message, jsonrpc.Notification):
             if message.method == "notifications/progress":
                 token = (message.params or {}).get("progressToken")

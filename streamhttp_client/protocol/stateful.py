@@ -76,13 +76,21 @@ class StatefulEra:
         """What to POST so that the server stops working on a request, or None if closing the stream says it."""
         return calls.cancelled(request_id, reason)
 
-    def session_is_gone(self, status: int, session: Session | None) -> bool:
-        """Whether this HTTP status means that the server has ended the session.
+    def session_is_gone(self, status: int, session: Session | None, message: str = "") -> bool:
+        """Whether this refusal means that the server does not know the session any more.
 
         "The server MAY terminate the session at any time, after which it MUST respond to requests containing that
-        session ID with HTTP 404 Not Found." Ibid., Session Management 3.
+        session ID with HTTP 404 Not Found." Ibid., Session Management 3. Servers written after the official TypeScript
+        examples say 400 and "No valid session ID provided" instead.
+
+        Args:
+            status: HTTP status.
+            session: What the request was sent with.
+            message: Of the JSON-RPC error that came with it, or "".
         """
-        return status == 404 and session is not None and session.session_id is not None
+        if session is None or session.session_id is None:
+            return False
+        return status == 404 or status == 400 and "session id" in message.lower()
 
     def check_session_id(self, value: str) -> str:
         """Return a session id that is safe to send back.

@@ -47,21 +47,30 @@ def refused(response: Response, era: StatefulEra, session: Session | None, effor
     """Read what there is of an answer that is no success, and say what it means. The answer is closed."""
     body = read_beginning(response, effort.deadline)
     status, headers, url = response.status, response.headers, response.url.partition("?")[0]
-    if era.session_is_gone(status, session):
+    answer = _json_rpc_error(response, body)
+    if era.session_is_gone(status, session, "" if answer is None else answer.message):
         return SessionExpired("the server has ended the session", status=status, headers=headers, body=body, url=url)
     if status in (401, 403):
         hint = "the server wants credentials" if status == 401 else "the credentials are not enough"
         return AuthenticationError(f"{hint} (HTTP {status})", status=status, headers=headers, body=body, url=url)
-    if response.content_type == "application/json":
-        # "The HTTP response body MAY comprise a JSON-RPC error response that has no id."
-        # MCP 2025-11-25, basic/transports, Sending Messages to the Server
-        try:
-            for message in jsonrpc.parse(body):
-                if isinstance(message, jsonrpc.ErrorResponse):
-                    return rpc_error(message, response, body)
-        except RemoteProtocolError:
-            pass  # some other JSON; the status says enough
+    if answer is not None:
+        return rpc_error(answer, response, body)
     reason = f" {response.reason}" if response.reason else ""
     return HTTPStatusError(
         f"expected HTTP 200 or 202, got {status}{reason}", status=status, headers=headers, body=body, url=url
     )
+
+
+def _json_rpc_error(response: Response, body: bytes) -> jsonrpc.ErrorResponse | None:
+    """The JSON-RPC error in an answer with an HTTP error status, if there is one.
+
+    "The HTTP response body MAY comprise a JSON-RPC error response that has no id." MCP 2025-11-25, basic/transports,
+    Sending Messages to the Server.
+    """
+    if response.content_type != "application/json":
+        return None
+    try:
+        messages = jsonrpc.parse(body)
+    except RemoteProtocolError:
+        return None  # some other JSON; the status says enough
+    return next((message for message in messages if isinstance(message, jsonrpc.ErrorResponse)), None)

@@ -122,9 +122,6 @@ def test_an_answer_that_cannot_be_collected_is_an_honest_error(peer: Peer, cutte
         assert ask(direct, "counts", name=name)["started"] == 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the request ids of a new session begin at 1, where those of every other client do too"
-)
 @for_peers(*SHARED)
 def test_nobody_gets_the_answer_of_another_session(peer: Peer, cutter: Cutter) -> None:
     """A server whose sessions share an event store finds streams by request id alone, so ours must be our own."""

@@ -84,8 +84,9 @@ def test_a_refused_stream_is_an_error(status: int) -> None:
     """Other statuses are raised: at once, or after the attempts if they may pass."""
     with RawMCPServer() as server, open_client(server) as client:
         server.on("GET", lambda peer, request: peer.respond(status))
-        with client.listen() as events, pytest.raises(HTTPStatusError) as caught:
-            list(events)
+        with pytest.raises(HTTPStatusError) as caught:
+            with client.listen():
+                raise AssertionError("entered a listener whose stream was refused")
         assert caught.value.status == status
         assert len(server.seen("GET")) == (1 if status == 400 else NO_WAIT.attempts)
 
