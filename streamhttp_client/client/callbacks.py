@@ -18,6 +18,8 @@ __all__ = ["Callbacks", "ElicitationCallback", "RootsLike", "SamplingCallback", 
 
 logger = logging.getLogger("streamhttp_client")
 
+_RELATED_TASK = "io.modelcontextprotocol/related-task"
+
 SamplingCallback = Callable[[Any], Any]
 ElicitationCallback = Callable[[Any], Any]
 RootsCallback = Callable[[], Any]
@@ -74,13 +76,17 @@ class Callbacks:
                 return jsonrpc.ErrorResponse(
                     request.id, jsonrpc.METHOD_NOT_FOUND, f"this client does not offer {request.method!r:.80}"
                 )
-            return jsonrpc.Response(request.id, handler(request.params or {}))
+            params = request.params or {}
+            answer = jsonrpc.Response(request.id, _related(handler(params), params))
+            jsonrpc.dump(answer)  # what has no JSON form is the callback's mistake, and is dealt with as such
+            return answer
         except RPCError as error:  # the callback's own words to the server
             return jsonrpc.ErrorResponse(request.id, error.code, error.message, error.data)
-        except (LocalProtocolError, InvalidResult) as error:
-            logger.warning("the request %r of the server could not be served: %s", request.method, error)
+        except InvalidResult as error:
+            logger.warning("the server's request %r is malformed: %s", request.method, error)
             return jsonrpc.ErrorResponse(request.id, jsonrpc.INVALID_PARAMS, str(error))
         except Exception:
+            # The words of a local error are not the server's business: a root that is refused names a path.
             logger.exception("the callback for %r failed", request.method)
             return jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, "the client failed to handle the request")
 
@@ -128,6 +134,15 @@ class Callbacks:
             return roots.to_wire()
         listed = [_root(root) for root in roots or ()]
         return {"roots": listed}
+
+
+def _related(result: dict[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The result, belonging to the same task as the request (MCP 2025-11-25, utilities/tasks, Associating)."""
+    meta = params.get("_meta")
+    task = meta.get(_RELATED_TASK) if isinstance(meta, Mapping) else None
+    if task is None:
+        return result
+    return {**result, "_meta": {**(result.get("_meta") or {}), _RELATED_TASK: task}}
 
 
 def check_function(name: str, value: Any) -> None:
