@@ -99,7 +99,7 @@ NGINX = """
             location /noetag/ {{ alias {root}/; etag off; }}
             location /named/ {{
                 alias {root}/;
-                add_header Content-Disposition 'attachment; filename="../../evil/../r\\"e port.txt"';
+                add_header Content-Disposition 'attachment; filename="../../evil/../re:port.txt"';
             }}
             location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
             location /busy/ {{
