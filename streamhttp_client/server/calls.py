@@ -11,6 +11,7 @@ at another process. It goes through the call's inbox, a second log of the store.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ from ..exceptions import (
     RPCError,
 )
 from .sessions import ServerSession
-from .stores.base import Store
+from .stores.base import Store, StoreClosed
 
 __all__ = ["Call", "JSONOutlet", "LogOutlet", "Outlet", "RunningCalls", "inbox_of", "inbox_of_answer"]
 
@@ -34,6 +35,12 @@ __all__ = ["Call", "JSONOutlet", "LogOutlet", "Outlet", "RunningCalls", "inbox_o
 _SLICE = 1.0
 # A store that other processes share is asked for a cancellation at most this often, in seconds.
 _PEEK_INTERVAL = 0.1
+
+
+# Seconds between the tries to hand a response to a store that fails: a restart of Redis takes about as long.
+_STORE_PAUSES = (0.1, 0.5, 2.0, 5.0)
+
+_log = logging.getLogger("streamhttp_client.server")
 
 
 class Outlet(Protocol):
@@ -72,7 +79,22 @@ class LogOutlet:
         data = None if response is None else jsonrpc.dump(response)
         with self._lock:
             self._left -= 1
-            self._store.append(self._session, self._log, data, end=not self._left)
+            self._append_surely(data, end=not self._left)
+
+    def _append_surely(self, data: bytes | None, *, end: bool) -> None:
+        """Append what a client waits for, also if the store is away for a moment."""
+        for pause in _STORE_PAUSES:
+            try:
+                self._store.append(self._session, self._log, data, end=end)
+                return
+            except StoreClosed:
+                _log.warning("a handler ended after its store was closed")
+                return
+            except Exception:
+                # If it was done all the same, the log has ended, and the next try does nothing.
+                _log.warning("the store did not take a response, trying again in %g s", pause, exc_info=True)
+                time.sleep(pause)
+        self._store.append(self._session, self._log, data, end=end)
 
     def pause(self, retry_ms: int | None) -> None:
         # Before 2025-11-25 a client may take a stream without its response for a lost one.

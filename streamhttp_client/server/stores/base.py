@@ -23,13 +23,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
-__all__ = ["Page", "Store", "StoreFull"]
+__all__ = ["Page", "Store", "StoreClosed", "StoreFull"]
 
 State = Literal["open", "ended", "gone", "taken"]
 
 
 class StoreFull(Exception):
     """A limit of the store is reached; the request is answered with 503. Never leaves the server wing."""
+
+
+class StoreClosed(Exception):
+    """The store was closed, here. Never leaves the server wing."""
 
 
 class Page(NamedTuple):

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...exceptions import MissingExtra
-from .base import Page, State, StoreFull
+from .base import Page, State, StoreClosed, StoreFull
 from .waiting import Waiters
 
 __all__ = ["RedisStore"]
@@ -33,6 +33,10 @@ _PAGE_EVENTS = 256
 _PAGE_BYTES = 1 << 18
 # Seconds between two signs of life of a process.
 _HEARTBEAT = 2.0
+# Connections of one process.
+_CONNECTIONS = 32
+# Seconds that a thread waits for one of them.
+_POOL_TIMEOUT = 20.0
 
 # Begins every script. ARGV[1] is the prefix, ARGV[2] the session, ARGV[3] the log; the clock is that of
 # Redis, since machines need not agree on the time.
@@ -199,7 +203,10 @@ class _Connection:
             raise MissingExtra("RedisStore", "redis") from error
         self.process = os.getpid()
         self.worker = secrets.token_hex(8)
-        self.redis: Any = redis.Redis.from_url(url, protocol=2)
+        # A pool that waits: there are many more threads than connections are needed, since no script takes long.
+        options = {"max_connections": _CONNECTIONS, "timeout": _POOL_TIMEOUT, "protocol": 2}
+        self.pool: Any = redis.BlockingConnectionPool.from_url(url, **options)
+        self.redis: Any = redis.Redis(connection_pool=self.pool)
         self.scripts = {name: self.redis.register_script(_HEAD + text) for name, text in _SCRIPTS.items()}
         self.stop = threading.Event()
         self.thread: threading.Thread | None = None
@@ -265,7 +272,7 @@ class RedisStore:
             connection = self._connection
             if connection is None or connection.process != os.getpid():
                 if self._closed:
-                    raise ValueError("the store is closed")
+                    raise StoreClosed("the store is closed")
                 # After a fork the parent's sockets are left alone.
                 self._waiters = Waiters()
                 connection = _Connection(self._url)
@@ -401,6 +408,7 @@ class RedisStore:
         except Exception:
             _log.warning("the store could not say goodbye", exc_info=True)
         connection.redis.close()
+        connection.pool.disconnect()
         self._waiters.wake_all()
 
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .base import Page, State, StoreFull
+from .base import Page, State, StoreClosed, StoreFull
 from .waiting import Waiters
 
 __all__ = ["SQLiteStore"]
@@ -149,7 +149,7 @@ class SQLiteStore:
             connection = self._connection
             if connection is None or connection.process != os.getpid():
                 if self._closed:
-                    raise ValueError("the store is closed")
+                    raise StoreClosed("the store is closed")
                 # After a fork: "Do not open an SQLite database connection, then fork(2), then try to use that
                 # database connection in the child process" (sqlite.org, How To Corrupt). The parent's is left
                 # as it is.
