@@ -305,10 +305,8 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         tally = run(options.store, options.clients, options.seconds, Path(folder), options.seed)
-    print(
     where = f"two gunicorn servers behind nginx, store: {options.store}"
     print(f"{options.clients} clients for {options.seconds:g} s, {where}")
-    )
     report(tally)
     return 1 if tally.problems or not tally.counts["calls that were whole"] else 0
 
