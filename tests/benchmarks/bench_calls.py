@@ -47,8 +47,9 @@ _QUICK = Effort(processes=3, rounds=7, calls=50, first_events=3)
 
 
 def _environment() -> dict[str, str]:
-    # Proxies would send loopback requests elsewhere; the checkout comes first, whichever interpreter is used.
+    # Proxies would send loopback requests elsewhere. What is installed comes compiled, and so must the checkout.
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**kept, "PYTHONPATH": str(_ROOT)}
 
 
