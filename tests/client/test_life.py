@@ -1,0 +1,343 @@
+"""From making to closing: threads, forks, pickles, and what is left behind, which is nothing."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import os
+import pickle
+import select
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from streamhttp_client import CallCancelled, Client, ClientClosed, LocalProtocolError, RetryPolicy, Timeout
+from tests.client._peer import AT_ONCE, BOUND, OK, open_client, progress, token_of
+from tests.support.rawserver import Peer, RawMCPServer, Request, refusing_port
+from tests.transport._faults import InThread, within
+
+# --- closing
+
+
+def test_closing_twice(server: RawMCPServer) -> None:
+    """H25-22, L25-12: the session is ended once, with DELETE, and the connections are closed."""
+    client = open_client(server)
+    client.call_tool("echo")
+    client.close()
+    client.close()
+    with pytest.raises(ClientClosed), client:
+        pass
+    (delete,) = server.seen("DELETE")
+    assert delete.header("MCP-Session-Id") == "session-1"
+    assert server.sessions == set()
+    server.wait_connected(0)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [lambda c: c.call_tool("t"), lambda c: c.connect(), lambda c: c.send_ping(), lambda c: next(c.listen()),
+     lambda c: c.stream_tool("t").result, lambda c: c.notify("n"), lambda c: next(c.iter_tools())],
+)  # fmt: skip
+def test_a_closed_client(server: RawMCPServer, use: Any) -> None:
+    """It says so, and sends nothing."""
+    client = open_client(server)
+    client.connect()
+    client.close()
+    known = len(server.requests)
+    with pytest.raises(ClientClosed):
+        use(client)
+    assert len(server.requests) == known
+
+
+def test_closing_what_was_never_used(server: RawMCPServer) -> None:
+    """Nothing was opened, so nothing is said."""
+    client = open_client(server)
+    client.close()
+    assert server.accepted == 0
+    assert "closed" in repr(client)
+
+
+def test_the_session_may_be_kept(server: RawMCPServer) -> None:
+    """``end_session=False``, for the client or for one ``close()``, leaves it on the server."""
+    with open_client(server, end_session=False) as client:
+        client.send_ping()
+    other = open_client(server)
+    other.connect()
+    other.close(end_session=False)
+    assert server.seen("DELETE") == []
+    assert server.sessions == {"session-1", "session-2"}
+    third = open_client(server, end_session=False)
+    third.connect()
+    third.close(end_session=True)
+    assert len(server.seen("DELETE")) == 1
+
+
+def test_an_error_in_the_block_closes_too(server: RawMCPServer) -> None:
+    """``with`` closes however it is left."""
+    with pytest.raises(KeyError), open_client(server) as client:
+        raise KeyError("mine")
+    assert len(server.seen("DELETE")) == 1
+    assert repr(client) == f"<Client {server.url} closed>"
+
+
+def test_a_server_that_never_says_goodbye(server: RawMCPServer) -> None:
+    """H25-22: the DELETE is bounded to a few seconds."""
+    server.on("DELETE", lambda peer, request: peer.hold())
+    client = open_client(server)
+    client.connect()
+    with within(4.0):
+        client.close()
+
+
+def test_closing_with_many_calls_under_way(server: RawMCPServer) -> None:
+    """All of them end at once, as closed, on whatever thread."""
+    server.on("tools/call", lambda peer, request: peer.hold())
+    client = open_client(server)
+    client.connect()
+    threads = [InThread(lambda: client.call_tool("t")) for _ in range(6)]
+    server.wait_for(lambda seen: len(server.seen("tools/call")) == 6)
+    with within(AT_ONCE):
+        client.close()
+        for thread in threads:
+            thread.join(AT_ONCE)
+    assert all(isinstance(thread.error, ClientClosed) for thread in threads)
+    assert not any(isinstance(thread.error, CallCancelled) for thread in threads)
+
+
+def test_closing_from_inside_a_callback(server: RawMCPServer) -> None:
+    """It does not wait for the call that it is in."""
+
+    def answer(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event(progress(token_of(request), 1))
+        peer.hold()
+
+    server.on("tools/call", answer)
+    client = open_client(server)
+    with within(AT_ONCE + 2), pytest.raises(ClientClosed):
+        client.call_tool("t", on_progress=lambda event: client.close())
+
+
+def test_a_suspended_call_does_not_outlive_the_client(server: RawMCPServer) -> None:
+    """L25-12: whoever stopped iterating and closed the client has let go of the connection."""
+
+    def answer(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event(progress(token_of(request), 1))
+        peer.hold()
+
+    server.on("tools/call", answer)
+    with open_client(server) as client:
+        call = client.stream_tool("t")
+        next(call)
+    server.wait_connected(0)
+    with pytest.raises(ClientClosed):
+        next(call)
+
+
+def test_the_callers_own_session_stays_open(server: RawMCPServer) -> None:
+    """``http=`` is used and not closed."""
+    with requests.Session() as session:
+        for _ in range(2):
+            with open_client(server, http=session) as client:
+                assert client.call_tool("echo").text == "ok"
+        assert session.get(server.url, timeout=BOUND).status_code == 400  # it still works
+
+
+def test_nobody_there() -> None:
+    """A client that cannot connect is closed without a word."""
+    with refusing_port() as held:
+        client = Client(f"http://127.0.0.1:{held.getsockname()[1]}/mcp", retry=RetryPolicy(attempts=1), timeout=BOUND)
+        with pytest.raises(Exception, match="no connection"), client:
+            pass
+        client.close()
+
+
+# --- threads
+
+
+def test_many_threads_share_a_client(server: RawMCPServer) -> None:
+    """BASE-03, P-01, H25-16: 16 threads, one handshake, ids and tokens all different, each its own result."""
+
+    def answer(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event(progress(token_of(request), 1, message=request.json["params"]["name"]))
+        peer.event_result(request, {"content": [{"type": "text", "text": request.json["params"]["name"]}]})
+        peer.end_stream()
+
+    server.on("tools/call", answer)
+    with open_client(server) as client:
+
+        def work(name: str) -> None:
+            for _ in range(10):
+                seen: list[Any] = []
+                assert client.call_tool(name, on_progress=seen.append).text == name
+                assert [event.message for event in seen] == [name]
+
+        threads = [InThread(lambda name=f"tool-{n}": work(name)) for n in range(16)]  # type: ignore[misc]
+        for thread in threads:
+            thread.join(BOUND)
+        assert [thread.error for thread in threads] == [None] * 16
+    assert len(server.seen("initialize")) == 1
+    calls = server.seen("tools/call")
+    assert len({request.id for request in calls}) == len({token_of(request) for request in calls}) == 160
+
+
+def test_no_thread_where_none_is_needed(server: RawMCPServer) -> None:
+    """Connected and called, a client without callbacks has no thread."""
+    with open_client(server) as client:
+        client.call_tool("echo", on_progress=lambda event: None)
+        names = [thread.name for thread in threading.enumerate() if thread.name.startswith("streamhttp")]
+        assert names == []
+
+
+# --- forks
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_client(server: RawMCPServer) -> None:
+    """BASE-03: the child goes on in the same session, on connections and with ids of its own, and its end does not
+    end the parent's session."""
+    client = open_client(server)
+    client.call_tool("echo")
+    before = server.accepted
+    readable, writable = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            text = client.call_tool("echo").text
+            client.close()
+            os.write(writable, text.encode())
+        except BaseException as error:
+            os.write(writable, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writable)
+    ready, _, _ = select.select([readable], [], [], BOUND)
+    said = os.read(readable, 10_000) if ready else b"nothing"
+    os.close(readable)
+    os.waitpid(child, 0)
+    assert said == b"ok"
+    assert server.accepted == before + 1
+    assert server.seen("DELETE") == []
+    assert client.call_tool("echo").text == "ok"
+    calls = server.seen("tools/call")
+    assert [call.connection for call in calls] == [calls[0].connection, before + 1, calls[0].connection]
+    assert len({call.id for call in calls}) == 3
+    assert len(server.seen("initialize")) == 1
+    client.close()
+    assert len(server.seen("DELETE")) == 1
+
+
+# --- pickles
+
+
+def _use(data: bytes) -> str:
+    client: Client = pickle.loads(data)
+    with client:
+        return str(client.call_tool("echo").text)
+
+
+def test_a_connected_client_pickles(server: RawMCPServer) -> None:
+    """With options and session, and without connections: the copy goes on in the same session."""
+    options: dict[str, Any] = {
+        "headers": {"x-key": "1"}, "auth": ("user", "pw"), "timeout": Timeout(total=7), "on_log": print,
+        "end_session": False,
+    }  # fmt: skip
+    with open_client(server, **options) as client:
+        client.call_tool("echo")
+        again = pickle.loads(pickle.dumps(client))
+        assert again.session == client.session
+        assert again.call_tool("echo").text == "ok"
+        again.close()
+    assert len(server.seen("initialize")) == 1
+    first, second = server.seen("tools/call")
+    assert second.header("x-key") == "1"
+    assert second.header("Authorization") == first.header("Authorization") is not None
+    assert first.id != second.id and first.connection != second.connection
+
+
+def test_what_was_set_survives_a_pickle(server: RawMCPServer) -> None:
+    """H25-21: log level and subscriptions are set again also in the copy's next session."""
+    server.on("resources/subscribe", {})
+    with open_client(server, end_session=False) as client:
+        client.set_logging_level("error")
+        client.subscribe_resource("a:b")
+        again = pickle.loads(pickle.dumps(client))
+    server.expire_sessions()
+    again.call_tool("echo")
+    again.close()
+    second = [request.key for request in server.requests if request.header("MCP-Session-Id") == "session-2"]
+    assert "resources/subscribe" in second and "logging/setLevel" in second
+
+
+def test_a_client_that_is_not_connected_pickles(server: RawMCPServer) -> None:
+    """Its copy connects for itself."""
+    client = open_client(server)
+    again = pickle.loads(pickle.dumps(client))
+    copied = copy.copy(client)
+    for one in (client, again, copied):
+        assert one.call_tool("echo").text == "ok"
+        one.close()
+    assert len(server.seen("initialize")) == 3
+
+
+@pytest.mark.parametrize("method", ["spawn"])
+def test_a_client_in_a_process_pool(server: RawMCPServer, method: str) -> None:
+    """``multiprocessing`` sends it to another process, where it works."""
+    with open_client(server, end_session=False) as client:
+        client.connect()
+        data = pickle.dumps(client)
+    context = multiprocessing.get_context(method)
+    with context.Pool(1) as pool:
+        assert pool.apply_async(_use, (data,)).get(60) == "ok"
+        pool.close()
+        pool.join()
+    assert len(server.seen("initialize")) == 1
+
+
+def test_secrets_are_not_shown(server: RawMCPServer, caplog: pytest.LogCaptureFixture) -> None:
+    """H25-19: neither the representation nor the log holds credentials, session id or what was sent."""
+    url = server.url.replace("//", "//user:secret-1@") + "?key=secret-2"
+    caplog.set_level(0)
+    with Client(url, headers={"x-key": "secret-3"}, timeout=BOUND) as client:
+        client.call_tool("echo", {"a": "secret-4"})
+        server.expire_sessions()
+        client.call_tool("echo")
+        shown = repr(client) + repr(client.session)
+    ours = "".join(record.getMessage() for record in caplog.records if record.name.startswith("streamhttp"))
+    for text in (shown, ours):
+        assert "secret-" not in text.replace("secret-2", "") and "session-1" not in text and "session-2" not in text
+    assert "secret-2" not in ours
+
+
+# --- alone
+
+
+def test_a_script_without_close(server: RawMCPServer, tmp_path: Path) -> None:
+    """A script that forgets to close ends all the same, at once and without a word."""
+    script = f"from streamhttp_client import Client\nprint(Client({server.url!r}).call_tool('echo').text)\n"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "ok", "")
+
+
+def test_a_client_cannot_be_made_of_nothing() -> None:
+    """The address is needed."""
+    with pytest.raises(TypeError):
+        Client()  # type: ignore[call-arg]
+    with pytest.raises(LocalProtocolError):
+        Client("")
+
+
+def test_results_may_be_any_size_up_to_the_limit(server: RawMCPServer) -> None:
+    """W-08: a result just below the limit is read."""
+    text = "x" * 100_000
+    server.on("tools/call", {"content": [{"type": "text", "text": text}]}, OK)
+    with open_client(server, max_message_size=110_000) as client:
+        assert client.call_tool("t").text == text

@@ -1,0 +1,313 @@
+"""The listening stream: what no call asked for, on this thread or on one of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streamhttp_client import HTTPStatusError, RemoteProtocolError, StreamHTTPError
+from tests.client._peer import AT_ONCE, BOUND, OK, note, open_client, progress, refuse, token_of
+from tests.support.rawserver import Peer, RawMCPServer, Request
+from tests.transport._faults import InThread, within
+
+SAMPLE = {"messages": [], "maxTokens": 1}
+SAID = {"role": "assistant", "content": {"type": "text", "text": "hi"}, "model": "m"}
+CHANGED = note("notifications/tools/list_changed")
+
+
+def streams(*scripts: Callable[[Peer, Request], None]) -> tuple[Callable[[Peer, Request], None], ...]:
+    """Answers to GETs: ``scripts``, and silence after them."""
+
+    def silence(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.hold()
+
+    return (*scripts, silence)
+
+
+def events(*messages: Any, hold: bool = True) -> Callable[[Peer, Request], None]:
+    def answer(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        for number, message in enumerate(messages):
+            peer.event(message, id=f"g-{number}")
+        if hold:
+            peer.hold()
+        peer.end_stream()
+
+    return answer
+
+
+def test_what_comes_is_handed_out(server: RawMCPServer) -> None:
+    """H25-12, H25-14, H25-16: notifications in order, to the iteration and to the client's own callbacks, each once."""
+    log = note("notifications/message", {"level": "error", "data": "bad"})
+    server.on("GET", events(CHANGED, log, note("notifications/resources/updated", {"uri": "a:b"})))
+    logs: list[Any] = []
+    others: list[Any] = []
+    with open_client(server, on_log=logs.append, on_notification=others.append) as client:
+        with client.listen() as listener:
+            got = [type(next(listener)).__name__ for _ in range(3)]
+            assert listener.available
+    assert got == ["ToolListChanged", "LogMessage", "ResourceUpdated"]
+    assert [event.data for event in logs] == ["bad"]
+    assert [type(event).__name__ for event in others] == ["ToolListChanged", "ResourceUpdated"]
+    (get,) = server.seen("GET")
+    assert "text/event-stream" in (get.header("Accept") or "")
+    assert get.header("Last-Event-ID") is None
+
+
+def test_a_thread_of_its_own(server: RawMCPServer) -> None:
+    """With a callback it runs beside the calls, and ``close()`` leaves no thread."""
+    server.on("GET", events(CHANGED))
+    heard = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def callback(event: Any) -> None:
+        threads.append(threading.current_thread())
+        heard.set()
+
+    with open_client(server) as client:
+        listener = client.listen(callback)
+        assert listener.wait_open(BOUND)
+        assert heard.wait(BOUND)
+        assert client.call_tool("echo").text == "ok"
+        with within(AT_ONCE):
+            listener.close()
+            listener.close()
+        assert threads[0] is not threading.current_thread() and not threads[0].is_alive()
+        assert listener.failure is None
+
+
+def test_closing_the_client_leaves_no_thread(server: RawMCPServer) -> None:
+    """The listener's thread has ended when the client's ``close()`` returns."""
+    server.on("GET", events())
+    threads: list[threading.Thread] = []
+    with open_client(server) as client:
+        before = set(threading.enumerate())
+        listener = client.listen(lambda event: None)
+        assert listener.wait_open(BOUND)
+        threads += set(threading.enumerate()) - before
+    assert [thread.name for thread in threads if thread.is_alive() and thread.name.startswith("streamhttp")] == []
+
+
+@pytest.mark.parametrize("status", [405])
+def test_a_server_without_the_stream(server: RawMCPServer, status: int) -> None:
+    """H25-13: 405 ends the iteration and is asked for once; calls go on."""
+    server.on("GET", refuse(status))
+    with open_client(server) as client:
+        with client.listen() as listener:
+            assert list(listener) == []
+            assert listener.available is False
+        assert client.call_tool("echo").text == "ok"
+        assert not client.listen(lambda event: None).wait_open(BOUND)
+    assert len(server.seen("GET")) == 2
+
+
+def test_404_without_a_session() -> None:
+    """Where there is no session to lose, 404 is a status like any other."""
+    with RawMCPServer(sessions=False) as server:
+        server.on("GET", refuse(404))
+        with open_client(server) as client, client.listen() as listener:
+            with pytest.raises(HTTPStatusError) as caught:
+                next(listener)
+            assert caught.value.status == 404
+
+
+def test_404_whatever_the_session(server: RawMCPServer) -> None:
+    """H25-21: a server that answers each GET with 404 gets a few new sessions at most, and no flood of them."""
+    server.on("GET", refuse(404))
+    with open_client(server, timeout=5) as client:
+        thread = InThread(lambda: list(client.listen(timeout=3)))
+        thread.join(BOUND)
+        assert thread.error is None or isinstance(thread.error, StreamHTTPError)
+        client.send_ping()
+    assert len(server.seen("initialize")) < 20
+
+
+def test_it_goes_on_after_the_last_event(server: RawMCPServer) -> None:
+    """H25-15, H25-17, H25-18: the stream that ended is opened again after its last event; ids of calls stay apart."""
+
+    def call(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event(progress(token_of(request), 1), id="call-1")
+        peer.event_result(request, OK, id="call-2")
+        peer.end_stream()
+
+    server.on("tools/call", call)
+    server.on("GET", *streams(events(CHANGED, CHANGED, hold=False), events(CHANGED)))
+    with open_client(server) as client, client.listen() as listener:
+        next(listener)
+        client.call_tool("t", on_progress=lambda event: None)
+        next(listener)
+        next(listener)
+    first, second = server.seen("GET")
+    assert (first.header("Last-Event-ID"), second.header("Last-Event-ID")) == (None, "g-1")
+
+
+def test_requests_on_the_listening_stream(server: RawMCPServer) -> None:
+    """H25-09, H25-14: they are answered by POST, on the thread that listens, also while a call is under way."""
+    server.on(
+        "GET",
+        events(
+            {"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage", "params": SAMPLE},
+            {"jsonrpc": "2.0", "id": 2, "method": "ping"},
+            {"jsonrpc": "2.0", "id": 3, "method": "unknown"},
+        ),
+    )
+    threads: list[str] = []
+
+    def sample(params: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return SAID
+
+    with open_client(server, sampling=sample) as client:
+        listener = client.listen(lambda event: None)
+        server.wait_for(lambda seen: len(server.seen("response")) == 3)
+        listener.close()
+    answers = [request.json for request in server.seen("response")]
+    assert [answer["id"] for answer in answers] == [1, 2, 3]
+    assert [answer.get("result") for answer in answers[:2]] == [SAID, {}]
+    assert answers[2]["error"]["code"] == -32601
+    assert threads == ["streamhttp-listener"]
+
+
+def test_who_offers_something_listens_by_itself(server: RawMCPServer) -> None:
+    """H25-12: many servers ask on the listening stream alone; so a client with callbacks opens it unasked."""
+    server.on("GET", events({"jsonrpc": "2.0", "id": 1, "method": "roots/list"}))
+    with open_client(server, roots=["file:///a"], listen_in_background=None) as client:
+        client.connect()
+        server.wait_for(lambda seen: server.seen("response"))
+    (response,) = server.seen("response")
+    assert response.json["result"]["roots"] == [{"uri": "file:///a"}]
+
+
+def test_progress_of_a_call_on_the_listening_stream(server: RawMCPServer) -> None:
+    """P-03, H25-16: some servers send it there: it reaches the call's callback all the same."""
+    asked, seen_it = threading.Event(), threading.Event()
+    seen: list[float] = []
+
+    def get(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.hold(asked)
+        token = token_of(server.seen("tools/call")[0])
+        peer.event(progress(token, 1))
+        peer.event(progress(token, 2))
+        peer.event(progress("unknown", 3))
+        peer.hold()
+
+    def call(peer: Peer, request: Request) -> None:
+        asked.set()
+        peer.hold(seen_it)
+        peer.respond_result(request, OK)
+
+    def on_progress(event: Any) -> None:
+        seen.append(event.progress)
+        if event.progress == 2:
+            seen_it.set()
+
+    server.on("GET", get)
+    server.on("tools/call", call)
+    with open_client(server) as client:
+        listener = client.listen(lambda event: None)
+        assert listener.wait_open(BOUND)
+        assert client.call_tool("t", on_progress=on_progress).text == "ok"
+        listener.close()
+    assert seen == [1, 2]
+
+
+def test_a_progress_callback_that_raises_on_the_listening_stream(server: RawMCPServer) -> None:
+    """H25-11: its exception is the call's, which is cancelled; the listener, which did nothing wrong, goes on."""
+    asked, heard = threading.Event(), threading.Event()
+    error = RuntimeError("in the callback")
+
+    def get(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.hold(asked)
+        peer.event(progress(token_of(server.seen("tools/call")[0]), 1))
+        peer.event(CHANGED)
+        peer.hold()
+
+    def call(peer: Peer, request: Request) -> None:
+        asked.set()
+        peer.hold()
+
+    def on_progress(event: Any) -> None:
+        raise error
+
+    server.on("GET", get)
+    server.on("tools/call", call, OK)
+    with open_client(server, timeout=5) as client:
+        listener = client.listen(lambda event: heard.set())
+        assert listener.wait_open(BOUND)
+        with pytest.raises(RuntimeError) as caught:
+            client.call_tool("t", on_progress=on_progress)
+        assert caught.value is error
+        assert len(server.seen("notifications/cancelled")) == 1
+        assert heard.wait(BOUND) and listener.failure is None
+        listener.close()
+
+
+def test_a_response_does_not_belong_there(server: RawMCPServer, caplog: pytest.LogCaptureFixture) -> None:
+    """H25-14: "MUST NOT send a JSON-RPC response on the stream unless resuming": it is dropped, with a line."""
+    server.on("GET", events({"jsonrpc": "2.0", "id": 1, "result": {}}, CHANGED))
+    with open_client(server) as client, client.listen() as listener:
+        assert type(next(listener)).__name__ == "ToolListChanged"
+    assert "response" in caplog.text
+
+
+def test_a_request_that_is_taken_back_there(server: RawMCPServer) -> None:
+    """K-08: it is cancelled while its callback runs on the listening thread: no response is sent."""
+    running, go = threading.Event(), threading.Event()
+
+    def get(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event({"jsonrpc": "2.0", "id": "ask", "method": "sampling/createMessage", "params": SAMPLE})
+        peer.hold(running)
+        peer.event(note("notifications/cancelled", {"requestId": "ask"}))
+        peer.event(CHANGED)
+        go.set()
+        peer.hold()
+
+    def sample(params: Any) -> Any:
+        running.set()
+        assert go.wait(BOUND)
+        return SAID
+
+    heard = threading.Event()
+    server.on("GET", get)
+
+    def callback(event: Any) -> None:
+        if type(event).__name__ == "ToolListChanged":
+            heard.set()
+
+    with open_client(server, sampling=sample) as client:
+        listener = client.listen(callback)
+        assert heard.wait(BOUND)
+        listener.close()
+    assert server.seen("response") == []
+
+
+def test_nonsense_ends_it(server: RawMCPServer) -> None:
+    """What is no JSON-RPC is the server's error, and is told to whoever iterates; calls go on."""
+    server.on("GET", events("nonsense"))
+    with open_client(server) as client:
+        with client.listen() as listener, pytest.raises(RemoteProtocolError):
+            next(listener)
+        assert client.call_tool("echo").text == "ok"
+
+
+def test_a_time_limit(server: RawMCPServer) -> None:
+    """Without one it listens for ever; with one the iteration ends."""
+    server.on("GET", events())
+    with open_client(server) as client, client.listen(timeout=0.3) as listener, within(AT_ONCE):
+        assert list(listener) == []
+
+
+def test_two_listeners(server: RawMCPServer) -> None:
+    """H25-16: several streams at once are allowed; each has a cursor of its own."""
+    server.on("GET", events(CHANGED))
+    with open_client(server) as client, client.listen() as one, client.listen() as other:
+        assert type(next(one)) is type(next(other))
+    assert len(server.seen("GET")) == 2
