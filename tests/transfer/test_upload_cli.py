@@ -1,0 +1,202 @@
+"""``streamhttp get``, ``put`` and ``events``, in this process and as users start them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from streamhttp_client.cli import main
+from tests.support.rawserver import Peer, RawServer, Request
+from tests.transfer.fileserver import FileServer, answer, cut
+from tests.transfer.peers import ROOT
+from tests.transfer.test_tus import FakeTus
+from tests.transfer.test_upload import Receiver
+
+DATA = os.urandom(300_000)
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def streamhttp(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = main(arguments)
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+# -- get
+
+
+def test_get_says_where_the_file_is(streamhttp: Run, tmp_path: Path) -> None:
+    with FileServer(DATA, cut(100_000)) as server:
+        status, out, err = streamhttp("get", server.url)
+    assert (status, out) == (0, f"{os.path.join('.', 'file.bin')}\n") and (tmp_path / "file.bin").read_bytes() == DATA
+    assert "file.bin" in err and "293" in err  # KiB: how far it came
+
+
+def test_get_goes_on_when_it_is_run_again(streamhttp: Run, tmp_path: Path) -> None:
+    """The first run meets an error that lasts; the second one fetches the rest only."""
+    with FileServer(DATA, cut(100_000), answer(404)) as server:
+        status, out, err = streamhttp("get", server.url, "x")
+        assert (status, out) == (1, "") and "404" in err
+        assert streamhttp("get", server.url, "x", "--quiet") == (0, "x\n", "")
+        assert server.requests[-1].header("Range") == "bytes=100000-"
+    assert (tmp_path / "x").read_bytes() == DATA
+
+
+def test_get_does_not_replace_a_file_unless_told(streamhttp: Run, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"mine")
+    with FileServer(DATA) as server:
+        status, _, err = streamhttp("get", server.url, "x")
+        assert status == 1 and "exists" in err and (tmp_path / "x").read_bytes() == b"mine"
+        assert streamhttp("get", server.url, "x", "--overwrite", "--limit", "100m", "-q")[0] == 0
+    assert (tmp_path / "x").read_bytes() == DATA
+
+
+def test_get_checks_a_digest(streamhttp: Run) -> None:
+    with FileServer(DATA) as server:
+        right = "sha256:" + hashlib.sha256(DATA).hexdigest()
+        assert streamhttp("get", server.url, "x", "--digest", right)[0] == 0
+        status, _, err = streamhttp("get", server.url, "y", "--digest", "sha256:" + "0" * 64)
+        assert status == 1 and "digest" in err
+        assert streamhttp("get", server.url, "y", "--digest", "nonsense")[0] == 2
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "x", "5q", ""])
+def test_a_limit_that_makes_no_sense(streamhttp: Run, limit: str) -> None:
+    assert streamhttp("get", "http://127.0.0.1:1/", "--limit", limit)[0] == 2
+
+
+def test_get_says_that_a_file_may_be_cut_short(streamhttp: Run) -> None:
+    def endless(peer: Peer, request: Request) -> None:
+        peer.start_stream(chunked=False)
+        peer.write(DATA)
+        peer.cut()
+
+    with FileServer(DATA, endless) as server:
+        status, _, err = streamhttp("get", server.url, "x", "-q")
+    assert status == 0 and "may be cut short" in err
+
+
+def test_get_that_is_interrupted_says_so_and_goes_on(tmp_path: Path) -> None:
+    """SIGINT, as Ctrl-C sends it: exit status 130, and the part stays."""
+
+    def half(peer: Peer, request: Request) -> None:
+        peer.send_head(200, {"Content-Length": str(len(DATA)), "ETag": '"v1"'})
+        peer.send(DATA[:100_000])
+        part = tmp_path / "x.part"
+        for _ in range(1000):
+            if part.exists() and part.stat().st_size == 100_000:
+                break
+            threading.Event().wait(0.01)
+        process.send_signal(signal.SIGINT)
+        peer.wait_gone()
+
+    command = [sys.executable, "-m", "streamhttp_client", "get"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with FileServer(DATA, half) as server:
+        process = subprocess.Popen(
+            [*command, server.url, "x"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+        )
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130 and "interrupted" in err
+        done = subprocess.run([*command, server.url, "x", "-q"], cwd=tmp_path, env=environment, timeout=30, check=True)
+        assert done.returncode == 0
+        assert server.requests[1].header("Range") == "bytes=100000-"
+    assert (tmp_path / "x").read_bytes() == DATA
+
+
+# -- put
+
+
+@pytest.mark.parametrize(("flag", "method"), [((), "PUT"), (("--post",), "POST"), (("--multipart",), "POST")])
+def test_put_sends_the_file(streamhttp: Run, tmp_path: Path, flag: tuple[str, ...], method: str) -> None:
+    (tmp_path / "x").write_bytes(DATA)
+    with Receiver() as server:
+        status, out, err = streamhttp("put", "x", server.url, *flag, "--header", "X-Key: k")
+        (request,) = server.requests
+    assert (status, out) == (0, f"{server.origin}/stored/1\n") and "293" in err
+    assert request.method == method and DATA in request.body and request.header("X-Key") == "k"
+
+
+def test_put_by_tus_goes_on_when_it_is_run_again(streamhttp: Run, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(DATA)
+    with FakeTus() as server:
+
+        def partly(peer: Peer, request: Request) -> None:
+            server.uploads[request.target] += request.body[:100_000]
+            peer.respond(400)
+
+        server.on("PATCH", partly)
+        assert streamhttp("put", "--tus", "x", server.endpoint)[0] == 1
+        status, out, _ = streamhttp("put", "--tus", "x", server.endpoint, "-q")
+        assert (status, out) == (0, f"{server.origin}/files/1\n")
+        assert bytes(server.uploads["/files/1"]) == DATA
+        assert server.seen("PATCH")[1].header("Upload-Offset") == "100000"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x"]
+
+
+def test_put_of_nothing(streamhttp: Run) -> None:
+    status, _, err = streamhttp("put", "no-such-file", "http://127.0.0.1:1/")
+    assert status == 1 and "no-such-file" in err
+
+
+def test_put_from_standard_input(tmp_path: Path) -> None:
+    with Receiver() as server:
+        done = subprocess.run(
+            [sys.executable, "-m", "streamhttp_client", "put", "-", server.url, "-q"],
+            input=DATA,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            timeout=30,
+            check=True,
+        )
+        assert done.returncode == 0 and server.requests[0].body == DATA
+
+
+# -- events
+
+
+def feed(peer: Peer) -> None:
+    request = peer.read_request()
+    if request.header("Last-Event-ID") == "2":
+        peer.respond(204)
+        return
+    peer.start_stream(headers={"Connection": "close"})
+    peer.write(b"retry: 1\n\n")
+    peer.event("one\nline two", id="1")
+    peer.event("two\x1b[31m", id="2", event="news")
+    peer.end_stream()
+    peer.cut()
+
+
+def test_events_are_printed_until_there_are_no_more(streamhttp: Run) -> None:
+    with RawServer(feed) as server:
+        status, out, _ = streamhttp("events", server.url)
+    assert status == 0 and out.splitlines()[:2] == ["one", "line two"]
+    assert out.splitlines()[2].startswith("[news] two") and "\x1b" not in out
+
+
+def test_events_as_json(streamhttp: Run) -> None:
+    with RawServer(feed) as server:
+        status, out, _ = streamhttp("events", server.url, "--json", "--count", "1")
+    assert (status, json.loads(out)) == (0, {"type": "message", "data": "one\nline two", "id": "1"})
+
+
+def test_an_address_without_events(streamhttp: Run) -> None:
+    with FileServer(DATA) as server:
+        assert streamhttp("events", server.url)[0] == 3
