@@ -1,0 +1,110 @@
+"""``streamhttp serve module:server``: a server of this package in this process, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from .failures import USAGE, CommandFailed
+
+if TYPE_CHECKING:
+    from ..server import Server, Store
+
+__all__ = ["serve"]
+
+Runner = Callable[[argparse.Namespace], int]
+
+
+def serve(parser: argparse.ArgumentParser) -> Runner:
+    """Add the options of ``streamhttp serve``."""
+    parser.add_argument(
+        "target", metavar="MODULE:NAME", help="where the Server object is; a function without arguments may make it"
+    )
+    parser.add_argument("--app-dir", default=".", help="folder to find the module in (default: this one)")
+    parser.add_argument("--host", default="127.0.0.1", help="interface to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--path", default="/mcp", help="path of the endpoint (default: %(default)s)")
+    parser.add_argument("--stateless", action="store_true", help="keep no sessions")
+    parser.add_argument("--json", action="store_true", help="answer with JSON only, never with a stream")
+    parser.add_argument("--store", metavar="WHERE", help="redis://… or the path of an SQLite file (default: memory)")
+    parser.add_argument(
+        "--allow-host",
+        metavar="HOST",
+        action="append",
+        help="a name under which clients reach this server, besides this machine's own; may be repeated",
+    )
+    parser.add_argument(
+        "--allow-origin", metavar="ORIGIN", action="append", help="a web page that may call; may be repeated"
+    )
+    return _serve
+
+
+def _serve(options: argparse.Namespace) -> int:
+    server = _find(options.target, options.app_dir)
+    store = _make_store(options.store)
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    hosts = ["localhost", "127.0.0.1", "[::1]", *options.allow_host] if options.allow_host else None
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with server.serve(
+            options.host,
+            options.port,
+            options.path,
+            stateless=options.stateless,
+            json_response=options.json,
+            store=store,
+            allowed_hosts=hosts,
+            allowed_origins=options.allow_origin,
+        ) as running:
+            print(running.url, flush=True)
+            stop.wait()
+            print("streamhttp: stopping", file=sys.stderr, flush=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if store is not None:
+            store.close()
+    return 0
+
+
+def _find(target: str, folder: str) -> Server:
+    from ..server import Server
+
+    module_name, separator, name = target.partition(":")
+    if not separator or not module_name or not name:
+        raise CommandFailed(f"expected MODULE:NAME, such as tools:server, got {target!r}", USAGE)
+    # As `python -m` does; scripts and gunicorn find modules in the same way.
+    sys.path.insert(0, os.path.abspath(folder))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise  # the module is there, and imports one that is not
+        raise CommandFailed(f"there is no module {module_name!r} in {folder!r}", USAGE) from error
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, Server) and callable(found):
+        found = found()
+    if not isinstance(found, Server):
+        raise CommandFailed(f"{target} must be a Server, or a function that makes one, got {found!r:.60}", USAGE)
+    return found
+
+
+def _make_store(where: str | None) -> Store | None:
+    if where is None:
+        return None
+    from ..server import RedisStore, SQLiteStore
+
+    return RedisStore(where) if where.startswith(("redis://", "rediss://", "unix://")) else SQLiteStore(where)

@@ -1,0 +1,94 @@
+"""``streamhttp serve``, run as users run it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("cheroot")
+
+import streamhttp_client
+from tests.server.kit import PATIENCE, Wire
+
+MODULE = """
+from streamhttp_client.server import Server
+
+server = Server("served", "1.0")
+
+@server.tool()
+def add(a: int, b: int) -> int:
+    return a + b
+
+def make():
+    return server
+
+other = 7
+"""
+
+
+def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    (folder / "tools_module.py").write_text(MODULE)
+    source = Path(streamhttp_client.__file__).parents[1]
+    return subprocess.Popen(
+        [sys.executable, "-m", "streamhttp_client", "serve", "--port", "0", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(source)},
+    )
+
+
+@pytest.mark.parametrize("name", ["server", "make"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_serve_until_a_signal(tmp_path: Path, name: str, how: signal.Signals) -> None:
+    """It prints its URL, answers, and ends with status 0 when it is told to, also while a client listens."""
+    with command(tmp_path, f"tools_module:{name}") as process:
+        assert process.stdout is not None and process.stderr is not None
+        wire = Wire(process.stdout.readline().strip()).initialize()
+        assert wire.tool("add", {"a": 1, "b": 2})["content"][0]["text"] == "3"
+        with wire.send("GET") as listening:
+            process.send_signal(how)
+            assert b"retry: 1000" in listening.read()
+        assert process.wait(PATIENCE) == 0
+        assert process.stderr.read() == "streamhttp: stopping\n"
+
+
+def test_sessions_outlive_the_process(tmp_path: Path) -> None:
+    """With an SQLite file a session goes on after a restart, on a host that was named."""
+    url = ""
+    session: str | None = None
+    for _ in range(2):
+        with command(tmp_path, "tools_module:server", "--store", "s.db", "--allow-host", "mcp.test") as process:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            if session is None:
+                session = Wire(url).initialize().session
+            else:
+                wire = Wire(url)
+                wire.session = session
+                with wire.request("ping", Host="mcp.test") as response:
+                    assert response.status == 200
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("tools_module", "expected MODULE:NAME"),
+        ("no_such_module:server", "no module 'no_such_module'"),
+        ("tools_module:other", "must be a Server"),
+        ("tools_module:none", "must be a Server"),
+    ],
+)
+def test_what_cannot_be_served(tmp_path: Path, target: str, said: str) -> None:
+    with command(tmp_path, target) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (2, "") and said in err
