@@ -201,6 +201,8 @@ class EventSource:
         self._params = params
         if not callable(headers):
             _checked(headers)
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            raise LocalProtocolError(f"retry must be a RetryPolicy or None, got {type(retry).__name__}")
         self._timeout = Timeout.of(timeout, _TIMEOUT)
         self._policy = _RETRY if retry is None else retry
         self._max_event_size = max_event_size

@@ -542,6 +542,7 @@ def test_headers_of_the_caller_win(waits: list[float]) -> None:
         {"timeout": -1},
         {"timeout": "soon"},
         {"auth": 5},
+        {"retry": 3},
         {"url": "ftp://example.org/"},
         {"url": "nothing"},
     ],

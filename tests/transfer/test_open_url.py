@@ -294,6 +294,19 @@ def test_a_server_that_gives_less_than_asked_for() -> None:
         assert file.read(150_000) == DATA[:150_000]
 
 
+def test_a_cut_that_the_framing_does_not_show() -> None:
+    """A body that ends with the connection, too early: the content range tells."""
+
+    def short(peer: Peer, request: Request) -> None:
+        peer.start_stream(206, chunked=False, headers={"Content-Range": f"bytes 0-{BLOCK - 1}/{len(DATA)}"})
+        peer.write(DATA[:1000])
+        peer.end_stream()
+
+    with FileServer(DATA, short) as server, open_url(server.url, retry=AT_ONCE) as file:
+        assert file.read(2000) == DATA[:2000]
+        assert ranges(server)[1] == (1000, BLOCK)
+
+
 def test_silence_is_a_broken_connection() -> None:
     """After the read timeout the rest is asked for again."""
 
