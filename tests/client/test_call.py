@@ -11,6 +11,7 @@ import pytest
 from streamhttp_client import (
     CallCancelled,
     CallTimeout,
+    ClientClosed,
     LogMessage,
     Progress,
     RemoteProtocolError,
@@ -362,6 +363,21 @@ def test_the_time_for_one_call(server: RawMCPServer) -> None:
         (told,) = server.seen("notifications/cancelled")
         assert told.json["params"]["requestId"] == server.seen("tools/call")[0].id
         client.send_ping()
+
+
+@pytest.mark.parametrize("end", ["timeout", "close"])
+def test_a_handshake_is_never_cancelled(server: RawMCPServer, end: str) -> None:
+    """L25-09, K-07: "The initialize request MUST NOT be cancelled by clients", however its wait ends."""
+    server.on("initialize", lambda peer, request: peer.hold())
+    client = open_client(server, timeout=0.3 if end == "timeout" else BOUND)
+    thread = InThread(client.connect)
+    server.wait_for(lambda seen: server.seen("initialize"))
+    if end == "close":
+        client.close()
+    thread.join(AT_ONCE)
+    assert isinstance(thread.error, CallTimeout if end == "timeout" else ClientClosed)
+    client.close()
+    assert [request.key for request in server.requests] == ["initialize"]
 
 
 def test_a_limit_for_silence_alone(server: RawMCPServer) -> None:

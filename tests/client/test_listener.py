@@ -109,8 +109,8 @@ def test_404_without_a_session() -> None:
     """Where there is no session to lose, 404 is a status like any other."""
     with RawMCPServer(sessions=False) as server:
         server.on("GET", refuse(404))
-        with open_client(server) as client, client.listen() as listener:
-            with pytest.raises(HTTPStatusError) as caught:
+        with open_client(server) as client:
+            with pytest.raises(HTTPStatusError) as caught, client.listen() as listener:
                 next(listener)
             assert caught.value.status == 404
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from streamhttp_client import Client, InvalidResult
+from streamhttp_client.client.validation import OutputChecker
 from tests.client._peer import open_client
 from tests.support.rawserver import Peer, RawMCPServer, RawServer, Request
 
@@ -114,12 +115,18 @@ def test_the_newest_schema_counts(server: RawMCPServer) -> None:
     ids=["default-2020", "2020", "draft-7", "2019", "ref", "dynamic-ref", "unevaluated"],
 )  # fmt: skip
 def test_dialects(server: RawMCPServer, schema: Any, good: Any, bad: Any) -> None:
-    """BASE-13, BASE-14, T-05: 2020-12 where nothing is said, and the dialect that is named where one is."""
+    """BASE-13, T-05: 2020-12 where nothing is said, and the dialect that is named where one is."""
     serve(server, schema, good)
     assert call(server).structured_content == good
     serve(server, schema, bad)
     with pytest.raises(InvalidResult, match="does not fit"):
         call(server)
+
+
+def test_the_dialects_are_documented() -> None:
+    """BASE-14: which dialects are known stands in the documentation."""
+    text = OutputChecker.__doc__ or ""
+    assert all(name in text for name in ("2020-12", "2019-09", "draft 7"))
 
 
 @pytest.mark.parametrize(

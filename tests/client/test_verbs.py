@@ -89,6 +89,17 @@ def test_meta_of_results_is_kept(server: RawMCPServer) -> None:
         assert client.call_tool("echo").meta == meta
 
 
+@pytest.mark.parametrize("name", ["Get_User", "get_user", "a", "DATA_EXPORT_v2", "admin.tools.list", "x" * 128, "ä/1"])
+def test_tool_names_are_sent_as_they_are(server: RawMCPServer, name: str) -> None:
+    """T-10: names are case-sensitive; none is changed, nor refused here, since the server knows what it has."""
+    tools = [{"name": one, "inputSchema": {"type": "object"}} for one in (name.upper(), name, name.lower())]
+    server.on("tools/list", {"tools": tools})
+    with open_client(server) as client:
+        assert [tool.name for tool in client.list_tools()] == [tool["name"] for tool in tools]
+        client.call_tool(name)
+    assert server.seen("tools/call")[0].json["params"]["name"] == name
+
+
 # --- errors
 
 
