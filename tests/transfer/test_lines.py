@@ -6,8 +6,6 @@ import gzip
 import itertools
 import json
 import random
-import resource
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +27,7 @@ from streamhttp_client.net.retry import RetryPolicy
 from streamhttp_client.net.timeouts import Timeout
 from streamhttp_client.progress import Progress
 from streamhttp_client.transfer.lines import Lines, iter_lines
+from tests.support.memory import Growth
 from tests.support.rawserver import Peer, RawServer, Request
 from tests.transfer.fileserver import FileServer, answer
 from tests.transfer.peers import nginx
@@ -343,14 +342,12 @@ def test_gigabytes_do_not_grow_memory() -> None:
         with iter_lines(server.url, encoding=None) as lines:
             for _ in itertools.islice(lines, 10_000):
                 pass
-            before = _peak_kib()
-            assert sum(1 for _ in lines) == 1024 * 1024 - 10_000
-    assert _peak_kib() - before < 8 * 1024
-
-
-def _peak_kib() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // 1024 if sys.platform == "darwin" else peak
+            growth = Growth()
+            for number, _ in enumerate(lines):
+                if number % 10_000 == 0:
+                    growth.look()
+            assert lines.count == 1024 * 1024
+    assert growth.kib < 8 * 1024
 
 
 @pytest.mark.live

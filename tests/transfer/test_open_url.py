@@ -6,8 +6,6 @@ import csv
 import gzip
 import io
 import random
-import resource
-import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -33,6 +31,7 @@ from streamhttp_client.net.retry import RetryPolicy
 from streamhttp_client.net.timeouts import Timeout
 from streamhttp_client.progress import Progress
 from streamhttp_client.transfer.open_url import RemoteFile, open_url
+from tests.support.memory import Growth
 from tests.support.rawserver import Peer, RawServer, Request
 from tests.transfer.fileserver import LONG_AGO, FileServer, answer
 from tests.transfer.peers import nginx
@@ -616,17 +615,14 @@ def test_gigabytes_do_not_grow_memory() -> None:
 
     with FileServer(b"", endless) as server, open_url(server.url, sequential=True) as file:
         buffer = bytearray(1024 * 1024)
-        before = _peak_kib()
+        growth = Growth()
         total = 0
         while count := file.readinto(buffer):
+            if total >> 24 != (total + count) >> 24:
+                growth.look()
             total += count
         assert total == size
-    assert _peak_kib() - before < 16 * 1024
-
-
-def _peak_kib() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // 1024 if sys.platform == "darwin" else peak
+    assert growth.kib < 16 * 1024
 
 
 # -- libraries
