@@ -104,6 +104,7 @@ class LiveDisplay(Display):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._live.transient = self._latest is None  # a call that reported nothing leaves nothing behind
         self._live.stop()
 
     def update(self, progress: Progress) -> None:

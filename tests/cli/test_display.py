@@ -144,6 +144,14 @@ def test_the_bar_without_a_total() -> None:
     assert "━" not in out.getvalue()
 
 
+def test_the_bar_of_a_call_without_progress_is_wiped_out() -> None:
+    """Nothing was reported, so nothing is left on the terminal."""
+    out = Terminal()
+    with LiveDisplay(out, "work"):
+        pass
+    assert out.getvalue().endswith("\x1b[2K")  # erases the line
+
+
 def test_a_quiet_display_says_nothing() -> None:
     """Neither progress nor notes."""
     out = io.StringIO()
