@@ -23,6 +23,7 @@ __all__ = [
     "NO_WAIT",
     "RESULT",
     "borrowed_sessions",
+    "borrowing",
     "nothing_left",
     "open_client",
     "progress",
@@ -55,6 +56,11 @@ def borrowed_sessions() -> Iterator[None]:
         if (_open_sockets() or 0) > (sockets or 0):
             # urllib3 closes idle connections when their pool dies; a caught error may keep it alive in a cycle.
             gc.collect()
+
+
+def borrowing() -> bool:
+    """Whether `open_client` passes sessions of its own just now."""
+    return _borrowed is not None
 
 
 def open_client(server: RawServer, **options: Any) -> Client:

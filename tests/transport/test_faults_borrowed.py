@@ -35,7 +35,6 @@ _CUT_HEAD = "http.client takes the end of the connection for the end of the head
 # What cannot hold here, by the beginning of the test's name, and why.
 _EXCEPT = {
     "test_interim_answers_are_skipped": _INTERIM,
-    "test_threads_and_faults_never_cross_answers": _INTERIM,
     "test_a_call_that_may_have_run_is_not_repeated[fin-in_the_headers]": _CUT_HEAD,
     "test_an_idempotent_call_is_repeated[fin-in_the_headers]": _CUT_HEAD,
     "test_a_read_is_repeated[in_the_headers]": _CUT_HEAD,

@@ -27,6 +27,7 @@ from tests.transport._faults import (
     AT_ONCE,
     RESULT,
     InThread,
+    borrowing,
     open_client,
     progress,
     result,
@@ -65,7 +66,8 @@ def test_threads_and_faults_never_cross_answers() -> None:
         elif turn == 2:
             peer.respond(503)
         elif turn == 3:
-            peer.send_head(103)
+            if not borrowing():  # http.client cannot read past it
+                peer.send_head(103)
             peer.respond_json(answer)
         elif turn < 6:
             peer.start_stream()
