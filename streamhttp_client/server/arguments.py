@@ -10,6 +10,7 @@ hints are understood: ``str``, ``int``, ``float``, ``bool``, ``list``, ``dict``,
 from __future__ import annotations
 
 import inspect
+import operator
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -178,7 +179,9 @@ def _described(kind: Any, describe: Callable[[str], Any]) -> Any:
     if typing.get_origin(kind) is Annotated:
         first, *extras = typing.get_args(kind)
         found = tuple(describe(extra) if isinstance(extra, str) else extra for extra in extras)
-        return Annotated.__class_getitem__((first, *found))
+        # The subscript of a tuple that is made at run time; written with a star it would need Python 3.11.
+        subscript: Any = operator.getitem
+        return subscript(Annotated, (first, *found))
     return kind
 
 
