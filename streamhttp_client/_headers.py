@@ -6,7 +6,7 @@ from typing import Any
 
 from .exceptions import LocalProtocolError
 
-__all__ = ["Headers", "check_header"]
+__all__ = ["Headers", "check_field", "check_header"]
 
 
 class Headers(dict[str, str]):
@@ -30,7 +30,22 @@ class Headers(dict[str, str]):
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
+# What says where a message ends is the transport's to say: a second word on it splits requests.
+_FRAMING = frozenset(("content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect"))
+
+
 def check_header(name: str, value: str) -> None:
+    """Refuse a header that a caller must not set, or that :func:`check_field` refuses.
+
+    Raises:
+        LocalProtocolError: It cannot be sent.
+    """
+    check_field(name, value)
+    if name.lower() in _FRAMING:
+        raise LocalProtocolError(f"header {name!r} is set by the transport and cannot be given")
+
+
+def check_field(name: str, value: str) -> None:
     """Refuse a header that could not be sent as one field (RFC 9110, sections 5.1 and 5.5).
 
     Raises:

@@ -295,6 +295,7 @@ class TransportError(StreamHTTPError):
         resumable: True if the server may still hold the answer; see ``cursor``.
         cursor: What :meth:`Client.resume_call` takes, or None.
         attempts: How many tries were made, counted from 1.
+        permanent: True if trying again cannot help: no such name, a certificate that does not fit.
     """
 
     def __init__(
@@ -305,8 +306,10 @@ class TransportError(StreamHTTPError):
         resumable: bool = False,
         cursor: Any = None,
         attempts: int = 1,
+        permanent: bool = False,
     ) -> None:
         super().__init__(message)
+        self.permanent = permanent
         self.may_have_executed = may_have_executed
         self.resumable = resumable
         self.cursor = cursor

@@ -177,7 +177,7 @@ def parse(data: bytes | str) -> list[Message]:
     """
     try:
         if not isinstance(data, str):
-            data = data.decode()
+            data = data.decode("utf-8-sig")  # .NET servers begin with a byte order mark
         wire = _decode(data)
     except (ValueError, RecursionError) as error:
         raise RemoteProtocolError(f"expected a JSON-RPC message, got what is not JSON: {_brief(error)}") from error
@@ -195,9 +195,10 @@ def _message(wire: Any) -> Message:
         raise RemoteProtocolError(f"expected 'jsonrpc': '2.0', got {wire.get('jsonrpc')!r:.40}")
     if "method" in wire:
         return _call(wire)
-    if "result" in wire and "error" not in wire:
+    # Against the letter of the specification, some servers write the absent one of the two as null.
+    if "result" in wire and wire.get("error") is None:
         return Response(_id(wire), wire["result"])
-    if "error" in wire and "result" not in wire:
+    if "error" in wire and wire.get("result") is None:
         return _error(wire)
     raise RemoteProtocolError("expected a JSON-RPC message with one of 'method', 'result' and 'error'")
 

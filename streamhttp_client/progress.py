@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -50,6 +51,11 @@ Number = int | float
 _SMOOTHING = 5.0
 
 
+def _bounded(value: Number) -> Number:
+    """A number that can be divided: JSON integers have no bound, floats do."""
+    return value if abs(value) < 1e300 else math.copysign(math.inf, value)
+
+
 class ProgressMeter:
     """Turns raw counts into :class:`Progress` with rate and time left. Not for several threads at once.
 
@@ -73,6 +79,7 @@ class ProgressMeter:
     ) -> Progress:
         """Record a new count and describe it."""
         now = self._clock()
+        progress, total = _bounded(progress), None if total is None else _bounded(total)
         if self._last is None or state == "restarted":
             self._last, self._rate = (now, progress), None
         else:

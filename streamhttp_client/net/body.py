@@ -77,7 +77,7 @@ class Body(ABC):
 class Response:
     """An answer: its head, and its body still to be read."""
 
-    __slots__ = ("body", "headers", "reason", "status", "url")
+    __slots__ = ("body", "headers", "reason", "redirected_to", "status", "url")
 
     def __init__(self, status: int, reason: str, headers: Headers, url: str, body: Body) -> None:
         self.status = status
@@ -85,6 +85,7 @@ class Response:
         self.headers = headers
         self.url = url
         self.body = body
+        self.redirected_to: str | None = None  # the other origin, which got no credentials
 
     @property
     def content_type(self) -> str:

@@ -105,7 +105,7 @@ class _BorrowedBody(Body):
     def read1(self, size: int = CHUNK_SIZE, *, timeout: float | None = None) -> bytes:
         if timeout is not None and timeout <= 0:
             raise ReadTimeout("no time was left to wait for the answer")
-        if self._sock is not None:
+        if self._sock is not None and not self._given_back():
             try:
                 self._sock.settimeout(timeout)
             except OSError:
@@ -121,14 +121,24 @@ class _BorrowedBody(Body):
                 raise read_error(error, timeout or self._seconds) from error
             raise
         if not data:
-            self._interrupt.detach()
+            self._interrupt.detach(self._break)
             if self._interrupt.fired:
                 raise ClientClosed("the answer was closed while it was read")
         return data
 
     def close(self) -> None:
-        self._interrupt.detach()
+        if getattr(self._raw, "length_remaining", None) == 0:
+            # Nothing is to come, but only a read tells urllib3 so, and has it keep the connection.
+            try:
+                self._read(1)
+            except Exception:  # of an answer that nobody wants any more
+                pass
+        self._interrupt.detach(self._break)
         self._answer.close()
+
+    def _given_back(self) -> bool:
+        """Whether the connection may serve another thread by now."""
+        return isinstance(self._raw, urllib3.HTTPResponse) and self._raw.closed
 
     def _break(self) -> None:
         try:

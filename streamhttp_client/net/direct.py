@@ -7,6 +7,7 @@ hook and no session of the caller's; otherwise :mod:`.borrowed` goes through ``r
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -50,21 +51,33 @@ class DirectBody(Body):
             self._finish()
 
     def read1(self, size: int = CHUNK_SIZE, *, timeout: float | None = None) -> bytes:
+        end = None if timeout is None else time.monotonic() + timeout
         while True:
             if self._pieces is not None:
                 for piece in self._pieces:
                     return piece
                 self._pieces = None
             if self._framing.done:
-                if self._decoder is not None:
-                    decoder, self._decoder = self._decoder, None
-                    decoder.end()
+                self._end_decoder()
                 return b""
             data: bytes = self._take(size, timeout)
             if data:
                 if self._decoder is None:
                     return data
                 self._pieces = self._decoder.feed(data)
+            if end is not None:
+                # What came may be framing or padding only; a peer that drips it must not make this last for ever.
+                timeout = max(0.0, end - time.monotonic())
+
+    def _end_decoder(self) -> None:
+        decoder, self._decoder = self._decoder, None
+        if decoder is not None:
+            try:
+                decoder.end()
+            except ConnectionLost as error:
+                self._failure = error
+        if self._failure is not None:
+            raise self._failure
 
     def read1_into(self, buffer: bytearray, *, timeout: float | None = None) -> bytes | memoryview:
         framing = self._framing
@@ -114,10 +127,10 @@ class DirectBody(Body):
         return data
 
     def read_ready(self) -> bytes:
-        if self._pending or self._framing.done or self._connection is None or self._decoder is not None:
-            return self.read1() if self._pending and self._decoder is None else b""
+        if self._framing.done or self._connection is None or self._decoder is not None:
+            return b""
         sock = self._connection.sock
-        if not (isinstance(sock, ssl.SSLSocket) and sock.pending()) and not readable(sock):
+        if not self._pending and not (isinstance(sock, ssl.SSLSocket) and sock.pending()) and not readable(sock):
             return b""
         try:
             # Under TLS a record may be there only in part; so bound the wait.
@@ -134,7 +147,7 @@ class DirectBody(Body):
             self._drop()
             return
         self._connection = self._decoder = None
-        self._interrupt.detach()
+        self._interrupt.detach(connection.shutdown)
         if self._interrupt.fired:
             connection.close()
             return
@@ -144,8 +157,8 @@ class DirectBody(Body):
     def abandon(self) -> None:
         self._drop()
 
-    def ended_by_now(self, connection: Connection) -> bool:
-        """Read what has come of a parked body, without waiting; whether that was its end."""
+    def ended_by_now(self, connection: Connection) -> bool | None:
+        """Read what has come of a parked body, without waiting. True at its end, None if that is still to come."""
         size = 0
         try:
             while not self._framing.done and size < _MAX_PARKED:
@@ -153,7 +166,7 @@ class DirectBody(Body):
                     data, self._pending = self._pending, b""
                 else:
                     if not readable(connection.sock):
-                        return False
+                        return None
                     data = connection.receive(CHUNK_SIZE, 0.05)
                     if not data:
                         return False
@@ -168,7 +181,7 @@ class DirectBody(Body):
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        self._interrupt.detach()
+        self._interrupt.detach(connection.shutdown)
         if self._keep_alive and self._framing.reusable and not self._framing.rest and not self._interrupt.fired:
             self._pool.give_back(connection)
         else:
@@ -178,7 +191,7 @@ class DirectBody(Body):
         self._failure = failure
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._interrupt.detach()
+            self._interrupt.detach(connection.shutdown)
             connection.close()
 
 
@@ -222,7 +235,7 @@ def exchange(
         framing = wire.framing_for(method, answer)
         decoder = None if framing.done else decoder_for(answer.headers)
     except BaseException:
-        interrupt.detach()
+        interrupt.detach(connection.shutdown)
         connection.close()
         if interrupt.fired:
             raise ClientClosed("the request was closed before its answer came") from None

@@ -1,12 +1,14 @@
 """The one map from foreign errors to ours.
 
 Only errors that say something about a connection are translated. Whether the peer may have acted on the request is
-known to whoever was sending, so each function says for which moment it speaks.
+known to whoever was sending, so each function says for which moment it speaks. In doubt it may have.
 """
 
 from __future__ import annotations
 
+import socket
 import ssl
+from collections.abc import Iterator
 
 import requests
 import urllib3
@@ -16,53 +18,70 @@ from ..exceptions import ConnectionFailed, ConnectionLost, LocalProtocolError, R
 __all__ = ["connect_error", "read_error", "requests_error"]
 
 
-def connect_error(error: Exception, where: str) -> StreamHTTPError:
+def connect_error(error: BaseException, where: str) -> StreamHTTPError:
     """For what went wrong before a byte of the request was sent."""
-    refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # a kind of ConnectTimeoutError, oddly
-    if not refused and isinstance(error, (urllib3.exceptions.ConnectTimeoutError, TimeoutError)):
+    causes = list(_causes(error))
+    certificate = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
+    if certificate is not None:
+        reason = getattr(certificate, "verify_message", "") or str(certificate)
+        return ConnectionFailed(
+            f"the certificate of {where} was not accepted: {reason} (verify= takes the path of a CA bundle)",
+            may_have_executed=False,
+            permanent=True,
+        )
+    refused = any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes)
+    # NewConnectionError is a kind of ConnectTimeoutError, oddly.
+    late = (urllib3.exceptions.ConnectTimeoutError, TimeoutError)
+    if not refused and any(isinstance(cause, late) for cause in causes):
         return ConnectionFailed(f"no connection to {where} within the connect timeout", may_have_executed=False)
-    return ConnectionFailed(f"no connection to {where}: {_reason(error)}", may_have_executed=False)
+    unknown = any(isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME for cause in causes)
+    return ConnectionFailed(
+        f"no connection to {where}: {_reason(causes)}", may_have_executed=False, permanent=unknown
+    )
 
 
-def read_error(error: Exception, seconds: float | None) -> StreamHTTPError:
+def read_error(error: BaseException, seconds: float | None) -> StreamHTTPError:
     """For what went wrong while waiting for the answer or reading it."""
     if isinstance(error, (TimeoutError, urllib3.exceptions.ReadTimeoutError)):
         return ReadTimeout(f"the server was silent for {seconds:g} s" if seconds else "the server was silent")
-    return ConnectionLost(f"the connection broke while the answer was awaited: {_reason(error)}")
+    return ConnectionLost(f"the connection broke while the answer was awaited: {_reason(list(_causes(error)))}")
 
 
-def requests_error(error: Exception, where: str, seconds: float | None) -> StreamHTTPError:
+def requests_error(error: BaseException, where: str, seconds: float | None) -> StreamHTTPError:
     """For what ``requests.Session.send`` raised, where connecting, sending and waiting are one step."""
-    if isinstance(error, requests.exceptions.ReadTimeout):
-        return read_error(TimeoutError(), seconds)
     failures = requests.exceptions
-    if isinstance(error, (failures.ConnectTimeout, failures.SSLError, failures.ProxyError)):
+    if isinstance(error, failures.ReadTimeout):
+        return read_error(TimeoutError(), seconds)
+    causes = list(_causes(error))
+    # What is raised for TLS after the handshake cannot be told from what is raised in it, except for certificates.
+    before_sending = (
+        failures.ConnectTimeout,
+        failures.ProxyError,
+        ssl.SSLCertVerificationError,
+        urllib3.exceptions.NewConnectionError,
+        urllib3.exceptions.NameResolutionError,
+    )
+    if any(isinstance(cause, before_sending) for cause in causes):
         return connect_error(error, where)
-    if isinstance(error, failures.ConnectionError):
-        inner = error.args[0] if error.args else error
-        reason = getattr(inner, "reason", inner)
-        # NewConnectionError and NameResolutionError: the connection was never made, so nothing was sent.
-        if isinstance(reason, urllib3.exceptions.NewConnectionError):
-            return connect_error(reason, where)
-        return read_error(reason if isinstance(reason, Exception) else error, seconds)
-    if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):
-        return read_error(error, seconds)
-    if isinstance(error, requests.exceptions.RequestException):
+    local = (failures.InvalidURL, failures.InvalidHeader, failures.InvalidSchema, failures.MissingSchema)
+    if isinstance(error, local):
         return LocalProtocolError(str(error))
-    return read_error(error, seconds)
+    return read_error(causes[-1] if causes else error, seconds)
 
 
-def _reason(error: BaseException) -> str:
-    """A short text: the innermost cause in words, without addresses of objects."""
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what lies below it, outermost first; each library hides the inner one in a place of its own."""
     seen: set[int] = set()
-    while id(error) not in seen:
-        seen.add(id(error))
-        inner = getattr(error, "reason", None) if not isinstance(error, ssl.SSLError) else None
-        inner = inner if isinstance(inner, BaseException) else error.__cause__
-        if inner is None and error.args and isinstance(error.args[-1], BaseException):
-            inner = error.args[-1]
-        if inner is None:
-            break
-        error = inner
+    inner: BaseException | None = error
+    while inner is not None and id(inner) not in seen:
+        yield inner
+        seen.add(id(inner))
+        below = [getattr(inner, "reason", None), inner.__cause__, *inner.args, inner.__context__]
+        inner = next((cause for cause in below if isinstance(cause, BaseException) and id(cause) not in seen), None)
+
+
+def _reason(causes: list[BaseException]) -> str:
+    """A short text: the innermost cause in words, without addresses of objects."""
+    error = causes[-1]
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text[text.rfind(">: ") + 3 :] if ">: " in text else text

@@ -22,7 +22,7 @@ import requests.auth
 import requests.utils
 
 from .. import __version__
-from .._headers import Headers, check_header
+from .._headers import Headers, check_field, check_header
 from ..exceptions import LocalProtocolError, RemoteProtocolError
 from . import direct
 from .body import Response
@@ -62,6 +62,9 @@ _HARMLESS = frozenset(
         "user-agent",
     )
 )
+
+# What every request has anyway, and a caller's session may say better.
+_UNSPECIFIC = frozenset(("accept-encoding", "user-agent"))
 
 Body = bytes | Callable[[], Iterable[Piece]] | None
 
@@ -172,15 +175,18 @@ class HTTP:
             LocalProtocolError: The address cannot be used.
         """
         target = first = self._target(url, first=True)
-        asked_again = False
+        asked_again, home = False, True
         is_read = method in ("GET", "HEAD")
         for _ in range(_MAX_REDIRECTS + 1):
-            home = target.origin == first.origin
+            # Once elsewhere, a way back is one that the other origin chose.
+            home = home and target.origin == first.origin
             response = self._send_once(method, target, headers, body, home, timeout, deadline, interrupt)
             status = response.status
             if status in _REDIRECTS and follow and "location" in response.headers and (status != 303 or is_read):
                 target = self._redirected(target, response)
                 continue
+            if not home:
+                response.redirected_to = target.where
             if status in (401, 403) and home and not asked_again and isinstance(self._auth, Auth):
                 if self._auth.respond(response):
                     asked_again = True
@@ -211,13 +217,16 @@ class HTTP:
             fields["content-length"] = str(len(body))
         elif "content-length" not in fields:
             fields["transfer-encoding"] = "chunked"
-        authorization = self._fixed_authorization or target.authorization
+        authorization = self._fixed_authorization or (target.authorization if home else None)
         if authorization and home and "authorization" not in fields:
             fields["authorization"] = authorization
-        prepared = None
+        prepared, changed = None, False
         if target.borrowed or (self._auth is not None and home):
             prepared = self._prepare(method, target, fields, body, home)
             fields = dict(prepared.headers)
+            # An auth may put its proof into the address or the body: such a request goes as it stands.
+            other_body = not callable(body) and prepared.body is not body
+            changed = other_body or prepared.url != target.url or prepared.method != method
         elif home and len(self.session.cookies):
             self._add_cookies(target, fields)
         read = timeout.read
@@ -225,7 +234,7 @@ class HTTP:
         def remaining() -> float | None:
             return deadline.within(read)
 
-        if prepared is not None and (target.borrowed or prepared.hooks["response"]):
+        if prepared is not None and (target.borrowed or changed or prepared.hooks["response"]):
             from . import borrowed  # seldom needed
 
             return borrowed.send(
@@ -247,10 +256,18 @@ class HTTP:
             pieces = body
         pool = target.pool
         assert pool is not None
+        text = "\r\n".join(lines)
+        # The last gate against a value with a line break in it, wherever it came from: one break for each line.
+        if text.count("\n") != len(lines) or text.count("\r") != len(lines) or "\0" in text:
+            raise LocalProtocolError("a header of the request has a line break or a NUL in it")
+        try:
+            encoded = text.encode("latin-1")
+        except UnicodeEncodeError:
+            raise LocalProtocolError("a header of the request has a character above U+00FF in it") from None
         head, answer_body = direct.exchange(
             pool,
             method,
-            "\r\n".join(lines).encode("latin-1"),
+            encoded,
             pieces,
             connect_timeout=deadline.within(timeout.connect),
             remaining=remaining,
@@ -277,12 +294,16 @@ class HTTP:
     def _look_up(self, target: Target) -> None:
         """What the settings and the environment say about an origin."""
         session = self.session
-        found: Any = session.merge_environment_settings(target.url, {}, True, None, None)
+        # Options of the client count more than the environment; those of a caller's session are requests' own affair.
+        verify = session.verify if self._own and session.verify is not True else None
+        cert, proxies = (session.cert, dict(session.proxies)) if self._own else (None, {})
+        found: Any = session.merge_environment_settings(target.url, proxies, True, verify, cert)
         target.settings = {name: found[name] for name in ("proxies", "verify", "cert")}
         proxied = requests.utils.select_proxy(target.url, found["proxies"]) is not None
         target.borrowed = proxied or not self._own
         if session.trust_env and target.authorization is None and self._auth is None:
-            if self._fixed_authorization is None and "authorization" not in self._headers:
+            given = "authorization" in self._headers or not self._own and "authorization" in session.headers
+            if self._fixed_authorization is None and not given:
                 login = requests.utils.get_netrc_auth(target.url)
                 target.authorization = basic_authorization(*login) if login else None
         if not target.borrowed:
@@ -326,23 +347,29 @@ class HTTP:
         prepared.hooks = requests.hooks.default_hooks()
         merged = dict(fields)
         if not self._own:
+            usual = requests.utils.default_headers()
             for name, value in self.session.headers.items():
-                if home and name.lower() not in ("accept", "accept-encoding", "user-agent", "connection"):
-                    merged.setdefault(name.lower(), value if isinstance(value, str) else value.decode("latin-1"))
+                if home and value != usual.get(name):  # what requests sets by itself, nobody asked for
+                    merged[name.lower()] = value if isinstance(value, str) else value.decode("latin-1")
+            merged.update((name, value) for name, value in fields.items() if name not in _UNSPECIFIC)
             for event, hooks in self.session.hooks.items():
                 prepared.hooks[event] = list(hooks) if isinstance(hooks, (list, tuple)) else [hooks]
         prepared.headers = requests.structures.CaseInsensitiveDict(merged)
         prepared.body = in_memory(body()) if callable(body) else body  # type: ignore[assignment]
-        if home and "Cookie" not in prepared.headers:
-            prepared.prepare_cookies(self.session.cookies)
+        own_cookie = prepared.headers.pop("Cookie", None)
+        prepared.prepare_cookies(self.session.cookies if home else {})  # always: HTTP Digest looks at what it leaves
+        if own_cookie is not None:
+            prepared.headers["Cookie"] = own_cookie
         auth = self._auth
         if auth is not None and home:
             if isinstance(auth, Auth):
                 auth.apply(prepared)
             else:
                 prepared = auth(prepared) or prepared
-            for name, value in prepared.headers.items():
-                check_header(name, value if isinstance(value, str) else value.decode("latin-1"))
+            for name, value in list(prepared.headers.items()):
+                if isinstance(value, bytes):
+                    prepared.headers[name] = value = value.decode("latin-1")
+                check_field(name, value)
         return prepared
 
     def _add_cookies(self, target: Target, fields: dict[str, str]) -> None:

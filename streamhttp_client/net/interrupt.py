@@ -14,42 +14,57 @@ _T = TypeVar("_T")
 class Interrupt:
     """Wakes whoever is blocked on behalf of one call: in connect, in a read, or in a wait between attempts.
 
-    One interrupt accompanies a call over all its connections. The blocked thread attaches a function that breaks its
-    connection while it holds it, and detaches it **before** the connection goes back into a pool; both happen under
+    One interrupt accompanies a call over all its connections, of which there may be several at a time: answering a
+    request of the server takes one while the call's own stands open. The blocked thread attaches a function that breaks
+    a connection while it uses that, and detaches it **before** the connection goes back into a pool; both happen under
     the lock, so a late :meth:`fire` can never hit a connection that serves somebody else by then.
     """
 
-    __slots__ = ("_break", "_lock", "_woken", "fired")
+    __slots__ = ("_breaks", "_lock", "fired")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the three below; held for a moment, never while blocked
-        self._break: Callable[[], object] | None = None
-        self._woken: threading.Event | None = None
+        # Guards the two below; held for a moment, never while blocked. Taken again by the same thread when a signal
+        # handler closes or cancels in between.
+        self._lock = threading.RLock()
+        self._breaks: list[Callable[[], object]] = []
         self.fired = False
 
     def attach(self, break_connection: Callable[[], object]) -> None:
-        """Say how to break the connection in use. If it was fired before, that happens now."""
+        """Say how to break a connection in use. If it was fired before, that happens now."""
         with self._lock:
-            self._break = break_connection
+            self._breaks.append(break_connection)
             if self.fired:
                 break_connection()
 
-    def detach(self) -> None:
-        """The connection is no longer in use."""
+    def detach(self, break_connection: Callable[[], object]) -> None:
+        """That connection is no longer in use. Nothing happens if it was detached before."""
         with self._lock:
-            self._break = None
+            if break_connection in self._breaks:
+                self._breaks.remove(break_connection)
 
     def fire(self) -> None:
         """Wake the blocked thread, now and each time that it would block again. Any thread; never blocks."""
         with self._lock:
             self.fired = True
-            if self._break is not None:
-                self._break()
-            if self._woken is not None:
-                self._woken.set()
+            for break_connection in list(self._breaks):
+                break_connection()
 
-    def run(self, function: Callable[[], _T], discard: Callable[[_T], object]) -> _T | None:
-        """Call what nothing can wake, on a thread of its own, and wait for it; None if fired meanwhile.
+    def wait(self, event: threading.Event, seconds: float | None) -> bool:
+        """Wait until ``event`` is set, the seconds are over, or fired; whether it was the event, or both."""
+        self.attach(event.set)
+        try:
+            return event.wait(seconds) and not self.fired
+        finally:
+            self.detach(event.set)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless or until fired."""
+        self.wait(threading.Event(), seconds)
+
+    def run(
+        self, function: Callable[[], _T], discard: Callable[[_T], object], seconds: float | None = None
+    ) -> _T | None:
+        """Call what nothing can wake, on a thread of its own, and wait for it; None if fired or late.
 
         For connecting: neither a name lookup nor the system's ``connect`` nor a TLS handshake has an end that another
         thread could bring about, and a lookup does not even hear Ctrl-C. What is left behind goes on by itself until
@@ -58,6 +73,7 @@ class Interrupt:
         Args:
             function: It must not depend on the calling thread.
             discard: Given the result that came too late.
+            seconds: How long to wait; None for as long as it takes.
         """
         done = threading.Event()
         lock = threading.Lock()  # guards the two below
@@ -83,31 +99,20 @@ class Interrupt:
             thread.start()
         except RuntimeError:  # no more threads, or none since the interpreter is shutting down
             return function()
-        self.attach(done.set)
+        in_time = False
         try:
-            done.wait()
+            in_time = self.wait(done, seconds)
         finally:
-            self.detach()
             with lock:
-                left = not outcome or self.fired
-                finished = outcome[0] if outcome else (None, None)
-            if left and finished[0] is not None:
-                discard(finished[0])
-        result, error = finished
+                left = not in_time or not outcome
+                result, error = outcome[0] if outcome else (None, None)
+            if left and result is not None:
+                discard(result)
         if left:
             return None
         if error is not None:
             try:
                 raise error
             finally:
-                del error, finished, outcome  # or the error would hold itself through this frame
+                del error, outcome  # or the error would hold itself through this frame
         return result
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, unless or until fired."""
-        with self._lock:
-            if self.fired:
-                return
-            if self._woken is None:
-                self._woken = threading.Event()
-        self._woken.wait(seconds)

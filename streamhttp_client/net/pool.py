@@ -32,26 +32,29 @@ __all__ = ["Connection", "ConnectionPool", "readable", "tcp_connector"]
 _MAX_IDLE_SECONDS = 60.0
 # Idle connections kept for one origin: a thread pool of usual size, and no file descriptors to speak of.
 _MAX_IDLE = 32
+# A parked answer that has not ended after this has been forgotten by its server.
+_MAX_PARKED_SECONDS = 1.0
+# About what a new connection on a fast network takes.
+_WAIT_FOR_END = 0.005
 
 
-def readable(sock: socket.socket) -> bool:
-    """Whether a read would return at once, with data or with the peer's close."""
+def readable(sock: socket.socket, seconds: float = 0.0) -> bool:
+    """Whether a read would return at once, with data or with the peer's close; waits so long for it."""
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([sock], [], [], 0)[0])
+        return bool(poll.poll(seconds * 1000))
+    return bool(select.select([sock], [], [], seconds)[0])
 
 
 class Connection:
     """A connected socket and what was read beyond the last answer."""
 
-    __slots__ = ("_timeout", "idle_since", "parked", "sock", "used", "where")
+    __slots__ = ("_timeout", "idle_since", "parked", "sock", "where")
 
     def __init__(self, sock: socket.socket, where: str) -> None:
         self.sock = sock
         self.where = where
-        self.used = False
         self.idle_since = 0.0
         self.parked: DirectBody | None = None
         self._timeout = -1.0
@@ -66,9 +69,12 @@ class Connection:
     def shutdown(self) -> None:
         """Wake a thread that is blocked on the socket. Any thread."""
         try:
-            # Not SSLSocket.shutdown, which takes the TLS layer away under the reading thread.
-            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
-        except (OSError, TypeError):
+            if isinstance(self.sock, socket.socket):
+                # Not SSLSocket.shutdown, which takes the TLS layer away under the reading thread.
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+            else:  # the socket of another TLS library
+                self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
             pass  # not connected any more: nobody is blocked on it
 
     def close(self) -> None:
@@ -90,13 +96,15 @@ class Connection:
         except (OSError, ValueError) as error:
             raise read_error(error, seconds) from error
 
-    def is_ready(self, now: float) -> bool:
-        """Whether a new request may go out on it: still open, and no byte of an older answer to come."""
+    def is_ready(self, now: float) -> bool | None:
+        """Whether a new request may go out on it; None while the end of a parked answer is still to come."""
         if now - self.idle_since > _MAX_IDLE_SECONDS:
             return False
-        if self.parked is not None and not self.parked.ended_by_now(self):
-            return False
-        self.parked = None
+        if self.parked is not None:
+            ended = self.parked.ended_by_now(self)
+            if not ended:
+                return None if ended is None and now - self.idle_since < _MAX_PARKED_SECONDS else False
+            self.parked = None
         # What can be read between two answers is the peer's close, or bytes that nobody asked for.
         return not readable(self.sock)
 
@@ -123,29 +131,60 @@ class ConnectionPool:
         """
         if self._pid != os.getpid():
             self.forget()
+        connection = self._take_idle()
+        if connection is not None:
+            return connection
+        if connect_timeout is not None and connect_timeout <= 0:
+            raise ConnectionFailed("no time was left to connect", may_have_executed=False)
+        connected = interrupt.run(
+            lambda: self._connect(connect_timeout), lambda late: late[0].close(), connect_timeout
+        )
+        if connected is None:
+            if interrupt.fired:
+                raise ClientClosed("the request was closed before it was sent")
+            raise ConnectionFailed(
+                f"no connection within the connect timeout of {connect_timeout:g} s", may_have_executed=False
+            )
+        return Connection(*connected)
+
+    def _take_idle(self) -> Connection | None:
         now = time.monotonic()
-        while True:
+        ending: list[Connection] = []
+        found: Connection | None = None
+        while found is None:
             try:
                 connection = self._idle.pop()
             except IndexError:
                 break
-            if connection.is_ready(now):
-                return connection
-            connection.close()
-        if connect_timeout is not None and connect_timeout <= 0:
-            raise ConnectionFailed("no time was left to connect", may_have_executed=False)
-        connected = interrupt.run(lambda: self._connect(connect_timeout), lambda late: late[0].close())
-        if connected is None:
-            raise ClientClosed("the request was closed before it was sent")
-        return Connection(*connected)
+            ready = connection.is_ready(now)
+            if ready:
+                found = connection
+            elif ready is None:
+                ending.append(connection)
+            else:
+                connection.close()
+        if found is None and ending:
+            # Servers write the result and the end of its stream in two steps, so in a loop of calls the end is often a
+            # moment away. A new connection takes longer than that, and under TLS much longer.
+            last = ending.pop(0)
+            if readable(last.sock, _WAIT_FOR_END) and last.is_ready(now):
+                found = last
+            else:
+                last.close()
+        self._idle.extendleft(ending)
+        return found
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection for the next request."""
         if self._closed or len(self._idle) >= _MAX_IDLE or self._pid != os.getpid():
             connection.close()
             return
-        connection.used = True
-        connection.idle_since = time.monotonic()
+        connection.idle_since = now = time.monotonic()
+        try:
+            if now - self._idle[0].idle_since > _MAX_IDLE_SECONDS:  # the oldest: nobody may come to that one again
+                self._idle.popleft().close()
+        except IndexError:
+            pass
         self._idle.append(connection)
         if self._closed:  # closed in between: do not leave it behind
             self.forget()

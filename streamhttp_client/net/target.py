@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import requests.auth
 import requests.utils
 
 from ..exceptions import LocalProtocolError
@@ -39,10 +39,10 @@ class Target:
             raise LocalProtocolError(f"the port must be a number up to 65535, got {_hide(repr(url)):.80}") from None
         self.scheme = parsed.scheme
         self.host = f"[{parsed.hostname}]" if ":" in parsed.hostname else parsed.hostname
-        self.port = port or (443 if parsed.scheme == "https" else 80)
+        self.port = (443 if parsed.scheme == "https" else 80) if port is None else port
         self.origin = (self.scheme, self.host, self.port)
         self.path = (parsed.path or "/") + (f"?{parsed.query}" if parsed.query else "")
-        shown_port = f":{port}" if port and port != (443 if parsed.scheme == "https" else 80) else ""
+        shown_port = "" if port is None or port == (443 if parsed.scheme == "https" else 80) else f":{port}"
         self.url = f"{self.scheme}://{self.host}{shown_port}{self.path}"
         self.authorization: str | None = None
         if parsed.username or parsed.password:
@@ -52,6 +52,11 @@ class Target:
         self.pool: ConnectionPool | None = None
 
     @property
+    def where(self) -> str:
+        """The origin, as it may be shown."""
+        return f"{self.scheme}://{self.host_header}"
+
+    @property
     def host_header(self) -> str:
         default = 443 if self.scheme == "https" else 80
         return self.host if self.port == default else f"{self.host}:{self.port}"
@@ -59,7 +64,7 @@ class Target:
 
 def _hide(text: str) -> str:
     """The text without the user name and password of an address in it."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    return re.sub(r"//\S*@", "//", text)
 
 
 def check_url(url: str) -> str:
@@ -74,5 +79,16 @@ def check_url(url: str) -> str:
 
 
 def basic_authorization(user: str | bytes, password: str | bytes) -> str:
-    value: str = requests.auth._basic_auth_str(user, password)  # RFC 7617, in ISO-8859-1 as requests does
-    return value
+    """The value of ``Authorization`` for a user name and password, RFC 7617.
+
+    Text is sent as ISO-8859-1 where that is possible, as requests does it, else as UTF-8.
+    """
+    joined = b":".join(part if isinstance(part, bytes) else _encoded(part) for part in (user, password))
+    return "Basic " + base64.b64encode(joined).decode()
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8")

@@ -11,12 +11,16 @@ from ..exceptions import LocalProtocolError
 __all__ = ["Deadline", "Timeout", "TimeoutLike"]
 
 
+# A year. Beyond some 292 years the system's own calls overflow; whoever means "for ever" says None.
+_MAX_SECONDS = 31_536_000
+
+
 class Timeout(Record):
     """Limits in seconds; ``None`` means no limit.
 
     Attributes:
         connect: For one TCP and TLS handshake. 10 s: three SYN retransmissions on Linux (1 + 2 + 4 s) fit in it.
-            Looking up a name is the system's own time and not covered.
+            Looking up the name is included.
         read: Silence after which an answer counts as broken; it is then resumed where that is possible. Any byte
             ends a silence, keep-alive comments too. None, the default: only ``total`` ends it, because a tool may
             well think for minutes without a word.
@@ -32,8 +36,10 @@ class Timeout(Record):
             value = getattr(self, name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise LocalProtocolError(f"timeout {name!r} must be a number of seconds above 0 or None, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _MAX_SECONDS:
+                raise LocalProtocolError(
+                    f"timeout {name!r} must be None or seconds above 0 and up to {_MAX_SECONDS}, got {value!r}"
+                )
 
     @classmethod
     def of(cls, value: TimeoutLike | None, default: Timeout) -> Timeout:

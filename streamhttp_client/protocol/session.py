@@ -65,6 +65,7 @@ class StreamCursor(Record):
         for name, value in known.items():
             if not isinstance(value, kinds[name]) or isinstance(value, bool):
                 raise LocalProtocolError(f"{name!r} of a stream cursor has an unexpected value: {value!r:.40}")
+        _sendable("last_event_id", known["last_event_id"])
         return cls(**known)
 
 
@@ -120,6 +121,8 @@ class Session(Record):
             if not isinstance(value, str) and (name == "url" or value is not None):
                 raise LocalProtocolError(f"{name!r} of a saved session must be a string, got {value!r:.40}")
         info, capabilities, cursors = (fields.get(name) for name in ("server_info", "capabilities", "cursors"))
+        for name in ("session_id", "protocol_version"):
+            _sendable(name, texts[name] or "")
         if cursors is None:
             cursors = []
         if not isinstance(cursors, list):
@@ -140,19 +143,32 @@ class Session(Record):
         )
 
     def __repr__(self) -> str:
-        """Everything but the session id, since what is printed ends in logs."""
+        """Everything but the session id and the query, since what is printed ends in logs."""
         shown = "None" if self.session_id is None else "<hidden>"
+        url = self.url.partition("?")[0]
         return (
-            f"Session(url={self.url!r}, session_id={shown}, protocol_version={self.protocol_version!r}, "
+            f"Session(url={url!r}, session_id={shown}, protocol_version={self.protocol_version!r}, "
             f"server_info={self.server_info!r}, cursors={len(self.cursors)})"
         )
+
+
+# What servers give is far shorter; a header beyond 8 KiB is refused by most of them anyway.
+_MAX_HEADER_VALUE = 8192
+
+
+def _sendable(name: str, value: str) -> None:
+    """Refuse a saved value that would not go out as the one header that it is for."""
+    if len(value) > _MAX_HEADER_VALUE or any(char in "\r\n\0" or "\ud800" <= char <= "\udfff" for char in value):
+        raise LocalProtocolError(f"the saved {name!r} is no value that a server gave: it cannot be sent as a header")
 
 
 def _load(text: str | bytes, what: str) -> dict[str, Any]:
     try:
         fields = json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
-        raise LocalProtocolError(f"expected the JSON text of {what}, got {text!r:.60}") from error
+        # The text is not repeated: a save that was cut short holds the session id.
+        kind = type(error).__name__
+        raise LocalProtocolError(f"expected the JSON text of {what}, got something else ({kind})") from None
     if not isinstance(fields, dict):
         raise LocalProtocolError(f"expected the JSON object of {what}, got {type(fields).__name__}")
     return fields

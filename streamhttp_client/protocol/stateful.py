@@ -28,19 +28,10 @@ _MAX_SESSION_ID = 8192
 
 
 class StatefulEra:
-    """The rules of one revision of the session era."""
-
-    answers_server_requests = True
-    """Requests of the server come on a stream and are answered by a POST of their own."""
+    """The rules of one revision of the session era; see :class:`~.era.Era` for the questions."""
 
     has_listening_stream = True
-    """A GET opens a stream of what no call asked for."""
-
     ends_session = True
-    """A DELETE on close tells the server that the session is over."""
-
-    closing_cancels = False
-    """"Disconnection SHOULD NOT be interpreted as the client canceling its request", ibid."""
 
     def __init__(self, revision: Revision) -> None:
         self.revision = revision

@@ -18,8 +18,8 @@ from ..exceptions import (
 from ..net.body import Response
 from ..net.refusals import read_beginning
 from ..net.retry import Effort
+from ..protocol.era import Era
 from ..protocol.session import Session
-from ..protocol.stateful import StatefulEra
 
 __all__ = ["NOT_EXECUTED", "refused", "rpc_error"]
 
@@ -43,21 +43,27 @@ def rpc_error(answer: jsonrpc.ErrorResponse, response: Response | None = None, b
     return error
 
 
-def refused(response: Response, era: StatefulEra, session: Session | None, effort: Effort) -> StreamHTTPError:
+def refused(response: Response, era: Era, session: Session | None, effort: Effort) -> StreamHTTPError:
     """Read what there is of an answer that is no success, and say what it means. The answer is closed."""
     body = read_beginning(response, effort.deadline)
     status, headers, url = response.status, response.headers, response.url.partition("?")[0]
     answer = _json_rpc_error(response, body)
     if era.session_is_gone(status, session, "" if answer is None else answer.message):
         return SessionExpired("the server has ended the session", status=status, headers=headers, body=body, url=url)
+    elsewhere = ""
+    if response.redirected_to is not None:
+        elsewhere = f", after a redirect to {response.redirected_to}, which gets no credentials of this origin"
     if status in (401, 403):
         hint = "the server wants credentials" if status == 401 else "the credentials are not enough"
-        return AuthenticationError(f"{hint} (HTTP {status})", status=status, headers=headers, body=body, url=url)
+        return AuthenticationError(
+            f"{hint} (HTTP {status}{elsewhere})", status=status, headers=headers, body=body, url=url
+        )
     if answer is not None:
         return rpc_error(answer, response, body)
     reason = f" {response.reason}" if response.reason else ""
+    hint = "; is this the address of the MCP endpoint?" if session is None and status in (404, 405) else ""
     return HTTPStatusError(
-        f"expected HTTP 200 or 202, got {status}{reason}", status=status, headers=headers, body=body, url=url
+        f"{url} answered with {status}{reason}{elsewhere}{hint}", status=status, headers=headers, body=body, url=url
     )
 
 

@@ -12,6 +12,7 @@ new id.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -34,8 +35,8 @@ from ..net.body import Response
 from ..net.http import HTTP
 from ..net.refusals import is_temporary, type_error
 from ..net.retry import Effort, parse_retry_after
+from ..protocol.era import Era
 from ..protocol.session import Session
-from ..protocol.stateful import StatefulEra
 from .answers import NOT_EXECUTED, refused
 
 if TYPE_CHECKING:
@@ -43,9 +44,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange", "StreamableTransport"]
 
+logger = logging.getLogger("streamhttp_client")
+
 # Event ids remembered for one stream, to recognise what is replayed twice. A server that replays more than this
 # many events too many is beyond help.
 _MAX_SEEN_IDS = 4096
+# An id goes back in a header, and more than this is refused there by most servers.
+_MAX_EVENT_ID = 8192
 # A server that closes a stream and names a reconnection time invites polling (2025-11-25), which is no failure. Below
 # this it would be a busy loop, and counts as one.
 _POLLING_INTERVAL = 0.1
@@ -65,7 +70,7 @@ class StreamableTransport:
         self.url = url
         self.max_message_size = max_message_size
 
-    def post(self, era: StatefulEra, session: Session | None, message: jsonrpc.Message, effort: Effort) -> None:
+    def post(self, era: Era, session: Session | None, message: jsonrpc.Message, effort: Effort) -> None:
         """Send a notification or a response, which is answered by 202 and no more.
 
         Repeated only while it surely was not taken. What the server may have taken is left at that: repeating a
@@ -75,17 +80,11 @@ class StreamableTransport:
             HTTPStatusError, RPCError: The server refused it.
             TransportError: It may not have arrived.
         """
-        response = self._send(era, session, jsonrpc.dump(message), effort)
-        try:
-            # "If the server accepts the input, the server MUST return HTTP status code 202 Accepted with no body."
-            # Several servers say 200 or 204 with an empty body, or "null"; what they say is not needed.
-            response.body.read_all(self.max_message_size, effort.remaining)
-        except TransportError:
-            pass  # accepted, and that is all that there was to know
-        finally:
-            response.body.close()
+        # "If the server accepts the input, the server MUST return HTTP status code 202 Accepted with no body." What
+        # else a server may say is not needed, and not waited for: some open an event stream here and leave it open.
+        self._send(era, session, jsonrpc.dump(message), effort).body.close()
 
-    def request(self, era: StatefulEra, session: Session | None, message: jsonrpc.Request, effort: Effort) -> Exchange:
+    def request(self, era: Era, session: Session | None, message: jsonrpc.Request, effort: Effort) -> Exchange:
         """Prepare a request; it is sent when the exchange is first iterated.
 
         Raises:
@@ -94,12 +93,12 @@ class StreamableTransport:
         return Exchange(self, era, session, effort, message.id, jsonrpc.dump(message))
 
     def resume(
-        self, era: StatefulEra, session: Session, request_id: jsonrpc.RequestId, last_event_id: str, effort: Effort
+        self, era: Era, session: Session, request_id: jsonrpc.RequestId, last_event_id: str, effort: Effort
     ) -> Exchange:
         """Take up the answer of a request that another exchange, or another process, has sent."""
         return Exchange(self, era, session, effort, request_id, None, last_event_id)
 
-    def end(self, era: StatefulEra, session: Session, effort: Effort) -> None:
+    def end(self, era: Era, session: Session, effort: Effort) -> None:
         """Tell the server that the session is over. 405 means that it does not care to know.
 
         Raises:
@@ -115,12 +114,16 @@ class StreamableTransport:
         )
         response.body.close()
 
-    def _send(self, era: StatefulEra, session: Session | None, body: bytes, effort: Effort) -> Response:
+    def _send(
+        self, era: Era, session: Session | None, body: bytes, effort: Effort, exchange: Exchange | None = None
+    ) -> Response:
         """POST until the server has taken it, or may have; give an answer of success."""
         headers = era.message_headers(session)
         while True:
             failure: StreamHTTPError
             floor = 0.0
+            if exchange is not None:
+                exchange.in_flight = True
             try:
                 response = self.http.send(
                     "POST",
@@ -133,14 +136,18 @@ class StreamableTransport:
                 )
             except TransportError as error:
                 error.attempts = effort.attempts
+                if exchange is not None:
+                    exchange.in_flight = error.may_have_executed
                 if effort.deadline.expired:
                     raise _timed_out(effort, error) from error
-                if error.may_have_executed:
+                if error.may_have_executed or error.permanent:
                     raise
                 failure = error
             else:
                 if response.status < 300:
                     return response
+                if exchange is not None:
+                    exchange.in_flight = False
                 failure = refused(response, era, session, effort)
                 if response.status not in NOT_EXECUTED:
                     raise failure
@@ -149,7 +156,7 @@ class StreamableTransport:
                 raise failure
 
     def open_stream(
-        self, era: StatefulEra, session: Session, last_event_id: str, effort: Effort
+        self, era: Era, session: Session, last_event_id: str, effort: Effort
     ) -> Response | StreamHTTPError:
         """GET a stream, new or from an event on; an error that may pass is given, not raised.
 
@@ -187,6 +194,7 @@ class Exchange:
 
     Attributes:
         request_id: Its JSON-RPC id.
+        in_flight: Whether the server may be working on it: False before it was sent, and while it is being refused.
         last_event_id: Id of the last event that was handed out; "" before the first one.
         retry_ms: The reconnection time that the server asked for, or None.
         headers: Those of the first answer; None before it.
@@ -195,7 +203,7 @@ class Exchange:
     def __init__(
         self,
         transport: StreamableTransport,
-        era: StatefulEra,
+        era: Era,
         session: Session | None,
         effort: Effort,
         request_id: jsonrpc.RequestId,
@@ -214,6 +222,8 @@ class Exchange:
         self._seen: dict[str, None] = {last_event_id: None} if last_event_id else {}
         self._group = ""
         self._repeated = False
+        self._resumed = False
+        self.in_flight = body is None
         self.request_id = request_id
         self.last_event_id = last_event_id
         self.retry_ms: int | None = None
@@ -233,7 +243,7 @@ class Exchange:
         if self._body is None:
             response = self._reopen(None)
         else:
-            response = self._transport._send(self._era, self._session, self._body, self._effort)
+            response = self._transport._send(self._era, self._session, self._body, self._effort, self)
         self.headers = response.headers
         kind = response.content_type
         if kind == "application/json":
@@ -305,17 +315,34 @@ class Exchange:
                     event = self._events.popleft()
                     if event.id != self._group:
                         self._move(event.id)
-                    if not self._repeated and event.data and event.type == "message":
-                        effort.progressed()
-                        yield from jsonrpc.parse(event.data)
+                    if event.data and event.type == "message":
+                        yield from self._wanted(jsonrpc.parse(event.data))
                 # An id without data, as the first event of a stream has it since 2025-11-25, counts too.
                 if parser.last_event_id != self._group:
                     self._move(parser.last_event_id)
             self.close()
             response = self._reopen(failure)
 
+    def _wanted(self, messages: list[jsonrpc.Message]) -> Iterator[jsonrpc.Message]:
+        """What of an event is handed out. After a reconnect, that is not always all of it."""
+        for message in messages:
+            if isinstance(message, (jsonrpc.Response, jsonrpc.ErrorResponse)):
+                # Ours counts wherever it comes, also behind an id that was seen: some servers number the events of each
+                # connection from 1. Some replay all streams of the session, answers to other requests among them.
+                if self._resumed and message.id is not None and message.id != self.request_id:
+                    logger.debug("dropped the response to another request on a resumed stream")
+                    continue
+            elif self._repeated:
+                continue
+            self._effort.progressed()
+            yield message
+
     def _move(self, event_id: str) -> None:
         self._group = event_id
+        self._repeated = False
+        if len(event_id) > _MAX_EVENT_ID:
+            logger.warning("ignored an event id of %d characters", len(event_id))
+            return
         self._repeated = event_id in self._seen and bool(event_id)
         if self._repeated:
             return
@@ -324,7 +351,6 @@ class Exchange:
             self._seen[event_id] = None
             if len(self._seen) > _MAX_SEEN_IDS:
                 del self._seen[next(iter(self._seen))]
-        self._effort.progressed()
 
     def _reopen(self, failure: StreamHTTPError | None) -> Response:
         """Connect to the rest of a stream that ended too early."""
@@ -349,6 +375,7 @@ class Exchange:
                     f"the server does not continue the stream of this call: {error}", attempts=effort.attempts
                 ) from error
             if isinstance(answer, Response):
+                self._resumed = True
                 return answer
             failure = answer
             floor = (self.retry_ms or 0) / 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -182,7 +183,9 @@ def test_the_session_stays_open(session: requests.Session) -> None:
     ("error", "kind"),
     [
         (requests.exceptions.ConnectTimeout("slow"), ConnectionFailed),
-        (requests.exceptions.SSLError("bad certificate"), ConnectionFailed),
+        (requests.exceptions.SSLError("bad record, perhaps after the request"), ConnectionLost),
+        (requests.exceptions.SSLError(ssl.SSLCertVerificationError("bad certificate")), ConnectionFailed),
+        (requests.exceptions.RetryError("sent three times"), ConnectionLost),
         (requests.exceptions.ReadTimeout("silent"), ReadTimeout),
         (requests.exceptions.ConnectionError("no match in the recording"), ConnectionLost),
         (requests.exceptions.InvalidURL("bad"), LocalProtocolError),

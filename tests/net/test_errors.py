@@ -84,8 +84,12 @@ def exhausted(reason: Exception) -> urllib3.exceptions.MaxRetryError:
         (requests.exceptions.ConnectTimeout(exhausted(REFUSED)), ConnectionFailed, False),
         (requests.exceptions.ConnectionError(exhausted(REFUSED)), ConnectionFailed, False),
         (
-            requests.exceptions.SSLError(exhausted(urllib3.exceptions.SSLError("certificate verify failed"))),
+            requests.exceptions.SSLError(exhausted(urllib3.exceptions.SSLError(ssl.SSLCertVerificationError("no")))),
             ConnectionFailed, False,
+        ),
+        (  # an alert or a bad record after the request looks the same as one before it
+            requests.exceptions.SSLError(exhausted(urllib3.exceptions.SSLError("bad record"))),
+            ConnectionLost, True,
         ),
         (
             requests.exceptions.ProxyError(exhausted(urllib3.exceptions.ProxyError("no", OSError("refused")))),

@@ -699,7 +699,7 @@ def test_tls_with_an_authority_of_ones_own(make_http: MakeHTTP, certificates: Ce
 def test_tls_without_trust(make_http: MakeHTTP, certificates: Certificates) -> None:
     """An authority that nobody knows is refused before anything is sent, unless checking is turned off."""
     with tls_server(certificates) as server:
-        with pytest.raises(ConnectionFailed, match="certificate verify failed|CERTIFICATE_VERIFY_FAILED") as caught:
+        with pytest.raises(ConnectionFailed, match="the certificate of .* was not accepted: .*verify=") as caught:
             fetch(make_http(), server.url)
         assert not caught.value.may_have_executed
         assert server.requests == []

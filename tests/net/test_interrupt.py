@@ -15,11 +15,14 @@ from tests.transport._faults import AT_ONCE, InThread, within
 def test_fire_breaks_what_is_attached() -> None:
     """The connection in use is broken, once for each call of ``fire``; after that there is none."""
     interrupt, broken = Interrupt(), []
-    interrupt.attach(lambda: broken.append(1))
+    def break_it() -> None:
+        broken.append(1)
+
+    interrupt.attach(break_it)
     assert not interrupt.fired and broken == []
     interrupt.fire()
     assert interrupt.fired and broken == [1]
-    interrupt.detach()
+    interrupt.detach(break_it)
     interrupt.fire()
     assert broken == [1]
 
@@ -129,7 +132,7 @@ def test_fire_never_hits_a_connection_that_was_given_back() -> None:
         fire: Callable[[], None] = interrupt.fire
         thread = threading.Thread(target=fire)
         thread.start()
-        interrupt.detach()
+        interrupt.detach(break_it)
         in_use.clear()
         thread.join()
         assert wrong == []
