@@ -28,6 +28,7 @@ class Blob:
         return base64.b64encode(self.data).decode("ascii")
 
     def to_wire(self) -> dict[str, Any]:
+        """The content block: an image, a sound, or an embedded resource."""
         text = self.base64
         family = self.media_type.partition("/")[0]
         if family in ("image", "audio"):

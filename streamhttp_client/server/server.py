@@ -285,7 +285,8 @@ class Server:
         Args:
             host: "When running locally, servers SHOULD bind only to localhost" (MCP, basic/transports).
             port: 0 takes a free one.
-            max_connections: Requests and open streams at the same time, each on a thread.
+            max_connections: Requests and open streams at the same time, each on a thread; a stream that waits costs
+                about 33 KiB and 0.006 % of a core. A client that vanished is noticed within about a second.
             options: As for :meth:`wsgi`.
 
         Raises:

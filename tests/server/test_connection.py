@@ -8,8 +8,8 @@ import io
 import json
 import logging
 import socket
+import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -17,7 +17,7 @@ pytest.importorskip("cheroot")
 
 from streamhttp_client.server import Context, RunningServer, Server
 from streamhttp_client.server.connection import Reader, Writer
-from tests.server.kit import PATIENCE, Wire, events
+from tests.server.kit import PATIENCE, Direct, Wire, events
 
 TEXT = b"one\r\ntwo\n\nlonger than some\nrest"
 
@@ -184,17 +184,46 @@ def test_broken_connections_are_no_errors(running: RunningServer, caplog: pytest
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-def many(wire: Wire, count: int) -> Any:
-    return [wire.send("GET") for _ in range(count)]
-
-
 def test_client_that_opens_many_streams(running: RunningServer) -> None:
-    """Four listening streams of one session are served, the others refused, and other clients notice
-    nothing.
-    """
+    """Four listening streams of one session are served, the others refused, and other clients notice nothing."""
     wire = Wire(running.url).initialize()
-    responses = many(wire, 40)
+    responses = [wire.send("GET") for _ in range(40)]
     assert sorted(response.status for response in responses) == [200] * 4 + [503] * 36
     assert Wire(running.url).initialize().tool("echo", {"text": "a"})["content"][0]["text"] == "a"
     for response in responses:
         response.close()
+
+
+def test_thousand_sessions_and_many_streams() -> None:
+    """Streams over the limit are refused; when their clients vanish, the server notices and serves again."""
+    server = Server("test", "1")
+    server.tool("nothing")(lambda: None)
+    with server.serve(max_connections=150, max_streams=100) as running:
+        direct = Direct(running.app)
+        sessions = [direct.initialize().session for _ in range(1000)]
+        wires = []
+        for session in sessions[:101]:
+            wires.append(Wire(running.url))
+            wires[-1].session = session
+        responses = [wire.send("GET") for wire in wires]
+        assert [response.status for response in responses] == [200] * 100 + [503]
+        assert wires[0].result("ping") == {}
+        for response in responses:
+            response.close()
+        deadline = time.monotonic() + PATIENCE
+        while (response := wires[-1].send("GET")).status == 503:
+            response.close()
+            assert time.monotonic() < deadline, "the server did not notice that its clients have gone"
+        response.close()
+
+
+def test_half_closed_connection(running: RunningServer) -> None:
+    """A client that closes its sending half while it listens is taken for gone: the stream ends."""
+    wire = Wire(running.url).initialize()
+    head = "".join(f"{name}: {value}\r\n" for name, value in wire.headers().items())
+    with socket.create_connection((running.host, running.port), timeout=PATIENCE) as connection:
+        connection.sendall(f"GET /mcp HTTP/1.1\r\nHost: {wire.address}\r\n{head}\r\n".encode())
+        assert b"200 OK" in connection.recv(65536)
+        connection.shutdown(socket.SHUT_WR)
+        rest = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert b"data: {" not in rest

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .base import Page, State, StoreFull
+from .base import Page, State, Store, StoreFull
 
 __all__ = ["MemoryStore"]
 
@@ -57,11 +57,11 @@ class _Session:
         self.touched = now
 
 
-class MemoryStore:
+class MemoryStore(Store):
     """Sessions and events of one process; they end with it.
 
     What it holds is bounded by ``max_sessions * max_logs * max_log_bytes``, the worst case; a session that is
-    idle and has no recent streams costs about 2 KiB.
+    idle and has no recent streams costs about 1 KiB.
 
     Args:
         session_ttl: Seconds after which an unused session is dropped. An open stream counts as use.

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...exceptions import MissingExtra
-from .base import Page, State, StoreClosed, StoreFull
+from .base import Page, State, Store, StoreClosed, StoreFull
 from .waiting import Waiters
 
 __all__ = ["RedisStore"]
@@ -212,7 +212,7 @@ class _Connection:
         self.thread: threading.Thread | None = None
 
 
-class RedisStore:
+class RedisStore(Store):
     """Sessions and events in Redis. Each process makes its own object on the same address, or forks with one.
 
     Redis holds at most ``max_sessions * (max_logs + max_finished) * max_log_bytes``; sessions and logs expire

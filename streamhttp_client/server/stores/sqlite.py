@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .base import Page, State, StoreClosed, StoreFull
+from .base import Page, State, Store, StoreClosed, StoreFull
 from .waiting import Waiters
 
 __all__ = ["SQLiteStore"]
@@ -89,7 +89,7 @@ def _patiently(change: Callable[[], object]) -> None:
             time.sleep(0.02)
 
 
-class SQLiteStore:
+class SQLiteStore(Store):
     """Sessions and events in a file. Give each process its own object on the same path, or fork with one.
 
     Args:
