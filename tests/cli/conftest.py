@@ -25,7 +25,6 @@ class Workshop:
     def __init__(self, running: RunningServer, server: Server) -> None:
         self.url = running.url
         self.server = server
-        self.waiting = threading.Event()
         self.cancelled = threading.Event()
         self.headers: list[dict[str, str]] = []
 
@@ -64,7 +63,7 @@ def workshop() -> Iterator[Workshop]:
 
     @server.tool()
     def wait(ctx: Context) -> str:
-        shop.waiting.set()
+        ctx.progress(1, 2, "waiting")
         while not ctx.cancelled and not shop.cancelled.wait(0.01):
             pass
         shop.cancelled.set()

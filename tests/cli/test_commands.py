@@ -161,7 +161,7 @@ def test_a_tool_that_fails(streamhttp: Run, workshop: Workshop) -> None:
     [
         (("call", "nosuch"), "unknown tool"),
         (("call", "count", "n=many"), "invalid arguments"),
-        (("call", "wait", "--timeout", "0.3"), "0.3 s"),
+        (("call", "wait", "--timeout", "0.3", "--quiet"), "0.3 s"),
     ],
 )
 def test_calls_that_fail(streamhttp: Run, workshop: Workshop, arguments: tuple[str, ...], word: str) -> None:
@@ -301,11 +301,11 @@ def test_listening_ends_in_time(streamhttp: Run, workshop: Workshop) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT cannot be sent to one process on Windows")
 def test_ctrl_c_in_a_call(workshop: Workshop) -> None:
     """Ctrl-C cancels the call on the server and ends with status 130 and one line, with no traceback."""
-    workshop.waiting.clear()
     workshop.cancelled.clear()
     child = start("call", workshop.url, "wait")
     try:
-        assert workshop.waiting.wait(PATIENCE)
+        assert child.stderr is not None
+        assert child.stderr.readline() == "wait: 1/2 (50 %): waiting\n"
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=PATIENCE)
     except BaseException:
