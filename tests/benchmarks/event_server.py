@@ -1,7 +1,8 @@
 """Sends event streams as fast as a socket takes them, in its own process: for `bench_eventsource`.
 
-``/stream/<n>`` gives the n-th of `SHAPES`, chunked; ``/first/chunked`` and ``/first/close`` one event that carries the
-time at which it was sent, then silence for `HOLD_SECONDS`. Prints its port, and ends when its standard input does.
+``/stream/<n>`` gives the n-th of `SHAPES`, chunked; ``/first/chunked`` and ``/first/close`` one event that
+carries the time at which it was sent, then silence for `HOLD_SECONDS`. Prints its port, and ends when its
+standard input does.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ SHAPES: list[tuple[str, list[bytes], int]] = [
     ("small, one per chunk", _small(60_000), 60_000),
     ("small, 64 KiB chunks", _cut(_small(120_000), 65536), 120_000),
     ("2 KB, one per chunk", _sized(20_000, 2000), 20_000),
-    ("1 MB, 64 KiB chunks", _cut(_sized(60, 1_000_000), 65536), 60),
+    ("1 MB, 64 KiB chunks", _cut(_sized(12, 1_000_000), 65536), 12),
     ("many data lines", _cut(_MANY_LINES, 65536), 100),
 ]
 
