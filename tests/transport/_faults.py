@@ -40,22 +40,20 @@ RESULT = {"content": [{"type": "text", "text": "ok"}]}
 
 
 _borrowed: list[requests.Session] | None = None
+_collects = False
 
 
 @contextmanager
 def borrowed_sessions() -> Iterator[None]:
     """Within the block, `open_client` passes a ``requests.Session`` of its own, which is closed at the end."""
-    global _borrowed
-    _borrowed, sockets = [], _open_sockets()
+    global _borrowed, _collects
+    _borrowed, _collects = [], True
     try:
         yield
     finally:
         for session in _borrowed:
             session.close()
         _borrowed = None
-        if (_open_sockets() or 0) > (sockets or 0):
-            # urllib3 closes idle connections when their pool dies; a caught error may keep it alive in a cycle.
-            gc.collect()
 
 
 def borrowing() -> bool:
@@ -122,7 +120,9 @@ def _open_sockets() -> int | None:
 
 @contextmanager
 def nothing_left() -> Iterator[None]:
-    """No thread and no socket more than before, and no garbage collection to help with that."""
+    """No thread and no socket more than before, and (but for urllib3's) without the garbage collector's help."""
+    global _collects
+    _collects = False
     threads, sockets = set(threading.enumerate()), _open_sockets()
     yield
     for thread in set(threading.enumerate()) - threads:
@@ -130,6 +130,10 @@ def nothing_left() -> Iterator[None]:
     left = [thread.name for thread in set(threading.enumerate()) - threads if thread.is_alive()]
     assert not left, f"threads left: {left}"
     now = _open_sockets()
+    if _collects and (now or 0) > (sockets or 0):
+        # urllib3 closes idle connections when their pool dies; a caught error may keep it alive in a cycle.
+        gc.collect()
+        now = _open_sockets()
     assert sockets is None or now is None or now <= sockets, f"{now} sockets open, {sockets} before"
 
 

@@ -138,7 +138,8 @@ def test_streams_that_never_end_are_let_go() -> None:
             for _ in range(100):
                 assert client.call_tool("echo").text == "ok"
             assert server.connected <= 3
-        server.wait_connected(0)
+        if not borrowing():  # a session of the caller's keeps its idle connection
+            server.wait_connected(0)
 
 
 def test_an_unasked_answer_on_an_idle_connection() -> None:
