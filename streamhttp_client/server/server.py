@@ -223,6 +223,7 @@ class Server:
         max_body: int = 4 << 20,
         max_threads: int = 64,
         max_streams: int = 1000,
+        session_ttl: float | None = None,
         keepalive: float = 15.0,
         retry_ms: int = 1000,
     ) -> WSGIApp:
@@ -245,6 +246,8 @@ class Server:
             max_body: Bytes of one request.
             max_threads: Handlers that run at the same time; four times as many may wait.
             max_streams: Streams that are open at the same time; one more is answered with 503.
+            session_ttl: Seconds after which an unused session ends, an hour if not given. A store that is given has
+                its own.
             keepalive: Seconds of silence on a stream after which a comment is sent.
             retry_ms: Milliseconds after which a client that lost a stream shall come back.
         """
@@ -263,6 +266,7 @@ class Server:
             max_body=max_body,
             max_threads=max_threads,
             max_streams=max_streams,
+            session_ttl=session_ttl,
             keepalive=keepalive,
             retry_ms=retry_ms,
         )

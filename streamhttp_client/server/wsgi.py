@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
-from ..exceptions import RPCError
+from ..exceptions import LocalProtocolError, RPCError
 from ..protocol.versions import find_revision
 from .bearer import BearerAuth
 from .calls import inbox_of, inbox_of_answer
@@ -62,10 +62,15 @@ class WSGIApp:
         max_body: int,
         max_threads: int,
         max_streams: int,
+        session_ttl: float | None,
         keepalive: float,
         retry_ms: int,
     ) -> None:
-        self.store: Store = MemoryStore() if store is None else store
+        if store is None:
+            store = MemoryStore() if session_ttl is None else MemoryStore(session_ttl=session_ttl)
+        elif session_ttl is not None:
+            raise LocalProtocolError("session_ttl belongs to the store, so give one of the two")
+        self.store: Store = store
         self._server = server
         self._path = None if path is None else "/" + path.strip("/")
         self._stateless = stateless

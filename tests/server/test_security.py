@@ -149,6 +149,18 @@ def test_limit_of_sessions(server: Server) -> None:
     app.close()
 
 
+def test_session_ttl(server: Server) -> None:
+    """It is for the store in memory; a store that is given has its own."""
+    app = server.wsgi(session_ttl=0.0)
+    direct = Direct(app).initialize()
+    with direct.request("ping") as reply:
+        assert reply.status == 404
+        reply.body()
+    app.close()
+    with pytest.raises(LocalProtocolError):
+        server.wsgi(session_ttl=1.0, store=MemoryStore())
+
+
 def test_limit_of_streams(server: Server) -> None:
     """Streams over the limit are refused, and a stream that is closed makes room, however it was closed."""
     app = server.wsgi(max_streams=1)
