@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import uuid
 from typing import Any
 
 from ..exceptions import DiskFull, TargetChanged, TargetExists
@@ -72,7 +71,7 @@ class PartFile:
         self._private = found is None
         self._found = found
         if found is None:
-            self.path = f"{target}.{uuid.uuid4().hex[:8]}.part"
+            self.path = f"{target}.{os.urandom(4).hex()}.part"
             self._sidecar = Sidecar(f"{self.path}.json")
             self._sidecar.create(self._state())
         elif resume:
@@ -98,7 +97,7 @@ class PartFile:
             self._sidecar.write(self._state())
             os.close(self._fd)
             self._fd = -1
-        draft = f"{self.path}.{uuid.uuid4().hex[:8]}"
+        draft = f"{self.path}.{os.urandom(4).hex()}"
         self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
         os.replace(draft, self.path)
         self.offset, self.version, self.gaps = 0, version, None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -79,6 +78,8 @@ def _in_notebook() -> bool:
     """Whether this is a Jupyter kernel that can show widgets."""
     if "ipykernel" not in sys.modules:
         return False
+    import importlib.util  # with sys.modules as it is, nobody else needs it
+
     return importlib.util.find_spec("ipywidgets") is not None
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import socket
 import time
-import uuid
 from typing import Any
 
 __all__ = ["Sidecar", "address_key", "is_alive", "owner"]
@@ -131,7 +130,7 @@ class Sidecar:
 
     def take(self) -> dict[str, Any] | None:
         """Take it away, and say what was in it. Of several that try at once, one succeeds: a rename is atomic."""
-        mine = f"{self.path}.{uuid.uuid4().hex[:8]}"
+        mine = f"{self.path}.{os.urandom(4).hex()}"
         try:
             os.rename(self.path, mine)
         except OSError:
@@ -144,7 +143,7 @@ class Sidecar:
         _remove(self.path)
 
     def _draft(self, state: dict[str, Any]) -> str:
-        draft = f"{self.path}.{uuid.uuid4().hex[:8]}"
+        draft = f"{self.path}.{os.urandom(4).hex()}"
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with open(fd, "w") as file:

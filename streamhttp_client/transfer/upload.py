@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 from urllib.parse import urljoin
@@ -352,7 +351,7 @@ class _PlainUpload:
     def _make_form(self) -> None:
         """A form of RFC 7578: the fields, then the file, whose bytes go between two fixed pieces."""
         settings = self._settings
-        boundary = f"streamhttp-{uuid.uuid4().hex}"
+        boundary = f"streamhttp-{os.urandom(16).hex()}"
         self._headers["content-type"] = f"multipart/form-data; boundary={boundary}"
         lines = []
         for name, value in (settings.metadata or {}).items():
