@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -12,11 +13,13 @@ from ..exceptions import (
     CallTimeout,
     ClientClosed,
     ConnectionLost,
+    LocalProtocolError,
     ReadTimeout,
     RemoteProtocolError,
     ResumeRefused,
     SessionExpired,
     StreamHTTPError,
+    TransportError,
 )
 from ..net.retry import Effort
 from ..progress import OnProgress, Progress, ProgressMeter
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
 __all__ = ["Call"]
 
 logger = logging.getLogger("streamhttp_client")
+
+# Handlers of these may ask the user something before they answer; those of the others have no reason to.
+_MAY_ASK = frozenset(("tools/call", "prompts/get", "resources/read", "completion/complete", "tasks/result"))
 
 T = TypeVar("T")
 
@@ -75,12 +81,15 @@ class Call(Generic[T]):
         self._resume_from = resume_from
         self._finish = finish
         self._meter: ProgressMeter | None = None
+        self._taking = threading.RLock()  # one notification at a time, from this thread's stream or the listener's
         self._exchange: Exchange | None = None
         self._events: Generator[CallEvent, None, None] | None = None
         self._result: T | None = None
         self._done = False
         self._failure: BaseException | None = None
         self._cancelled: str | None = None  # the reason
+        self._foreign: BaseException | None = None  # what a callback raised on the listener's thread
+        self._may_have_executed = resume_from is not None
         self._answered = False
         self._told = False
         self.request_id: jsonrpc.RequestId | None = None if resume_from is None else resume_from.request_id
@@ -113,6 +122,8 @@ class Call(Generic[T]):
         except StopIteration:
             raise
         except BaseException as error:
+            if isinstance(error, ValueError) and getattr(self._events, "gi_running", False):
+                raise LocalProtocolError("this call is iterated elsewhere: by another thread, or around this") from None
             self._failure = error
             raise
 
@@ -165,13 +176,14 @@ class Call(Generic[T]):
     # -- the run
 
     def _run(self) -> Generator[CallEvent, None, None]:
-        engine = self._engine
+        engine, operation = self._engine, self._operation
         engine.enter(self)
         try:
+            self._effort.begin()
             renewed = False
             while True:
-                session = engine.ready(self._effort)
-                engine.require(session, self._operation)
+                session = engine.ready(self._effort, may_be_asked=operation.method in _MAY_ASK)
+                engine.require(session, operation)
                 exchange = self._exchange = self._begin(session)
                 try:
                     yield from self._follow(exchange)
@@ -186,23 +198,29 @@ class Call(Generic[T]):
                     renewed = True
                     engine.renew(session, self._effort)
                 elif self._repeatable and self._effort.again():
-                    logger.info("the answer of %s was lost, asking again: %s", self._operation.method, failure)
+                    logger.info("the answer of %s was lost, asking again: %s", operation.method, failure)
+                    self._tell_cancelled("the answer was lost; the request is repeated with another id")
+                    self._told = False
                 else:
                     raise failure
         except ClientClosed:
+            if self._foreign is not None:
+                raise self._foreign from None
             if self._cancelled is not None:
                 raise CallCancelled(f"the call was cancelled: {self._cancelled}") from None
             raise
         except CallTimeout as error:
             self._tell_cancelled("the time for the call is over")
+            self._mark(error)
             error.resumable, error.cursor = False, None
             raise
         except RemoteProtocolError:
             self._tell_cancelled("the answer cannot be understood")
             raise
-        except ReadTimeout as error:
-            if not error.resumable:
+        except TransportError as error:
+            if isinstance(error, ReadTimeout) and not error.resumable:
                 self._tell_cancelled("the server was silent for too long")
+            self._mark(error)
             raise
         except (StreamHTTPError, GeneratorExit):
             raise  # refused, answered, or lost and perhaps to be resumed: nothing to cancel
@@ -241,10 +259,12 @@ class Call(Generic[T]):
             except SessionExpired as error:
                 raise _Again(error) from error
             except (ConnectionLost, ResumeRefused) as error:
+                self._may_have_executed = self._may_have_executed or exchange.in_flight
                 error.cursor = self.cursor if error.resumable else None
                 if error.may_have_executed:
                     raise _Again(error) from error
                 raise
+            self._may_have_executed = True
             if isinstance(message, (jsonrpc.Response, jsonrpc.ErrorResponse)):
                 self._settle(message, exchange)
                 return
@@ -252,12 +272,18 @@ class Call(Generic[T]):
                 if isinstance(message, jsonrpc.Request):
                     self._engine.serve(message, self._effort, exchange)
                     continue
-                event = self.take(message)
+                with self._taking:
+                    event = self.take(message)
             except BaseException:
                 self._tell_cancelled("the caller failed")
                 raise
             if event is not None:
                 yield event
+
+    def _mark(self, error: TransportError) -> None:
+        """Have the error say of the whole call, with all its attempts, whether the server may have acted on it."""
+        in_flight = self._exchange is not None and self._exchange.in_flight
+        error.may_have_executed = error.may_have_executed or self._may_have_executed or in_flight
 
     def _settle(self, message: jsonrpc.Response | jsonrpc.ErrorResponse, exchange: Exchange) -> None:
         """The response is here."""
@@ -272,6 +298,19 @@ class Call(Generic[T]):
         value = self._operation.parse(message.result)
         self._result = value if self._finish is None else self._finish(value)
         self._done = True
+
+    def wake(self) -> None:
+        """Have the thread that is blocked in the call end it. Any thread."""
+        self._effort.interrupt.fire()
+
+    def take_elsewhere(self, message: jsonrpc.Notification) -> None:
+        """Take a notification on the listener's thread. What a callback raises there ends this call, and no other."""
+        try:
+            with self._taking:
+                self.take(message)
+        except BaseException as error:
+            self._foreign = error
+            self.cancel("the caller failed")
 
     def take(self, message: jsonrpc.Notification) -> CallEvent | None:
         """A notification that came for this call, on its own stream or on the listening one."""
@@ -308,9 +347,10 @@ class Call(Generic[T]):
 
     def _tell_cancelled(self, reason: str) -> None:
         """Tell the server, in the way of the era, unless it never heard of the request or has answered it."""
-        if self._exchange is not None and not self._answered and not self._told:
+        exchange = self._exchange
+        if exchange is not None and exchange.in_flight and not self._answered and not self._told:
             self._told = True
-            self._engine.tell_cancelled(self._exchange.request_id, self._operation.method, reason)
+            self._engine.tell_cancelled(exchange.request_id, reason)
 
     def _stop(self) -> None:
         """Let go of everything now, and not when the generator is collected. On the iterating thread."""

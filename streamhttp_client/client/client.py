@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import __version__
-from ..exceptions import InvalidResult, LocalProtocolError, ToolError
+from ..exceptions import InvalidResult, LocalProtocolError, StreamHTTPError, ToolError
 from ..net.http import HTTP, AuthLike
 from ..net.retry import Effort, RetryPolicy
 from ..net.target import check_url
@@ -15,9 +16,12 @@ from ..progress import OnProgress
 from ..protocol import calls, versions
 from ..protocol.calls import Operation
 from ..protocol.session import Session, StreamCursor, StreamCursorLike
+from ..protocol.stateful import StatefulEra
+from ..transport.streamable import StreamableTransport
 from .call import Call
 from .callbacks import Callbacks, ElicitationCallback, RootsLike, SamplingCallback, check_function
-from .engine import Engine
+from .engine import Engine, distant_ids
+from .handshake import Handshake
 from .tasks import TaskVerbs
 
 if TYPE_CHECKING:
@@ -30,11 +34,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
+logger = logging.getLogger("streamhttp_client")
+
 T = TypeVar("T")
 
 _DEFAULT_TIMEOUT = Timeout()
 _DEFAULT_RETRY = RetryPolicy()
 _DEFAULT_MAX_MESSAGE_SIZE = 64 * 1024 * 1024
+# For looking at a result that has come at the last moment.
+_LEAST_SECONDS = 0.5
 _DEFAULT_CLIENT_INFO = {"name": "streamhttp-client", "version": __version__}
 
 
@@ -70,7 +78,8 @@ class Client(TaskVerbs):
         on_session_renewed: Called with the old and the new session.
         max_message_size: Bytes of one answer or event; 64 MiB, above which :class:`MessageTooLarge` is raised.
         verify, cert, proxies: As in requests; not together with ``http``.
-        end_session: Whether closing tells the server that the session is over. False keeps it for :meth:`resume`.
+        end_session: Whether closing tells the server that the session is over. False keeps it for :meth:`resume`. None:
+            if it was begun by this client, and not by the one whose saved session or pickled copy this is.
         check_results: Whether structured results are checked against the tool's output schema, if jsonschema is
             installed (extra ``[schema]``). The tools are listed once for it, if they were not.
         listen_in_background: Whether to hold a listening stream open on a daemon thread, for what the server asks
@@ -104,7 +113,7 @@ class Client(TaskVerbs):
         verify: bool | str = True,
         cert: str | tuple[str, str] | None = None,
         proxies: Mapping[str, str] | None = None,
-        end_session: bool = True,
+        end_session: bool | None = None,
         check_results: bool = True,
         listen_in_background: bool | None = None,
     ) -> None:
@@ -126,13 +135,15 @@ class Client(TaskVerbs):
         pinned = options["protocol"] != "auto"
         revision = versions.get_revision(options["protocol"]) if pinned else versions.LATEST
         self._url: str = options["url"]
+        self._tools: dict[str, Tool] = {}
         self._timeout = Timeout.of(options["timeout"], _DEFAULT_TIMEOUT)
         self._retry: RetryPolicy = _DEFAULT_RETRY if options["retry"] is None else options["retry"]
         if not isinstance(self._retry, RetryPolicy):
             raise LocalProtocolError(f"retry must be a RetryPolicy, got {type(self._retry).__name__}")
         for name in ("on_log", "on_notification", "on_session_renewed"):
             check_function(name, options[name])
-        shown = check_url(self._url)
+        if session is not None and session.protocol_version is not None:
+            revision = versions.get_revision(session.protocol_version)
         callbacks = Callbacks(
             sampling=options["sampling"],
             elicitation=options["elicitation"],
@@ -140,35 +151,45 @@ class Client(TaskVerbs):
             url_elicitation=options["url_elicitation"],
             sampling_tools=options["sampling_tools"],
         )
+        http = HTTP(
+            session=options["http"],
+            headers=options["headers"],
+            auth=options["auth"],
+            verify=options["verify"],
+            cert=options["cert"],
+            proxies=options["proxies"],
+        )
+        transport = StreamableTransport(http, self._url, max_message_size=limit)
+        ids, capabilities = distant_ids(), callbacks.capabilities()
+        handshake = Handshake(
+            transport,
+            shown_url=check_url(self._url),
+            offer=revision,
+            pinned=pinned,
+            capabilities=capabilities,
+            client_info=_client_info(options["client_info"]),
+            next_id=ids.__next__,
+        )
         listens = options["listen_in_background"]
         self._engine = Engine(
-            HTTP(
-                session=options["http"],
-                headers=options["headers"],
-                auth=options["auth"],
-                verify=options["verify"],
-                cert=options["cert"],
-                proxies=options["proxies"],
-            ),
-            self._url,
-            shown_url=shown,
-            revision=revision,
-            pinned=pinned,
+            http,
+            transport,
+            handshake,
+            era=StatefulEra(revision),
             session=session,
             callbacks=callbacks,
-            client_info=_client_info(options["client_info"]),
             timeout=self._timeout,
             retry=self._retry,
-            max_message_size=limit,
             renews=options["on_session_expired"] == "renew",
-            listens=bool(callbacks.capabilities()) if listens is None else listens,
+            listens=bool(capabilities) if listens is None else listens,
+            ids=ids,
             on_log=options["on_log"],
             on_notification=options["on_notification"],
             on_session_renewed=options["on_session_renewed"],
+            on_tools_changed=_Forget(self._tools),
         )
         self._checks_results: bool = options["check_results"]
         self._checker: OutputChecker | None = None
-        self._tools: dict[str, Tool] = {}
         self._tools_listed: Session | None = None
 
     @classmethod
@@ -186,7 +207,8 @@ class Client(TaskVerbs):
             LocalProtocolError: It is not a saved session.
         """
         session = saved if isinstance(saved, Session) else Session.from_json(saved)
-        client = cls(options.pop("url", session.url), **options)
+        client = cls.__new__(cls)
+        client._options = {**_defaults(cls), "url": session.url, **options}
         client._build(session)
         return client
 
@@ -234,8 +256,12 @@ class Client(TaskVerbs):
         Args:
             end_session: False leaves the session on the server, for :meth:`resume`. Default: as the client was made.
         """
-        end = self._options["end_session"] if end_session is None else end_session
-        self._engine.close(end_session=end)
+        self._engine.close(end_session=self._options["end_session"] if end_session is None else end_session)
+
+    def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None:
+            engine.abandon()
 
     @property
     def session(self) -> Session:
@@ -353,16 +379,16 @@ class Client(TaskVerbs):
         if not isinstance(cursor, StreamCursor):
             cursor = StreamCursor.from_json(cursor)
         operation: Operation[Any]
-        finish = None
+        finish, effort = None, self._effort(timeout)
         if cursor.method == "tools/call":
             operation = calls.call_tool(cursor.name or "unknown")
-            finish = self._finish_tool(operation.name or "", raise_on_error)
+            finish = self._finish_tool(operation.name or "", raise_on_error, effort)
         else:
             operation = Operation(cursor.method, None, _object, read_only=False, name=cursor.name)
         return Call(
             self._engine,
             operation,
-            self._effort(timeout),
+            effort,
             repeatable=False,
             on_progress=on_progress,
             on_log=on_log,
@@ -450,7 +476,7 @@ class Client(TaskVerbs):
             timeout: Seconds after which the iteration ends; no limit by default.
         """
         limits = Timeout.of(timeout, Timeout(self._timeout.connect, self._timeout.read, None))
-        return self._engine.listener(Effort(limits, self._retry), callback)
+        return self._engine.listening.replace(Effort(limits, self._retry), callback)
 
     # -- inside
 
@@ -474,16 +500,16 @@ class Client(TaskVerbs):
         *,
         wants_progress: bool,
     ) -> Call[ToolResult]:
-        operation = calls.call_tool(name, arguments, meta=meta)
+        operation, effort = calls.call_tool(name, arguments, meta=meta), self._effort(timeout)
         return Call(
             self._engine,
             operation,
-            self._effort(timeout),
+            effort,
             repeatable=self._may_repeat(name) if idempotent is None else idempotent,
             on_progress=on_progress,
             on_log=on_log,
             wants_progress=wants_progress,
-            finish=self._finish_tool(name, raise_on_error),
+            finish=self._finish_tool(name, raise_on_error, effort),
         )
 
     def _may_repeat(self, name: str) -> bool:
@@ -491,18 +517,18 @@ class Client(TaskVerbs):
         hints = None if tool is None else tool.annotations
         return hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)
 
-    def _finish_tool(self, name: str, raise_on_error: bool) -> Callable[[ToolResult], ToolResult]:
+    def _finish_tool(self, name: str, raise_on_error: bool, effort: Effort) -> Callable[[ToolResult], ToolResult]:
         def finish(result: ToolResult) -> ToolResult:
             if result.is_error:
                 if raise_on_error:
                     raise ToolError(result.text or f"tool {name!r} reported a failure", result=result)
             else:
-                self._check_result(name, result)
+                self._check_result(name, result, effort)
             return result
 
         return finish
 
-    def _check_result(self, name: str, result: ToolResult) -> None:
+    def _check_result(self, name: str, result: ToolResult, effort: Effort) -> None:
         tool = self._tools.get(name)
         if not self._checks_results or tool is None and result.structured_content is None:
             return
@@ -511,19 +537,37 @@ class Client(TaskVerbs):
 
             self._checker = OutputChecker()
         checker = self._checker
-        if tool is None and checker.available:
-            # The official SDKs list the tools here too: a schema that was never seen cannot be checked.
-            session = self._engine.session
-            if self._tools_listed is not session:
-                self._tools_listed = session
-                self.list_tools()
-                tool = self._tools.get(name)
+        if tool is None and checker.available and self._tools_listed is not self._engine.session:
+            # The official SDKs list the tools here too: a schema that was never seen cannot be checked. But the tool
+            # has run, and its result must not be lost because something else fails.
+            self._tools_listed = self._engine.session
+            left = effort.deadline.remaining()
+            try:
+                self.list_tools(timeout=None if left is None else max(left, _LEAST_SECONDS))
+            except StreamHTTPError as error:
+                logger.warning("the result of %r was not checked, for the tools could not be listed: %s", name, error)
+            tool = self._tools.get(name)
         if tool is not None:
             checker.check(tool, result)
 
     def _remember_tools(self, tools: Any) -> None:
         for tool in tools:
             self._tools[tool.name] = tool
+
+
+class _Forget:
+    """Forgets what was known of the tools. No method of the client, which must not be held alive by its engine."""
+
+    def __init__(self, tools: dict[str, Tool]) -> None:
+        self._tools = tools
+
+    def __call__(self) -> None:
+        self._tools.clear()
+
+
+def _defaults(cls: type[Client]) -> dict[str, Any]:
+    """The options as they are when none is given."""
+    return dict(cls.__init__.__kwdefaults__ or {})
 
 
 def _client_info(given: Any) -> Mapping[str, Any]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
 from ..exceptions import (
+    CallTimeout,
     ClientClosed,
     ConnectionLost,
     HTTPStatusError,
+    LocalProtocolError,
     SessionExpired,
     StreamHTTPError,
 )
@@ -29,7 +31,7 @@ __all__ = ["Listener"]
 
 logger = logging.getLogger("streamhttp_client")
 
-# A stream that was open for this long, or brought anything, was worth opening: closing it then is no failure. Idle
+# A stream that was open for this long, or brought a message, was worth opening: closing it then is no failure. Idle
 # limits of proxies and servers begin at some ten seconds.
 _WORTHWHILE_SECONDS = 1.0
 _JOIN_SECONDS = 2.0
@@ -51,18 +53,22 @@ class Listener:
         engine: Engine,
         effort: Effort,
         callback: Callable[[Any], object] | None = None,
-        on_close: Callable[[], object] | None = None,
+        *,
+        on_end: Callable[[], object] | None = None,
+        asked_for: bool = True,
     ) -> None:
         check_function("callback", callback)
         self._engine = engine
         self._effort = effort
         self._callback = callback
+        self._on_end = on_end
+        self._asked_for = asked_for
         self._thread: threading.Thread | None = None
         self._events: Generator[Any, None, None] | None = None
         self._failure: BaseException | None = None
         self._closed = False
-        self._opened = threading.Event()
-        self._on_close = on_close
+        self.opened = threading.Event()
+        self.answered = False
         self.available: bool | None = None
 
     def start(self) -> Listener:
@@ -89,8 +95,13 @@ class Listener:
     def __next__(self) -> Any:
         if self._events is None:
             self._events = self._run()
-        while (event := next(self._events)) is None:
-            pass
+        try:
+            while (event := next(self._events)) is None:
+                pass
+        except ValueError:
+            if getattr(self._events, "gi_running", False):
+                raise LocalProtocolError("this listener is iterated by another thread") from None
+            raise
         return event
 
     def wait_open(self, timeout: float | None = 10.0) -> bool:
@@ -98,7 +109,7 @@ class Listener:
 
         What the server sends before that, nobody hears: wait before doing what it is to report.
         """
-        self._opened.wait(timeout)
+        self.opened.wait(timeout)
         return bool(self.available)
 
     @property
@@ -111,10 +122,8 @@ class Listener:
         """Why the thread of a listener with a callback has ended, if it failed."""
         return self._failure
 
-    def close(self) -> None:
-        """Stop listening. Any thread; takes two seconds at the most."""
-        if not self._closed and self._on_close is not None:
-            self._on_close()
+    def close(self, seconds: float = _JOIN_SECONDS) -> None:
+        """Stop listening. Any thread; takes two seconds at the most, for a callback that is running."""
         self._closed = True
         self._effort.interrupt.fire()
         if self._events is not None:
@@ -122,9 +131,20 @@ class Listener:
                 self._events.close()
             except ValueError:
                 pass  # another thread is in it, and has been woken
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(_JOIN_SECONDS)
+        if self._thread is None:
+            self._end()
+        elif self.is_elsewhere():
+            self._thread.join(seconds)
+
+    def is_elsewhere(self) -> bool:
+        """Whether it runs on another thread than the caller's."""
+        return self._thread is not None and self._thread is not threading.current_thread()
+
+    def _end(self) -> None:
+        """Say that it is over, once."""
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end()
 
     def _serve(self) -> None:
         assert self._callback is not None
@@ -136,9 +156,12 @@ class Listener:
             pass
         except BaseException as error:
             self._failure = error
-            logger.exception("listening has ended")
+            if self._asked_for:
+                logger.exception("listening has ended")
+            else:
+                logger.warning("the server is not listened to any more, for what it asks outside of calls: %s", error)
         finally:
-            self._opened.set()
+            self.opened.set()
 
     def _run(self) -> Generator[Any, None, None]:
         """The notifications, and None each time that the stream is open."""
@@ -146,17 +169,20 @@ class Listener:
         engine.register(effort)
         last_event_id, retry_ms = "", None
         heard_in: Session | None = None
+        effort.begin()
         try:
             while not self._closed:
-                session = engine.ready(effort)
+                # Listening has no end, but connecting has: it may hold up the calls of other threads.
+                attempt = Effort(engine.timeout, engine.retry, effort.interrupt)
+                session = engine.ready(attempt)
                 if session is not heard_in:
                     heard_in, last_event_id = session, ""  # ids belong to the session that gave them
                 try:
-                    answer = engine.transport.open_stream(engine.era, session, last_event_id, effort)
+                    answer = engine.transport.open_stream(engine.era, session, last_event_id, attempt)
                 except SessionExpired:
                     if not engine.renews:
                         raise
-                    engine.renew(session, effort)
+                    engine.renew(session, attempt)
                     continue
                 except HTTPStatusError as error:
                     # "or else return HTTP 405 Method Not Allowed, indicating that the server does not offer an SSE
@@ -170,7 +196,7 @@ class Listener:
                 floor = 0.0
                 if isinstance(answer, Response):
                     self.available = True
-                    self._opened.set()
+                    self.opened.set()
                     parser = SSEParser(
                         max_event_size=engine.transport.max_message_size, last_event_id=last_event_id
                     )
@@ -185,10 +211,10 @@ class Listener:
                                 break
                             if not chunk:
                                 break
-                            effort.progressed()
                             for event in parser.feed(chunk):
                                 last_event_id = event.id
                                 if event.data and event.type == "message":
+                                    effort.progressed()
                                     for message in jsonrpc.parse(event.data):
                                         yield from self._take(message)
                             last_event_id = parser.last_event_id
@@ -214,24 +240,23 @@ class Listener:
             if not self._closed:
                 raise
         finally:
-            self._opened.set()
+            self.opened.set()
             engine.unregister(effort)
+            self._end()
 
     def _take(self, message: jsonrpc.Message) -> Iterator[Any]:
         engine = self._engine
         if isinstance(message, jsonrpc.Request):
             try:
                 engine.serve(message, Effort(engine.timeout, engine.retry, self._effort.interrupt))
-            except ClientClosed:
-                raise
-            except StreamHTTPError as error:  # the server will ask again, or not: others are to be heard meanwhile
+            except CallTimeout as error:  # the server will ask again, or not: others are to be heard meanwhile
                 logger.warning("the answer to %r could not be sent: %s", message.method, error)
         elif isinstance(message, jsonrpc.Notification):
             if message.method == "notifications/progress":
                 token = (message.params or {}).get("progressToken")
                 for call in engine.active():
                     if call.request_id == token:
-                        call.take(message)
+                        call.take_elsewhere(message)
                 return
             event = engine.read_notification(message)
             if event is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import CallTimeout, RemoteProtocolError
+from ..exceptions import CallTimeout, ClientClosed, RemoteProtocolError, StreamHTTPError
 from ..net.retry import Effort
 from ..net.timeouts import Timeout, TimeoutLike
 from ..progress import OnProgress
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["TaskVerbs"]
 
+logger = logging.getLogger("streamhttp_client")
+
 # Where the server names no interval. The specification's examples use 5 s; a second is soon enough to feel quick.
 _POLL_INTERVAL = 1.0
+# What is kept back of a deadline for the last question.
+_LAST_LOOK = 0.25
+_CANCEL_SECONDS = 2.0
 
 
 class TaskVerbs(Verbs):
@@ -69,9 +75,9 @@ class TaskVerbs(Verbs):
         Raises:
             ToolError: The tool reported a failure.
         """
-        operation = calls.get_task_result(task_id)
-        finish = self._finish_tool("", raise_on_error)
-        return Call(self._engine, operation, self._effort(timeout), repeatable=True, finish=finish).result
+        operation, effort = calls.get_task_result(task_id), self._effort(timeout)
+        finish = self._finish_tool("", raise_on_error, effort)
+        return Call(self._engine, operation, effort, repeatable=True, finish=finish).result
 
     def iter_tasks(self, *, timeout: TimeoutLike | None = None) -> Iterator[Task]:
         """Walk the tasks that the server knows of this session."""
@@ -126,28 +132,37 @@ class TaskVerbs(Verbs):
         return result.task
 
     def _finish_task(self, task_id: str, effort: Effort, raise_on_error: bool) -> ToolResult:
-        while True:
-            task = self._within(calls.get_task(task_id), effort)
-            if task.is_terminal or task.status == "input_required":
-                break
-            pause = _POLL_INTERVAL if task.poll_interval is None else max(task.poll_interval / 1000, 0.05)
-            left = effort.deadline.remaining()
-            if left is not None and left <= pause:
-                raise CallTimeout(f"the task had not ended within {effort.deadline.seconds:g} s")
-            effort.interrupt.sleep(pause)
-        operation = calls.get_task_result(task_id)
-        finish = self._finish_tool("", raise_on_error)
-        limits = Timeout(effort.timeout.connect, effort.timeout.read, effort.deadline.remaining())
-        return Call(
-            self._engine, operation, Effort(limits, effort.policy, effort.interrupt), repeatable=True, finish=finish
-        ).result
+        engine = self._engine
+        engine.register(effort)
+        try:
+            while True:
+                task = self._within(calls.get_task(task_id), effort)
+                if task.is_terminal or task.status == "input_required":
+                    break
+                pause = _POLL_INTERVAL if task.poll_interval is None else max(task.poll_interval / 1000, 0.05)
+                left = effort.deadline.remaining()
+                # One more look at the end is better than giving up before it.
+                effort.interrupt.sleep(pause if left is None else min(pause, max(0.0, left - _LAST_LOOK)))
+                if engine.closed:
+                    raise ClientClosed("the client is closed")
+            finish = self._finish_tool("", raise_on_error, effort)
+            result: ToolResult = self._within(calls.get_task_result(task_id), effort, finish)
+            return result
+        except TimeoutError:
+            raise CallTimeout(f"the task had not ended within {effort.deadline.seconds:g} s") from None
+        finally:
+            engine.unregister(effort)
 
-    def _within(self, operation: calls.Operation[Any], effort: Effort) -> Any:
+    def _within(
+        self, operation: calls.Operation[Any], effort: Effort, finish: Callable[[Any], Any] | None = None
+    ) -> Any:
         """Ask once, within what is left of the whole."""
-        limits = Timeout(effort.timeout.connect, effort.timeout.read, effort.deadline.remaining())
-        return Call(
-            self._engine, operation, Effort(limits, effort.policy, effort.interrupt), repeatable=True
-        ).result
+        left = effort.deadline.remaining()
+        if left is not None and left <= 0:
+            raise CallTimeout("no time was left")
+        limits = Timeout(effort.timeout.connect, effort.timeout.read, left)
+        part = Effort(limits, effort.policy, effort.interrupt)
+        return Call(self._engine, operation, part, repeatable=True, finish=finish).result
 
     def _call_as_task(
         self,
@@ -162,4 +177,12 @@ class TaskVerbs(Verbs):
         """For a tool that can only be called so (``execution.taskSupport`` is ``required``)."""
         effort = self._effort(timeout)
         task = self._start_task(name, arguments, None, effort, on_progress, on_log, meta)
-        return self._finish_task(task.task_id, effort, raise_on_error)
+        try:
+            return self._finish_task(task.task_id, effort, raise_on_error)
+        except (CallTimeout, KeyboardInterrupt):
+            # "For task-augmented requests, tasks/cancel MUST be used", MCP 2025-11-25, Cancellation.
+            try:
+                self.cancel_task(task.task_id, timeout=_CANCEL_SECONDS)
+            except StreamHTTPError as error:
+                logger.info("the task could not be cancelled: %s", error)
+            raise

@@ -120,15 +120,20 @@ class Effort:
     session all draw on one budget. One thread uses it; others only fire its interrupt.
     """
 
-    __slots__ = ("_backoff", "_progressed", "deadline", "interrupt", "policy", "timeout")
+    __slots__ = ("_backoff", "_progressed", "deadline", "interrupt", "policy", "registered", "timeout")
 
     def __init__(self, timeout: Timeout, policy: RetryPolicy, interrupt: Interrupt | None = None) -> None:
         self.timeout = timeout
         self.policy = policy
         self.deadline = Deadline(timeout.total)
         self.interrupt = interrupt or Interrupt()
+        self.registered = 0  # how often it was handed to whoever wakes all work
         self._backoff: Backoff | None = None
         self._progressed = False
+
+    def begin(self) -> None:
+        """Start the clock: it is made before the work begins."""
+        self.deadline = Deadline(self.timeout.total)
 
     @property
     def attempts(self) -> int:

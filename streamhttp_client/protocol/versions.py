@@ -17,14 +17,12 @@ class Revision(Record):
     Attributes:
         name: Its date, as it stands on the wire.
         batches: An HTTP body may be an array of messages (2025-03-26 only).
-        version_header: ``MCP-Protocol-Version`` is sent after the handshake (since 2025-06-18; harmless before).
         polling: A server may close a stream early and expect the client to come back (since 2025-11-25).
         tasks: Requests can be turned into tasks (2025-11-25, experimental).
     """
 
     name: str
     batches: bool = False
-    version_header: bool = True
     polling: bool = False
     tasks: bool = False
 
