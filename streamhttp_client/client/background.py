@@ -1,0 +1,84 @@
+"""The listening stream that a client holds open by itself, for a server that asks outside of a call's own stream."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..net.retry import Effort
+from ..net.timeouts import Timeout
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .listening import Listener
+
+__all__ = ["BackgroundListening"]
+
+# What a call waits for the stream, once: a server that lets a GET wait for its first event must not stop us.
+_SOON = 1.0
+
+
+class BackgroundListening:
+    """Keeps one listener on a daemon thread, and steps back while the user has one open.
+
+    Many servers allow one listening stream a session, and each message goes to one stream only.
+
+    Args:
+        engine: Whose stream it is.
+        wanted: Whether to listen at all without being asked.
+    """
+
+    def __init__(self, engine: Engine, wanted: bool) -> None:
+        self._engine = engine
+        self._wanted = wanted
+        self._lock = threading.Lock()  # guards the two below; not held while a listener starts or ends
+        self._listener: Listener | None = None
+        self._others = 0
+
+    def ensure(self, effort: Effort, *, wait: bool) -> None:
+        """Start the listener, if it is wanted and there is none; on wish, wait a moment for its stream."""
+        if not self._wanted or not self._engine.era.has_listening_stream:
+            return
+        new = None
+        with self._lock:
+            listener = self._listener
+            if not self._others and (listener is None or (listener.ended and listener.available)):
+                from .listening import Listener
+
+                engine = self._engine
+                limits = Timeout(engine.timeout.connect, engine.timeout.read, None)
+                new = Listener(engine, Effort(limits, engine.retry), _ignore, asked_for=False)
+                listener = self._listener = new
+        if new is not None:
+            new.start()
+        if wait and listener is not None and not listener.answered and listener.is_elsewhere():
+            # Once: if the server lets the GET wait for its first event, nothing is gained by waiting again.
+            listener.answered = True
+            effort.interrupt.wait(listener.opened, effort.deadline.within(_SOON))
+
+    def replace(self, effort: Effort, callback: Callable[[Any], object] | None) -> Listener:
+        """A listener for the user, in place of the one in the background."""
+        from .listening import Listener
+
+        listener = Listener(self._engine, effort, callback, on_end=self._other_ended)
+        with self._lock:
+            self._others += 1
+            background, self._listener = self._listener, None
+        if background is not None:
+            background.close()
+        return listener if callback is None else listener.start()
+
+    def _other_ended(self) -> None:
+        with self._lock:
+            self._others -= 1
+
+    def stop(self, seconds: float) -> None:
+        """End the listener; wait so long for its thread."""
+        listener = self._listener
+        if listener is not None:
+            listener.close(seconds)
+
+
+def _ignore(event: object) -> None:
+    """The listener has handed the event to the client's callbacks already."""
