@@ -39,6 +39,8 @@ SAID = {
     "listen.py": ["heard: ResourceUpdated(uri='workshop://board')", "back in five minutes"],
     "flask_like_threads.py": [f"200 the sum of 1 to {n} is {n * (n + 1) // 2}\n" for n in range(1, 17)],
     "retry_with_a_stored_cursor.py": ["attempt 1: not yet", "the answer is 42"],
+    "event_source.py": ["connected, from id none on", "count: 6 of 6", "6 events over 3 connections"],
+    "open_remote_zip.py": ["notes/readme.txt", "What you wanted to read.", "bytes were sent"],
     "notebook_cells.py": ["{'rows': 50, 'total': 1275}", "bytes of session"],
 }
 
@@ -70,7 +72,7 @@ def test_an_example_by_itself(name: str) -> None:
         assert text in said
 
 
-@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize("name", [name for name in SAID if name not in ("event_source.py", "open_remote_zip.py")])
 def test_an_example_with_an_address(name: str, url: str) -> None:
     """With an address it uses that server."""
     said = run(name, url)

@@ -10,7 +10,9 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -53,7 +55,7 @@ def url() -> Iterator[str]:
         yield running.url
 
 
-def run(program: str) -> str:
+def run(program: str, folder: Path | None = None) -> str:
     """The output of a program that ended well, in an interpreter of its own."""
     environment = {
         **os.environ,
@@ -61,7 +63,7 @@ def run(program: str) -> str:
         "PYTHONPATH": str(Path(streamhttp_client.__file__).parent.parent),
     }
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -85,9 +87,59 @@ def test_the_server_program() -> None:
     assert run(PROGRAMS[2]) == "crunched 3 rows\n"
 
 
+class Service(BaseHTTPRequestHandler):
+    """A feed of two events, and a file in ranges."""
+
+    protocol_version = "HTTP/1.1"
+    content = bytes(range(256)) * 64
+
+    def do_GET(self) -> None:
+        if self.path == "/feed" and not self.headers["Last-Event-ID"]:
+            self.answer(200, b"id: 1\ndata: one\n\nid: 2\nevent: more\ndata: two\nretry: 10\n\n")
+        elif self.path == "/feed":
+            self.answer(204, b"")
+        elif self.headers["Range"]:
+            first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+            begin, end = int(first), min(int(last or len(self.content)) + 1, len(self.content))
+            self.answer(206, self.content[begin:end], f"bytes {begin}-{end - 1}/{len(self.content)}")
+        else:
+            self.answer(200, self.content)
+
+    def answer(self, status: int, body: bytes, part: str | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "text/event-stream" if self.path == "/feed" else "application/octet-stream")
+        self.send_header("ETag", '"1"')
+        if status != 204:
+            self.send_header("Content-Length", str(len(body)))
+        if part is not None:
+            self.send_header("Content-Range", part)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_the_program_for_any_service(tmp_path: Path) -> None:
+    """It follows the feed to its end, downloads the file, and reads the end of it."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}/"
+            said = run(PROGRAMS[3].replace("https://example.com/", address), tmp_path).splitlines()
+        finally:
+            server.shutdown()
+            thread.join(PATIENCE)
+    assert said[:2] == ["message one", "more two"]
+    assert said[2].startswith("Progress(progress=") and "state='done'" in said[-2]
+    assert said[-1] == repr(Service.content[-4:])
+    assert (tmp_path / "big.bin").read_bytes() == Service.content
+
+
 def test_no_program_is_left_out() -> None:
     """Each Python block is run above."""
-    assert len(PROGRAMS) == 3
+    assert len(PROGRAMS) == 4
 
 
 def test_the_commands_of_the_shell(
@@ -122,7 +174,7 @@ def test_the_extras_exist() -> None:
     settings.read(ROOT / "setup.cfg", "utf-8")
     extras = settings["options.extras_require"]
     named = set(re.findall(r"\[(\w+)\]`", README)) | set(re.findall(r"'\.\[(\w+)\]'", README))
-    assert named == {"server", "schema", "cli", "demo", "test"}
+    assert named == {"server", "schema", "redis", "progress", "cli", "demo", "test"}
     assert named <= set(extras)
     for extra, packages in re.findall(r"^\| `\[(\w+)\]` \| ([a-z, ]+) \|", README, re.MULTILINE):
         if not packages.startswith("all"):
