@@ -5,11 +5,15 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -915,3 +919,16 @@ def test_errors_keep_their_facts_when_pickled(waits: list[float]) -> None:
     copy = pickle.loads(pickle.dumps(caught.value))
     assert str(copy) == str(caught.value) and copy.attempts == 2
     assert json.dumps(copy.resumable) == "false"
+
+
+def test_the_example() -> None:
+    """It follows its own feed to the end."""
+    root = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONWARNINGS": "error", "PYTHONUTF8": "1", "PYTHONPATH": str(root)}
+    command = [sys.executable, str(root / "examples" / "event_source.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line for line in done.stdout.splitlines() if line.startswith("count")] == [
+        f"count: {number} of 6" for number in range(1, 7)
+    ]
+    assert done.stdout.endswith("the end, after 6 events over 3 connections\n")

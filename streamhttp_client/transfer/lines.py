@@ -88,8 +88,8 @@ class Lines(Generic[AnyStr]):
         first = True
         while piece := read():
             if first:
-                if len(piece) < len(_BOM) and _BOM.startswith(piece):
-                    piece += read()
+                while len(piece) < len(_BOM) and _BOM.startswith(piece) and (more := read()):
+                    piece += more
                 piece, first = piece.removeprefix(_BOM) if self._encoding == "utf-8" else piece, False
             end = piece.rfind(b"\n") + 1
             if end:

@@ -361,3 +361,19 @@ def test_nginx(tmp_path: Path) -> None:
         for place in ("", "gzip/", "noetag/", "moved/", "norange/"):
             with iter_lines(f"{origin}/{place}lines.txt") as got:
                 assert list(got) == lines
+
+
+def test_pieces_of_one_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the network cuts it: a byte order mark, a character, a line end in pieces."""
+    data = "\ufeffä\r\n\r\n€".encode()
+    with FileServer(data) as server, iter_lines(server.url) as lines:
+        read = lines._source.read
+        rest = bytearray()
+
+        def one() -> bytes:
+            if not rest:
+                rest.extend(read())
+            return bytes([rest.pop(0)]) if rest else b""
+
+        monkeypatch.setattr(lines._source, "read", one)
+        assert list(lines) == ["ä", "", "€"]

@@ -5,7 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 import random
+import re
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -715,3 +719,15 @@ def test_nginx_with_a_file_that_changes(real: str, tmp_path_factory: pytest.Temp
         file.seek(1_000_000)
         with pytest.raises(SourceChanged):
             file.read(10)
+
+
+def test_the_example() -> None:
+    """It reads one member and leaves nearly all of the archive where it is."""
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONWARNINGS": "error", "PYTHONUTF8": "1", "PYTHONPATH": str(root)}
+    command = [sys.executable, str(root / "examples" / "open_remote_zip.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "What you wanted to read." in done.stdout
+    sent, size = re.findall(r"([\d,]+) of ([\d,]+) bytes", done.stdout)[0]
+    assert int(sent.replace(",", "")) < 200_000 < int(size.replace(",", ""))
