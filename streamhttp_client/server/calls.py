@@ -110,14 +110,15 @@ class JSONOutlet:
     interactive = False
 
     def __init__(self) -> None:
-        self.responses: list[jsonrpc.Message] = []
+        #: As bytes, since what has no JSON form must be found while the call can still be answered otherwise.
+        self.responses: list[bytes] = []
 
     def send(self, message: jsonrpc.Notification | jsonrpc.Request) -> None:
         pass
 
     def finish(self, response: jsonrpc.Response | jsonrpc.ErrorResponse | None) -> None:
         if response is not None:
-            self.responses.append(response)
+            self.responses.append(jsonrpc.dump(response))
 
     def pause(self, retry_ms: int | None) -> None:
         pass

@@ -40,9 +40,9 @@ class Answer:
         self.body = body
         self.headers = list(headers)
 
-    def send(self, start_response: StartResponse) -> list[bytes]:
-        """Hand the answer to a WSGI server."""
-        headers = self.headers
+    def send(self, start_response: StartResponse, more: Iterable[tuple[str, str]] = ()) -> list[bytes]:
+        """Hand the answer to a WSGI server, with some more headers."""
+        headers = [*self.headers, *more]
         if self.status != 204:
             # Both also with an empty body: PEP 3333's checker wants a type, and without a length of 0 a
             # server would add chunked encoding to nothing.

@@ -45,7 +45,18 @@ def read_messages(environ: Mapping[str, Any], max_body: int) -> tuple[list[jsonr
         # JSON-RPC 2.0 tells "Invalid JSON was received" from "The JSON sent is not a valid Request object".
         broken = isinstance(error.__cause__, (ValueError, RecursionError))
         raise HTTPError(400, str(error), code=jsonrpc.PARSE_ERROR if broken else jsonrpc.INVALID_REQUEST) from None
+    for message in messages:
+        if isinstance(message, jsonrpc.Request) and isinstance(message.id, str):
+            _check_id(message.id)
     return messages, body.lstrip()[:1] == b"["
+
+
+def _check_id(request_id: str) -> None:
+    """Refuse an id that could not be sent back: JSON can spell a lone surrogate, UTF-8 cannot."""
+    try:
+        request_id.encode()
+    except UnicodeEncodeError:
+        raise HTTPError(400, "'id' has a lone surrogate") from None
 
 
 def _read_body(environ: Mapping[str, Any], max_body: int) -> bytes:

@@ -67,7 +67,7 @@ class Runner:
                 self._run(call)
         if not outlet.responses:  # all were cancelled
             return Answer(202)
-        return Answer(200, jsonrpc.dump_batch(outlet.responses) if batch else jsonrpc.dump(outlet.responses[0]))
+        return Answer(200, b"[" + b",".join(outlet.responses) + b"]" if batch else outlet.responses[0])
 
     def answer_stream(
         self, environ: Mapping[str, Any], store: Store, session: ServerSession, requests: Sequence[jsonrpc.Request]

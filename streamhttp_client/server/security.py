@@ -6,11 +6,28 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from .http_answers import HTTPError
+from .http_answers import Answer, HTTPError
 
 __all__ = ["HostGuard"]
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+# Of the headers of an answer, a page sees only few by itself.
+_EXPOSED = [("Access-Control-Expose-Headers", "Mcp-Session-Id, WWW-Authenticate, Retry-After")]
+_PREFLIGHT = [
+    ("Access-Control-Allow-Methods", "GET, POST, DELETE"),
+    (
+        "Access-Control-Allow-Headers",
+        "Accept, Authorization, Content-Type, Last-Event-ID, Mcp-Protocol-Version, Mcp-Session-Id",
+    ),
+    ("Access-Control-Max-Age", "600"),
+]
+
+
+def _remember(known: set[str], name: str) -> None:
+    if len(known) < 256:
+        known.add(name)
 
 
 class HostGuard:
@@ -32,9 +49,10 @@ class HostGuard:
     def __init__(self, allowed_hosts: Iterable[str] | None, allowed_origins: Iterable[str] | None) -> None:
         self._hosts = _LOOPBACK if allowed_hosts is None else frozenset(host.lower() for host in allowed_hosts)
         self._origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins or ())
-        # Hosts and origins that were let in before, so that the usual request costs two look-ups. Bounded: it
-        # is only added to for names that are allowed, and those differ in their ports alone.
-        self._known: set[str] = set()
+        # Hosts and origins that were let in before, so that the usual request costs two look-ups. Both are
+        # bounded: with "*" anybody could add to them.
+        self._known_hosts: set[str] = set()
+        self._known_origins: set[str] = set()
 
     def check(self, environ: Mapping[str, Any]) -> None:
         """Let a request pass.
@@ -43,19 +61,31 @@ class HostGuard:
             HTTPError: 421 for the host, 403 for the origin.
         """
         host = environ.get("HTTP_HOST", "")
-        if host not in self._known:
+        if host not in self._known_hosts:
             if not self._allows(host.lower()):
                 raise HTTPError(421, "the host of this request is not one of allowed_hosts")
-            self._remember(host)
+            _remember(self._known_hosts, host)
         origin = environ.get("HTTP_ORIGIN")
-        if origin is not None and origin not in self._known:
+        if origin is not None and origin not in self._known_origins:
             if not self._allows_origin(origin.lower()):
                 raise HTTPError(403, "the origin of this request is not one of allowed_origins")
-            self._remember(origin)
+            _remember(self._known_origins, origin)
 
-    def _remember(self, name: str) -> None:
-        if len(self._known) < 256:
-            self._known.add(name)
+    def cross_origin_headers(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """What lets a page of an origin in ``allowed_origins`` read the answer; nothing for all others."""
+        origin = environ.get("HTTP_ORIGIN")
+        if not self._origins or origin is None:
+            return []
+        headers = [("Vary", "Origin")]
+        if "*" in self._origins or origin.lower() in self._origins:
+            headers += [("Access-Control-Allow-Origin", origin), *_EXPOSED]
+        return headers
+
+    def preflight(self, environ: Mapping[str, Any]) -> Answer | None:
+        """The answer to a browser that asks whether a page may call, or None if the request is no such question."""
+        if environ["REQUEST_METHOD"] != "OPTIONS" or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
+            return None
+        return Answer(204, headers=_PREFLIGHT)
 
     def _allows(self, host: str) -> bool:
         if "*" in self._hosts or host in self._hosts:

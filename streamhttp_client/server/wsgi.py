@@ -77,7 +77,9 @@ class WSGIApp:
         self._json = json_response
         self._guard = HostGuard(allowed_hosts, allowed_origins)
         self._bearer = bearer
-        self._principal = principal if principal is not None or bearer is None else bearer.principal
+        if bearer is not None and principal is not None:
+            raise LocalProtocolError("bearer says who calls, so principal must not be given too")
+        self._principal = principal if bearer is None else bearer.principal
         self._max_body = max_body
         self._runner = Runner(
             server, max_threads=max_threads, max_streams=max_streams, keepalive=keepalive, retry_ms=retry_ms
@@ -97,9 +99,10 @@ class WSGIApp:
         except Exception:
             _log.exception("an HTTP request failed")
             answer = HTTPError(500, "internal error", code=jsonrpc.INTERNAL_ERROR).answer
+        shared = self._guard.cross_origin_headers(environ)
         if isinstance(answer, Answer):
-            return answer.send(start_response)
-        start_response("200 OK", list(EVENT_STREAM_HEADERS))
+            return answer.send(start_response, shared)
+        start_response("200 OK", [*EVENT_STREAM_HEADERS, *shared])
         return answer
 
     def _respond(self, environ: Environ) -> Answer | EventStream:
@@ -110,6 +113,8 @@ class WSGIApp:
         if self._path is not None and path != self._path:
             raise HTTPError(404, "there is nothing at this path")
         self._guard.check(environ)
+        if (preflight := self._guard.preflight(environ)) is not None:
+            return preflight  # it carries no credentials, so nobody is asked for them
         if self._runner.stopping:
             raise HTTPError(503, "the server stops", headers=[("Retry-After", "1"), ("Connection", "close")])
         principal = None if self._principal is None else self._principal(environ)

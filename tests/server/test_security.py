@@ -57,6 +57,33 @@ def test_hosts_and_origins(
     app.close()
 
 
+def test_pages_of_other_origins(server: Server) -> None:
+    """A page in allowed_origins may ask beforehand, and may read answers and the session id; no other page may."""
+    app = server.wsgi(allowed_origins=["https://app.example.com"])
+    page: dict[str, str | None] = {"ORIGIN": "https://app.example.com"}
+    with Direct(app).send("OPTIONS", ACCESS_CONTROL_REQUEST_METHOD="POST", **page) as reply:
+        assert (reply.status, reply.body()) == (204, b"")
+        assert reply.headers["access-control-allow-origin"] == "https://app.example.com"
+        assert "Mcp-Session-Id" in reply.headers["access-control-allow-headers"]
+    direct = Direct(app).initialize(**page)
+    with direct.request("ping", **page) as reply:
+        assert reply.headers["access-control-allow-origin"] == "https://app.example.com"
+        assert "Mcp-Session-Id" in reply.headers["access-control-expose-headers"]
+        assert reply.headers["vary"] == "Origin"
+        reply.body()
+    with direct.request("tools/call", {"name": "add", "arguments": {"a": 1}}, **page) as reply:
+        assert reply.headers["access-control-allow-origin"] == "https://app.example.com"
+        reply.body()
+    for origin in (None, "http://localhost"):
+        with direct.request("ping", ORIGIN=origin) as reply:
+            assert reply.status == 200 and "access-control-allow-origin" not in reply.headers
+            reply.body()
+    with direct.send("OPTIONS", ACCESS_CONTROL_REQUEST_METHOD="POST", ORIGIN="https://evil.example.com") as reply:
+        assert reply.status == 403 and "access-control-allow-origin" not in reply.headers
+        reply.body()
+    app.close()
+
+
 def test_session_belongs_to_who_opened_it(server: Server) -> None:
     """To anybody else it does not exist: 404, also for GET and DELETE."""
     app = server.wsgi(principal=lambda environ: environ.get("HTTP_X_USER"))
@@ -127,6 +154,12 @@ def test_token_is_the_principal(guarded: WSGIApp) -> None:
     with direct.request("ping", AUTHORIZATION="Bearer other") as reply:
         assert reply.status == 404
         reply.body()
+
+
+def test_bearer_and_principal_exclude_each_other(server: Server) -> None:
+    bearer = BearerAuth(lambda token: None, resource="https://x/mcp", authorization_servers=[])
+    with pytest.raises(LocalProtocolError):
+        server.wsgi(bearer=bearer, principal=lambda environ: None)
 
 
 @pytest.mark.parametrize("resource", ["mcp.example.com", "ftp://x/mcp", "https://x/mcp?q", 'https://x/"'])
