@@ -12,6 +12,7 @@ Invariants:
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
 from typing import Any
@@ -239,7 +240,32 @@ class PartFile:
                 return None
         else:
             found = {}
-        return found if sidecar.create({**found, **self._state_of_owner(False)}) else None
+        if not sidecar.create({**found, **self._state_of_owner(False)}):
+            return None
+        return found or self._take_over_strays()
+
+    def _take_over_strays(self) -> dict[str, Any]:
+        """Downloads that worked under names of their own and were killed: keep the largest, remove the others."""
+        best: dict[str, Any] = {}
+        size = 0
+        for name in glob.glob(f"{glob.escape(self.target)}.????????.part.json"):
+            path = name.removesuffix(".json")
+            stray = Sidecar(name)
+            state = stray.read()
+            if state is None or "key" not in state or is_alive(state.get("owner"), _touched(path)):
+                continue
+            if stray.take() is None:
+                continue  # somebody else has it
+            try:
+                about = os.lstat(path)
+                if state["key"] == self._key["key"] and stat.S_ISREG(about.st_mode) and about.st_size > size:
+                    os.replace(path, self.path)
+                    best, size = state, about.st_size
+                else:
+                    _remove(path)
+            except OSError:
+                pass  # never begun, or gone
+        return best
 
     def _adopt(self, state: dict[str, Any]) -> None:
         """Go on with what is there, if it is what the sidecar says, of this address, and can be resumed at all."""

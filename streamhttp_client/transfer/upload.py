@@ -205,7 +205,9 @@ def _run(settings: Settings, payload: Payload, reporter: Reporter) -> tuple[Outc
         job = _PlainUpload(settings, payload, reporter)
     try:
         outcome: Outcome = job.run()
-    except Exception:
+    except Exception as error:
+        if isinstance(error, TransferError):  # where it was raised, the attempts were not always known
+            error.attempts = max(error.attempts, job.attempts)
         reporter.stop()
         raise
     finally:
@@ -254,7 +256,7 @@ class _PlainUpload:
         self._reporter = reporter
         self._effort = make_effort(settings.timeout, settings.retry)
         self._checked = Checked(payload, settings.digest)
-        self._attempts = 0
+        self.attempts = 0
         self._sent = 0
         self.size = payload.size or 0
         self._before, self._after = b"", b""
@@ -294,13 +296,13 @@ class _PlainUpload:
             url = response.url
             if response.status == 201 and "location" in response.headers:
                 url = urljoin(url, response.headers["location"])
-            return Outcome(url=url, restarts=restarts, attempts=self._attempts, response=answer_of(response, body))
+            return Outcome(url=url, restarts=restarts, attempts=self.attempts, response=answer_of(response, body))
 
     def _attempt(self) -> tuple[Response, bytes]:
         settings, effort = self._settings, self._effort
         method = "PUT" if settings.protocol == "put" else "POST"
-        self._attempts += 1
-        self._reporter.attempt = self._attempts
+        self.attempts += 1
+        self._reporter.attempt = self.attempts
         response = self._http.send(
             method,
             settings.url,
@@ -339,14 +341,14 @@ class _PlainUpload:
         if self._sent and not self._payload.replayable:
             raise NotReplayable(
                 f"it broke after {self._sent} bytes of a source that can be read only once: {error}",
-                attempts=self._attempts,
+                attempts=self.attempts,
             ) from error
         if self._effort.deadline.expired or not self._effort.again(floor):
             raise self._final(error) from error
 
     def _final(self, error: Any) -> TransferError:
         expired = self._effort.deadline.expired and not isinstance(error, HTTPStatusError)
-        return final_error(error, expired=expired, kept=0, resumable=False, attempts=self._attempts)
+        return final_error(error, expired=expired, kept=0, resumable=False, attempts=self.attempts)
 
     def _make_form(self) -> None:
         """A form of RFC 7578: the fields, then the file, whose bytes go between two fixed pieces."""

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pickle
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -815,6 +816,25 @@ def test_a_second_download_that_fails_leaves_its_part_if_it_can(tmp_path: Path) 
         held.set()
         thread.join(10)
     assert leftovers(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_what_a_killed_second_download_left_is_found_or_removed(tmp_path: Path, same: bool) -> None:
+    """It had worked under a name of its own, so it is looked for."""
+    with FileServer(DATA, cut(30_000)) as server:
+        with pytest.raises(TransferInterrupted):
+            fetch(server, tmp_path / "x", retry=RetryPolicy(attempts=1))
+        state = json.loads((tmp_path / "x.part.json").read_text())
+        state["owner"] = {"host": socket.gethostname(), "pid": os.getpid(), "started": 1}
+        if not same:
+            state["key"] = "another address"
+        os.unlink(tmp_path / "x.part.json")
+        os.rename(tmp_path / "x.part", tmp_path / "x.0a1b2c3d.part")
+        (tmp_path / "x.0a1b2c3d.part.json").write_text(json.dumps(state))
+        (tmp_path / "x.mine.part.json").write_text("[]")
+        result = fetch(server, tmp_path / "x")
+    assert result.resumed_from == (30_000 if same else 0) and (tmp_path / "x").read_bytes() == DATA
+    assert leftovers(tmp_path) == ["x", "x.mine.part.json"]
 
 
 # -- progress
