@@ -11,13 +11,10 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .display import make_display, printable
 from .options import add_connection, http_options
-
-if TYPE_CHECKING:
-    import requests
 
 __all__ = ["events", "get", "put"]
 
@@ -149,16 +146,11 @@ def _connection(options: argparse.Namespace) -> dict[str, Any]:
     """What says how to reach the server. A session is only made for what needs one, since it costs time."""
     chosen = http_options(options)
     if "verify" in chosen:
-        chosen["http"] = _session(chosen.pop("verify"))
+        from ..net.borrowed import unverified_session
+
+        del chosen["verify"]
+        chosen["http"] = unverified_session()
     return chosen
-
-
-def _session(verify: bool) -> requests.Session:
-    import requests
-
-    session = requests.Session()
-    session.verify = verify
-    return session
 
 
 def _last(url: str) -> str:

@@ -18,7 +18,7 @@ from .body import CHUNK_SIZE, Body, Response
 from .errors import read_error, requests_error
 from .interrupt import Interrupt
 
-__all__ = ["send"]
+__all__ = ["send", "unverified_session"]
 
 
 def send(
@@ -72,6 +72,13 @@ def send(
     headers = Headers((name.lower(), value) for name, value in answer.headers.items())
     body = _BorrowedBody(answer, interrupt, seconds)
     return Response(answer.status_code, answer.reason or "", headers, answer.url or where, body)
+
+
+def unverified_session() -> requests.Session:
+    """A session that checks no certificate, for what takes ``http=``."""
+    session = requests.Session()
+    session.verify = False
+    return session
 
 
 def _origin(url: str) -> str:

@@ -11,9 +11,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal
-
-import requests
+from typing import TYPE_CHECKING, Literal
 
 from .._record import Record
 from ..exceptions import (
@@ -42,6 +40,9 @@ from .pace import Reporter, check_min_speed, check_rate_limit
 from .partfile import PartFile, check_target
 from .ranges import Representation, Verdict, judge
 from .segments import MIN_SEGMENT_SIZE, Segments
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["DownloadResult", "download"]
 

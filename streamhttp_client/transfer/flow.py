@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import requests
+from typing import TYPE_CHECKING, Any
 
 from ..exceptions import (
     AuthenticationError,
@@ -30,6 +28,9 @@ from ..net.refusals import is_temporary, status_error
 from ..net.retry import Effort, RetryPolicy, parse_retry_after
 from ..net.timeouts import Deadline, Timeout
 from .pace import RateLimit, SpeedWatch
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["BUFFER_SIZE", "Failed", "Flow", "final_error", "make_effort", "open_http"]
 
@@ -57,7 +58,7 @@ class Slow(TransferError):
 
 def open_http(http: requests.Session | None, headers: Mapping[str, str] | None, auth: AuthLike) -> HTTP:
     """What sends the requests of one transfer."""
-    if http is not None and not isinstance(http, requests.Session):
+    if http is not None and not callable(getattr(http, "send", None)):
         raise LocalProtocolError(f"http must be a requests.Session or None, got {type(http).__name__}")
     return HTTP(session=http, headers=headers, auth=auth)
 

@@ -11,10 +11,8 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin
-
-import requests
 
 from .._record import Record
 from ..exceptions import (
@@ -38,6 +36,9 @@ from .flow import Failed, final_error, make_effort, open_http, refusal
 from .pace import Reporter
 from .payload import Payload, Source, open_payload
 from .uploading import Outcome, Settings, UploadAnswer, answer_of, compare_digest
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["UploadAnswer", "UploadResult", "upload"]
 

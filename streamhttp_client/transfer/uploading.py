@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
-
-import requests
+from typing import TYPE_CHECKING, Literal
 
 from .._headers import Headers
 from .._record import EMPTY, Record
@@ -14,6 +12,9 @@ from ..net.body import Response
 from ..net.http import AuthLike
 from ..net.retry import RetryPolicy
 from ..net.timeouts import Timeout
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["Outcome", "Settings", "UploadAnswer", "answer_of", "compare_digest"]
 
