@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .. import jsonrpc
 from ..exceptions import (
@@ -68,6 +68,8 @@ class Call(Generic[T]):
         wants_progress: bool = False,
         resume_from: StreamCursor | None = None,
         finish: Callable[[T], T] | None = None,
+        renewable: bool = True,
+        task_token: jsonrpc.RequestId | None = None,
     ) -> None:
         check_function("on_progress", on_progress)
         check_function("on_log", on_log)
@@ -80,6 +82,8 @@ class Call(Generic[T]):
         self._wants_progress = wants_progress or on_progress is not None
         self._resume_from = resume_from
         self._finish = finish
+        self._renewable = renewable
+        self._task_token = task_token  # of the call that became the task which this one asks after
         self._meter: ProgressMeter | None = None
         self._taking = threading.RLock()  # one notification at a time, from this thread's stream or the listener's
         self._exchange: Exchange | None = None
@@ -193,7 +197,7 @@ class Call(Generic[T]):
                     failure = again.failure
                 if isinstance(failure, SessionExpired):
                     # The request did not run: the server did not know whom it was for.
-                    if renewed or not engine.renews:
+                    if renewed or not engine.renews or not self._renewable:
                         raise failure
                     renewed = True
                     engine.renew(session, self._effort)
@@ -299,6 +303,15 @@ class Call(Generic[T]):
         self._result = value if self._finish is None else self._finish(value)
         self._done = True
 
+    def callbacks(self) -> dict[str, Any]:
+        """What another call needs to hear in place of this one, which has become a task: the token lives on with it."""
+        return {"on_progress": self._on_progress, "on_log": self._on_log, "task_token": self.request_id}
+
+    def owns(self, token: Any) -> bool:
+        """Whether a progress token is this call's."""
+        own = (self.request_id, self._task_token)
+        return token is not None and any(token == mine and type(token) is type(mine) for mine in own)
+
     def wake(self) -> None:
         """Have the thread that is blocked in the call end it. Any thread."""
         self._effort.interrupt.fire()
@@ -309,8 +322,10 @@ class Call(Generic[T]):
             with self._taking:
                 self.take(message)
         except BaseException as error:
-            self._foreign = error
-            self.cancel("the caller failed")
+            if self._foreign is None and self._cancelled is None:
+                self._foreign, self._cancelled = error, "the caller failed"
+                self._tell_cancelled("the caller failed")  # and then wake the caller, who is to find it cancelled
+                self.wake()
 
     def take(self, message: jsonrpc.Notification) -> CallEvent | None:
         """A notification that came for this call, on its own stream or on the listening one."""
@@ -328,7 +343,7 @@ class Call(Generic[T]):
     def _take_progress(self, message: jsonrpc.Notification) -> Progress | None:
         params = message.params or {}
         token, progress, total, text = (params.get(key) for key in ("progressToken", "progress", "total", "message"))
-        if token != self.request_id or type(token) is not type(self.request_id):
+        if not self.owns(token):
             logger.debug("dropped progress for an unknown token")
             return None
         if isinstance(progress, bool) or not isinstance(progress, (int, float)):

@@ -231,11 +231,14 @@ class Client(TaskVerbs):
         return f"<Client {check_url(self._url).partition('?')[0]} {state}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"options": self._options, "session": self._engine.session}
+        engine = self._engine
+        wishes = (engine.log_level, engine.subscriptions)
+        return {"options": self._options, "session": engine.session, "wishes": wishes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._options = state["options"]
         self._build(state["session"])
+        self._engine.log_level, self._engine.subscriptions = state["wishes"]
 
     def connect(self, *, timeout: TimeoutLike | None = None) -> Session:
         """Shake hands with the server, unless that has been done.
@@ -484,8 +487,10 @@ class Client(TaskVerbs):
         limits = self._timeout if timeout is None else Timeout.of(timeout, self._timeout)
         return Effort(limits, self._retry)
 
-    def _ask(self, operation: Operation[T], timeout: TimeoutLike | None) -> T:
-        return Call(self._engine, operation, self._effort(timeout), repeatable=operation.read_only).result
+    def _ask(self, operation: Operation[T], timeout: TimeoutLike | None, *, renewable: bool = True) -> T:
+        return Call(
+            self._engine, operation, self._effort(timeout), repeatable=operation.read_only, renewable=renewable
+        ).result
 
     def _tool_call(
         self,

@@ -9,19 +9,19 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import jsonrpc
 from .._record import Record
-from ..exceptions import CallTimeout, CapabilityError, ClientClosed, InvalidResult, StreamHTTPError
+from ..exceptions import CallTimeout, CapabilityError, ClientClosed, InvalidResult, SessionExpired, StreamHTTPError
 from ..net.http import HTTP
 from ..net.retry import Effort, RetryPolicy
 from ..net.timeouts import Deadline, Timeout
 from ..protocol import calls
 from ..protocol.era import Era
 from ..protocol.session import Session
-from ..transport.streamable import Exchange, StreamableTransport
+from ..transport.streamable import StreamableTransport
 from .background import BackgroundListening
 from .callbacks import Callbacks
 from .handshake import Handshake, Turns, await_response
@@ -39,6 +39,13 @@ _FAREWELL_SECONDS = 2.0
 _ONCE = RetryPolicy(attempts=1)
 # Requests of the server whose answers are remembered, so that one which is replayed is not asked of the user again.
 _MAX_ANSWERED = 1024
+
+
+class Stream(Protocol):
+    """What a request of the server came on."""
+
+    def look_ahead(self) -> Iterator[jsonrpc.Message]:
+        """What has arrived behind the request already."""
 
 
 class Engine:
@@ -179,7 +186,7 @@ class Engine:
         if not declared:
             raise CapabilityError(f"{operation.method!r} needs capability {path!r}, which the server did not declare")
 
-    def serve(self, request: jsonrpc.Request, effort: Effort, exchange: Exchange | None = None) -> None:
+    def serve(self, request: jsonrpc.Request, effort: Effort, stream: Stream) -> None:
         """Answer what the server asked, with a POST of its own. What goes wrong with that is not the call's failure.
 
         Raises:
@@ -189,7 +196,7 @@ class Engine:
         if request.id in self._answered:
             return  # replayed on a resumed stream
         answer = self.callbacks.answer(request)
-        if exchange is not None and _is_taken_back(request, exchange):
+        if _is_taken_back(request, stream):
             logger.info("the server cancelled its request %r", request.method)
             return
         try:
@@ -219,7 +226,14 @@ class Engine:
             return None
 
     def notify(self, message: jsonrpc.Notification, effort: Effort) -> None:
-        self.transport.post(self.era, self.ready(effort), message, effort)
+        session = self.ready(effort)
+        try:
+            self.transport.post(self.era, session, message, effort)
+        except SessionExpired:
+            if not self.renews:
+                raise
+            self.renew(session, effort)
+            self.transport.post(self.era, self.session, message, effort)
 
     def tell_cancelled(self, request_id: jsonrpc.RequestId, reason: str) -> None:
         """Ask the server to stop working on a request. Bounded, and never raises: the caller has news of its own."""
@@ -327,11 +341,11 @@ def _farewell(seconds: float) -> Effort:
     return Effort(Timeout(connect=min(1.0, seconds), total=seconds), _ONCE)
 
 
-def _is_taken_back(request: jsonrpc.Request, exchange: Exchange) -> bool:
+def _is_taken_back(request: jsonrpc.Request, stream: Stream) -> bool:
     """Whether the server has cancelled its request meanwhile: it gets no answer then (MCP 2025-11-25, Cancellation)."""
     return any(
         isinstance(message, jsonrpc.Notification)
         and message.method == "notifications/cancelled"
         and (message.params or {}).get("requestId") == request.id
-        for message in exchange.look_ahead()
+        for message in stream.look_ahead()
     )

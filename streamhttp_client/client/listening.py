@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from ..exceptions import (
 )
 from ..net.body import Response
 from ..net.retry import Effort, parse_retry_after
-from ..sse import SSEParser
+from ..sse import Event, SSEParser
 from .callbacks import check_function
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ class Listener:
         engine.register(effort)
         last_event_id, retry_ms = "", None
         heard_in: Session | None = None
+        forgotten = False
         effort.begin()
         try:
             while not self._closed:
@@ -180,8 +182,10 @@ class Listener:
                 try:
                     answer = engine.transport.open_stream(engine.era, session, last_event_id, attempt)
                 except SessionExpired:
-                    if not engine.renews:
+                    # A server that forgets each session at once would have us begin one after the other.
+                    if not engine.renews or forgotten and not effort.again():
                         raise
+                    forgotten = True
                     engine.renew(session, attempt)
                     continue
                 except HTTPStatusError as error:
@@ -195,32 +199,31 @@ class Listener:
                 failure: StreamHTTPError | None = None
                 floor = 0.0
                 if isinstance(answer, Response):
-                    self.available = True
+                    self.available, forgotten = True, False
                     self.opened.set()
-                    parser = SSEParser(
-                        max_event_size=engine.transport.max_message_size, last_event_id=last_event_id
-                    )
+                    stream = _Stream(answer, engine.transport.max_message_size, last_event_id)
                     since = time.monotonic()
                     try:
                         yield None
                         while True:
                             try:
-                                chunk = answer.body.read1(timeout=effort.remaining())
+                                more = stream.read(effort.remaining())
                             except ConnectionLost as error:
                                 failure = error
                                 break
-                            if not chunk:
+                            if not more:
                                 break
-                            for event in parser.feed(chunk):
+                            while stream.events:
+                                event = stream.events.popleft()
                                 last_event_id = event.id
                                 if event.data and event.type == "message":
                                     effort.progressed()
                                     for message in jsonrpc.parse(event.data):
-                                        yield from self._take(message)
-                            last_event_id = parser.last_event_id
+                                        yield from self._take(message, stream)
+                            last_event_id = stream.parser.last_event_id
                     finally:
                         answer.body.close()
-                    retry_ms = parser.retry_ms if parser.retry_ms is not None else retry_ms
+                    retry_ms = stream.parser.retry_ms if stream.parser.retry_ms is not None else retry_ms
                     if time.monotonic() - since > _WORTHWHILE_SECONDS:
                         effort.progressed()
                 else:
@@ -244,18 +247,18 @@ class Listener:
             engine.unregister(effort)
             self._end()
 
-    def _take(self, message: jsonrpc.Message) -> Iterator[Any]:
+    def _take(self, message: jsonrpc.Message, stream: _Stream) -> Iterator[Any]:
         engine = self._engine
         if isinstance(message, jsonrpc.Request):
             try:
-                engine.serve(message, Effort(engine.timeout, engine.retry, self._effort.interrupt))
+                engine.serve(message, Effort(engine.timeout, engine.retry, self._effort.interrupt), stream)
             except CallTimeout as error:  # the server will ask again, or not: others are to be heard meanwhile
                 logger.warning("the answer to %r could not be sent: %s", message.method, error)
         elif isinstance(message, jsonrpc.Notification):
             if message.method == "notifications/progress":
                 token = (message.params or {}).get("progressToken")
                 for call in engine.active():
-                    if call.request_id == token:
+                    if call.owns(token):
                         call.take_elsewhere(message)
                 return
             event = engine.read_notification(message)
@@ -269,3 +272,28 @@ class Listener:
         else:
             # "The server MUST NOT send a JSON-RPC response on the stream unless resuming", ibid.
             logger.warning("dropped a response that came on the listening stream")
+
+
+class _Stream:
+    """An open listening stream: what was read of it, and what was parsed and not handled yet."""
+
+    def __init__(self, answer: Response, max_event_size: int, last_event_id: str) -> None:
+        self._body = answer.body
+        self.parser = SSEParser(max_event_size=max_event_size, last_event_id=last_event_id)
+        self.events: deque[Event] = deque()
+
+    def read(self, seconds: float | None) -> bool:
+        """Wait for more; False at the end."""
+        chunk = self._body.read1(timeout=seconds)
+        self.events += self.parser.feed(chunk)
+        return bool(chunk)
+
+    def look_ahead(self) -> Iterator[jsonrpc.Message]:
+        """What has arrived but was not handled yet. Does not wait, and leaves errors to the next read."""
+        try:
+            self.events += self.parser.feed(self._body.read_ready())
+            for event in self.events:
+                if event.data and event.type == "message":
+                    yield from jsonrpc.parse(event.data)
+        except StreamHTTPError:
+            pass

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import CallTimeout, ClientClosed, RemoteProtocolError, StreamHTTPError
+from ..exceptions import CallTimeout, CapabilityError, ClientClosed, RemoteProtocolError, StreamHTTPError
 from ..net.retry import Effort
 from ..net.timeouts import Timeout, TimeoutLike
 from ..progress import OnProgress
@@ -17,7 +17,7 @@ from .verbs import Verbs
 if TYPE_CHECKING:
     from ..protocol.models.notifications import LogMessage
     from ..protocol.models.tasks import Task
-    from ..protocol.models.tools import ToolResult
+    from ..protocol.models.tools import Tool, ToolResult
     from .engine import Engine
 
 __all__ = ["TaskVerbs"]
@@ -36,6 +36,7 @@ class TaskVerbs(Verbs):
 
     _engine: Engine
     _finish_tool: Callable[..., Any]
+    _tools: dict[str, Tool]
     _effort: Callable[[TimeoutLike | None], Effort]
 
     def call_tool_as_task(
@@ -61,7 +62,7 @@ class TaskVerbs(Verbs):
         Raises:
             CapabilityError: The server does not run tools as tasks.
         """
-        return self._start_task(name, arguments, ttl, self._effort(timeout), on_progress, None, meta)
+        return self._start_task(name, arguments, ttl, self._effort(timeout), on_progress, None, meta)[0]
 
     def get_task(self, task_id: str, *, timeout: TimeoutLike | None = None) -> Task:
         """Ask how a task stands."""
@@ -119,34 +120,46 @@ class TaskVerbs(Verbs):
         on_progress: OnProgress | None,
         on_log: Callable[[LogMessage], object] | None,
         meta: Mapping[str, Any] | None,
-    ) -> Task:
+    ) -> tuple[Task, Call[Any]]:
         from ..protocol.models.tasks import CreateTaskResult
 
+        known = self._tools.get(name)
+        if known is not None and known.task_support == "forbidden":
+            raise CapabilityError(f"tool {name!r} does not allow to be run as a task")
         task = {} if ttl is None else {"ttl": int(ttl * 1000)}
         operation = calls.call_tool(name, arguments, meta=meta, task=task)
-        result = Call(
+        call: Call[Any] = Call(
             self._engine, operation, effort, repeatable=False, on_progress=on_progress, on_log=on_log
-        ).result
+        )
+        result = call.result
         if not isinstance(result, CreateTaskResult):
             raise RemoteProtocolError(f"asked for a task, and tool {name!r} answered with a result at once")
-        return result.task
+        return result.task, call
 
-    def _finish_task(self, task_id: str, effort: Effort, raise_on_error: bool) -> ToolResult:
+    def _finish_task(
+        self, task_id: str, effort: Effort, raise_on_error: bool, first: Call[Any] | None = None
+    ) -> ToolResult:
+        """Poll until the end. What arrives meanwhile for ``first``, the call that became the task, is handed to it."""
         engine = self._engine
         engine.register(effort)
         try:
+            last = False
             while True:
-                task = self._within(calls.get_task(task_id), effort)
+                task = self._within(calls.get_task(task_id), effort, first=first)
                 if task.is_terminal or task.status == "input_required":
                     break
+                if last:
+                    raise CallTimeout("the task has not ended")
                 pause = _POLL_INTERVAL if task.poll_interval is None else max(task.poll_interval / 1000, 0.05)
                 left = effort.deadline.remaining()
-                # One more look at the end is better than giving up before it.
-                effort.interrupt.sleep(pause if left is None else min(pause, max(0.0, left - _LAST_LOOK)))
+                if left is not None and pause > left - _LAST_LOOK:
+                    # One more look at the end is better than giving up before it.
+                    pause, last = max(0.0, left - _LAST_LOOK), True
+                effort.interrupt.sleep(pause)
                 if engine.closed:
                     raise ClientClosed("the client is closed")
             finish = self._finish_tool("", raise_on_error, effort)
-            result: ToolResult = self._within(calls.get_task_result(task_id), effort, finish)
+            result: ToolResult = self._within(calls.get_task_result(task_id), effort, finish, first)
             return result
         except TimeoutError:
             raise CallTimeout(f"the task had not ended within {effort.deadline.seconds:g} s") from None
@@ -154,7 +167,11 @@ class TaskVerbs(Verbs):
             engine.unregister(effort)
 
     def _within(
-        self, operation: calls.Operation[Any], effort: Effort, finish: Callable[[Any], Any] | None = None
+        self,
+        operation: calls.Operation[Any],
+        effort: Effort,
+        finish: Callable[[Any], Any] | None = None,
+        first: Call[Any] | None = None,
     ) -> Any:
         """Ask once, within what is left of the whole."""
         left = effort.deadline.remaining()
@@ -162,7 +179,8 @@ class TaskVerbs(Verbs):
             raise CallTimeout("no time was left")
         limits = Timeout(effort.timeout.connect, effort.timeout.read, left)
         part = Effort(limits, effort.policy, effort.interrupt)
-        return Call(self._engine, operation, part, repeatable=True, finish=finish).result
+        callbacks = {} if first is None else first.callbacks()
+        return Call(self._engine, operation, part, repeatable=True, finish=finish, **callbacks).result
 
     def _call_as_task(
         self,
@@ -176,9 +194,9 @@ class TaskVerbs(Verbs):
     ) -> ToolResult:
         """For a tool that can only be called so (``execution.taskSupport`` is ``required``)."""
         effort = self._effort(timeout)
-        task = self._start_task(name, arguments, None, effort, on_progress, on_log, meta)
+        task, call = self._start_task(name, arguments, None, effort, on_progress, on_log, meta)
         try:
-            return self._finish_task(task.task_id, effort, raise_on_error)
+            return self._finish_task(task.task_id, effort, raise_on_error, call)
         except (CallTimeout, KeyboardInterrupt):
             # "For task-augmented requests, tasks/cancel MUST be used", MCP 2025-11-25, Cancellation.
             try:

@@ -34,8 +34,8 @@ class Verbs(ABC):
     """
 
     @abstractmethod
-    def _ask(self, operation: Operation[T], timeout: TimeoutLike | None) -> T:
-        """Send one request and wait for its result."""
+    def _ask(self, operation: Operation[T], timeout: TimeoutLike | None, *, renewable: bool = True) -> T:
+        """Send one request and wait for its result; in a new session if need be and ``renewable``."""
 
     def _pages(
         self, build: Callable[[str | None], Operation[T]], timeout: TimeoutLike | None
@@ -44,7 +44,8 @@ class Verbs(ABC):
         cursor: str | None = None
         seen: set[str] = set()
         for _ in range(_MAX_PAGES):
-            page: Any = self._ask(build(cursor), timeout)
+            # "Clients MUST NOT persist cursors across sessions": a walk does not go on in a new one.
+            page: Any = self._ask(build(cursor), timeout, renewable=cursor is None)
             yield page
             cursor = page.next_cursor
             if cursor is None:

@@ -10,7 +10,7 @@ from .._record import Record
 from ..exceptions import InvalidResult, LocalProtocolError
 from .models.server_info import Implementation, ServerCapabilities
 
-__all__ = ["Session", "StreamCursor", "StreamCursorLike"]
+__all__ = ["Session", "StreamCursor", "StreamCursorLike", "is_session_id"]
 
 
 class StreamCursor(Record):
@@ -121,8 +121,8 @@ class Session(Record):
             if not isinstance(value, str) and (name == "url" or value is not None):
                 raise LocalProtocolError(f"{name!r} of a saved session must be a string, got {value!r:.40}")
         info, capabilities, cursors = (fields.get(name) for name in ("server_info", "capabilities", "cursors"))
-        for name in ("session_id", "protocol_version"):
-            _sendable(name, texts[name] or "")
+        if texts["session_id"] is not None and not is_session_id(texts["session_id"]):
+            raise LocalProtocolError("the saved 'session_id' is none that a server could have given")
         if cursors is None:
             cursors = []
         if not isinstance(cursors, list):
@@ -152,6 +152,16 @@ class Session(Record):
         )
 
 
+def is_session_id(value: str) -> bool:
+    """Whether a server may give this as a session id.
+
+    "The session ID MUST only contain visible ASCII characters (ranging from 0x21 to 0x7E)." MCP 2025-11-25,
+    basic/transports, Session Management. At most 8 KiB: servers put up to a signed token into it.
+    """
+    return 0 < len(value) <= _MAX_HEADER_VALUE and _VISIBLE_ASCII.issuperset(value)
+
+
+_VISIBLE_ASCII = frozenset(map(chr, range(0x21, 0x7F)))
 # What servers give is far shorter; a header beyond 8 KiB is refused by most of them anyway.
 _MAX_HEADER_VALUE = 8192
 

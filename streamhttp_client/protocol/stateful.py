@@ -10,7 +10,7 @@ from __future__ import annotations
 from .. import jsonrpc
 from ..exceptions import RemoteProtocolError
 from . import calls
-from .session import Session
+from .session import Session, is_session_id
 from .versions import Revision
 
 __all__ = ["StatefulEra"]
@@ -20,11 +20,6 @@ __all__ = ["StatefulEra"]
 _ACCEPT_BOTH = "application/json, text/event-stream"
 # "The client MUST include an Accept header, listing text/event-stream", ibid., Listening for Messages
 _ACCEPT_STREAM = "text/event-stream"
-
-# "The session ID MUST only contain visible ASCII characters (ranging from 0x21 to 0x7E)", ibid., Session Management.
-_VISIBLE_ASCII = frozenset(map(chr, range(0x21, 0x7F)))
-# Servers put up to a signed token into it; a header beyond 8 KiB is refused by most of them anyway.
-_MAX_SESSION_ID = 8192
 
 
 class StatefulEra:
@@ -89,9 +84,8 @@ class StatefulEra:
         Raises:
             RemoteProtocolError: It is empty, longer than 8 KiB, or not visible ASCII.
         """
-        if not value or len(value) > _MAX_SESSION_ID or not _VISIBLE_ASCII.issuperset(value):
+        if not is_session_id(value):
             raise RemoteProtocolError(
-                f"a session id must be 1 to {_MAX_SESSION_ID} visible ASCII characters, got {len(value)} characters "
-                "with others among them"
+                f"a session id must be 1 to 8192 visible ASCII characters, got {len(value)} that are not all of them"
             )
         return value

@@ -244,6 +244,7 @@ class Exchange:
             response = self._reopen(None)
         else:
             response = self._transport._send(self._era, self._session, self._body, self._effort, self)
+        self._response = response
         self.headers = response.headers
         kind = response.content_type
         if kind == "application/json":

@@ -139,7 +139,7 @@ cursors = st.builds(
 sessions = st.builds(
     Session,
     texts,
-    st.none() | values,
+    st.none() | st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1),
     st.none() | values,
     st.none() | st.builds(lambda name: Implementation.from_wire({"name": name, "version": "1"}), texts),
     st.none(),
