@@ -423,14 +423,20 @@ class EventSource:
                 deadline=deadline,
                 interrupt=self._interrupt,
             )
-            if response.status == 204:
-                response.body.close()
-                return None
-            if response.status != 200:
-                raise status_error(response, self._method, deadline)
-            if response.content_type != "text/event-stream":
-                raise type_error(response, "text/event-stream", deadline)
-            self._answer = response.body
+            self._answer = response.body  # from now on close() and Ctrl-C find it
+            try:
+                if response.status == 204:
+                    response.body.close()
+                    self._answer = None
+                    return None
+                if response.status != 200:
+                    raise status_error(response, self._method, deadline)
+                if response.content_type != "text/event-stream":
+                    raise type_error(response, "text/event-stream", deadline)
+            except BaseException:
+                self._answer = None
+                response.body.abandon()
+                raise
         if self._closed:  # as in _read
             raise ClientClosed("the event source was closed")
         return response

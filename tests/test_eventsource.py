@@ -6,6 +6,7 @@ import gzip
 import itertools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -919,6 +920,27 @@ def test_errors_keep_their_facts_when_pickled(waits: list[float]) -> None:
     copy = pickle.loads(pickle.dumps(caught.value))
     assert str(copy) == str(caught.value) and copy.attempts == 2
     assert json.dumps(copy.resumable) == "false"
+
+
+def test_ctrl_c_leaves_nothing_behind(waits: list[float]) -> None:
+    """A read that Ctrl-C ended has let go of its connection; iterating again goes on after the last event."""
+    reading = threading.Event()
+
+    def step(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event("a", id="1")
+        peer.hold(reading)
+        os.kill(os.getpid(), signal.SIGINT)
+        peer.wait_gone()
+
+    with RawServer(Script(step, stream(sse("b")))) as server, EventSource(server.url) as source:
+        assert next(source).data == "a"
+        with pytest.raises(KeyboardInterrupt):
+            reading.set()
+            next(source)
+        server.wait_connected(0)
+        assert data_of(list(source)) == ["b"]
+        assert server.requests[1].header("last-event-id") == "1"
 
 
 def test_the_example() -> None:
