@@ -2,6 +2,8 @@
 
     STORE=redis://localhost gunicorn -k gthread --workers 4 --threads 64 --chdir examples server_workers:app
 
+``server_gunicorn.py`` beside this file is a configuration that stops such workers without losing calls.
+
 A client may come to any worker with any request: the events of a call are in the store, and so is what it
 answers. Without STORE the processes of one machine share an SQLite file. Each open stream keeps a thread, so
 give enough of them.

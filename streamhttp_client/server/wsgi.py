@@ -22,7 +22,7 @@ from .listeners import listen
 from .runner import Runner
 from .security import HostGuard
 from .sessions import ServerSession, open_session
-from .stores.base import Store, StoreFull
+from .stores.base import Store, StoreError, StoreFull
 from .stores.memory import MemoryStore
 from .streams import EVENT_STREAM_HEADERS, EventStream, read_event_id
 
@@ -94,7 +94,9 @@ class WSGIApp:
             answer = self._respond(environ)
         except HTTPError as error:
             answer = error.answer
-        except StoreFull as error:
+        except StoreError as error:
+            if not isinstance(error, StoreFull):
+                _log.exception("an HTTP request failed")
             answer = HTTPError(503, str(error), headers=[("Retry-After", "5")]).answer
         except Exception:
             _log.exception("an HTTP request failed")

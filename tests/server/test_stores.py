@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from streamhttp_client.server import MemoryStore, RedisStore, SQLiteStore, Store
+from streamhttp_client.exceptions import MissingExtra
+from streamhttp_client.server import MemoryStore, RedisStore, Server, SQLiteStore, Store
 from streamhttp_client.server.stores.base import StoreFull
-from tests.server.kit import PATIENCE
+from tests.server.kit import PATIENCE, Direct
 from tests.server.redis_server import redis_url  # noqa: F401
 
 MakeStore = Callable[..., Any]
@@ -313,6 +316,43 @@ def test_store_works_after_a_fork(others: tuple[Any, Any]) -> None:
     assert child.exitcode == 0
     assert store.append("s", "l", b"from the parent") == 2
     assert [data for _, data in store.read("s", "l", 0).entries] == [b"from the child", b"from the parent"]
+
+
+def test_store_that_does_not_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A request gets 503 without internals, the log has them, and the next request is answered again."""
+    store = SQLiteStore(tmp_path / "store.db")
+    app = Server("test", "1").wsgi(store=store)
+    direct = Direct(app).initialize()
+    with store._open().lock:
+        store._open().sql.execute("ALTER TABLE sessions RENAME TO hidden")
+    with direct.request("ping") as reply:
+        assert reply.status == 503 and b"sessions" not in reply.body()
+    assert "no such table: sessions" in caplog.text
+    with store._open().lock:
+        store._open().sql.execute("ALTER TABLE hidden RENAME TO sessions")
+    assert direct.answer("ping") == {}
+    app.close()
+    store.close()
+
+
+def test_redis_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("redis")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    store = RedisStore(f"redis://127.0.0.1:{port}/0?retry_on_timeout=false")
+    app = Server("test", "1").wsgi(store=store)
+    with Direct(app).request("ping", MCP_SESSION_ID="a") as reply:
+        assert reply.status == 503 and reply.headers["retry-after"] == "5"
+        assert str(port).encode() not in reply.body()
+    assert app.close()
+    store.close()
+
+
+def test_without_redis_py(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the extra."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(MissingExtra, match="redis"):
+        RedisStore("redis://127.0.0.1:1").get_session("a")
 
 
 # Time, for the stores that take a clock.

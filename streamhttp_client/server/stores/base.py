@@ -23,17 +23,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
-__all__ = ["Page", "Store", "StoreClosed", "StoreFull"]
+__all__ = ["Page", "Store", "StoreClosed", "StoreError", "StoreFull", "StoreUnavailable"]
 
 State = Literal["open", "ended", "gone", "taken"]
 
 
-class StoreFull(Exception):
-    """A limit of the store is reached; the request is answered with 503. Never leaves the server wing."""
+class StoreError(Exception):
+    """A store cannot do what it should; the request is answered with 503. Never leaves the server wing."""
 
 
-class StoreClosed(Exception):
-    """The store was closed, here. Never leaves the server wing."""
+class StoreFull(StoreError):
+    """A limit of the store is reached."""
+
+
+class StoreUnavailable(StoreError):
+    """The database behind the store does not answer; ``__cause__`` says why."""
+
+
+class StoreClosed(StoreError):
+    """The store was closed, here."""
 
 
 class Page(NamedTuple):

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...exceptions import MissingExtra
-from .base import Page, State, Store, StoreClosed, StoreFull
+from .base import Page, State, Store, StoreClosed, StoreFull, StoreUnavailable
 from .waiting import Waiters
 
 __all__ = ["RedisStore"]
@@ -310,8 +310,20 @@ class RedisStore(Store):
         listening.close()
 
     def _run(self, script: str, session: str, log: str, *arguments: Any) -> Any:
+        """Run a script.
+
+        Raises:
+            StoreUnavailable: Redis cannot be reached.
+            MissingExtra: redis-py is not installed.
+        """
         # No keys are declared: the scripts make them from the prefix, which is fine without a cluster.
-        return self._open().scripts[script](args=[self._prefix, session, log, *arguments])
+        try:
+            connection = self._open()
+            return connection.scripts[script](args=[self._prefix, session, log, *arguments])
+        except Exception as error:
+            if not _is_network_failure(error):
+                raise
+            raise StoreUnavailable("the store does not answer") from error
 
     # Sessions. The values of fields are JSON; an empty one stands for none. Each session has a field without
     # a name, so that its hash exists.
@@ -410,6 +422,15 @@ class RedisStore(Store):
         connection.redis.close()
         connection.pool.disconnect()
         self._waiters.wake_all()
+
+
+def _is_network_failure(error: Exception) -> bool:
+    """Whether redis-py gave up after its own retries. What failed otherwise is a fault of ours."""
+    if isinstance(error, ImportError):
+        return False
+    from redis import exceptions
+
+    return isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError))
 
 
 def _fields(found: Mapping[bytes, bytes]) -> dict[str, Any]:

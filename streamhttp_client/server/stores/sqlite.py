@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .base import Page, State, Store, StoreClosed, StoreFull
+from .base import Page, State, Store, StoreClosed, StoreFull, StoreUnavailable
 from .waiting import Waiters
 
 __all__ = ["SQLiteStore"]
@@ -168,19 +168,26 @@ class SQLiteStore(Store):
     def _reading(self) -> Iterator[sqlite3.Connection]:
         connection = self._open()
         with connection.lock:
-            yield connection.sql
+            try:
+                yield connection.sql
+            except sqlite3.OperationalError as error:
+                raise StoreUnavailable("the store does not answer") from error
 
     @contextmanager
     def _writing(self, connection: _Connection | None = None) -> Iterator[sqlite3.Connection]:
         connection = connection or self._open()
         with connection.lock:
-            connection.sql.execute("BEGIN IMMEDIATE")
             try:
+                connection.sql.execute("BEGIN IMMEDIATE")
                 yield connection.sql
-            except BaseException:
-                connection.sql.execute("ROLLBACK")
+                connection.sql.execute("COMMIT")
+            except BaseException as error:
+                # A failed COMMIT leaves the transaction open too; and SQLite may have ended it by itself.
+                if connection.sql.in_transaction:
+                    connection.sql.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):  # locked for too long, or the disk is full
+                    raise StoreUnavailable("the store does not answer") from error
                 raise
-            connection.sql.execute("COMMIT")
 
     def _watch(self, connection: _Connection) -> None:
         """The thread of the store: signs of life, changes of others, and what has expired."""
@@ -199,7 +206,7 @@ class SQLiteStore(Store):
                 if now - swept >= min(self._session_ttl, self._log_ttl) / 10:
                     swept = now
                     self._sweep(connection)
-            except sqlite3.Error:
+            except (sqlite3.Error, StoreUnavailable):
                 # The file may be locked for long, or the disk full; the next round tries again.
                 _log.exception("the store could not look for changes")
 

@@ -1,0 +1,38 @@
+"""A configuration for gunicorn: ``gunicorn -c examples/server_gunicorn.py --chdir examples server_workers:app``.
+
+Without the two hooks a worker that is told to stop waits for its streams until it is killed, and the calls on it are
+lost. With them the streams end at once, with the time after which their clients shall come back, and calls that are
+nearly done leave their results in the store, where the next worker finds them.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+worker_class = "gthread"
+workers = 2
+# Each open stream keeps a thread.
+threads = 64
+# Seconds; more than what close() below may take.
+graceful_timeout = 20
+
+
+def post_worker_init(worker: Any) -> None:
+    """End the streams as soon as the worker is told to stop."""
+    before: Any = signal.getsignal(signal.SIGTERM)
+
+    def on_stop(number: int, frame: FrameType | None) -> None:
+        # On a thread, since a signal handler must not wait for locks that the interrupted code may hold.
+        threading.Thread(target=worker.wsgi.close).start()
+        before(number, frame)
+
+    signal.signal(signal.SIGTERM, on_stop)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Let calls end and their results reach the store, then say goodbye to it."""
+    worker.wsgi.close(timeout=10.0)
+    worker.wsgi.store.close()

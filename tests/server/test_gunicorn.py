@@ -1,0 +1,65 @@
+"""Workers of gunicorn that are told to stop: streams end at once, and the next server has the results."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import streamhttp_client
+from tests.server.kit import Wire, events
+
+pytest.importorskip("gunicorn")
+pytestmark = pytest.mark.live
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@contextmanager
+def gunicorn(store: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The example of several workers, under the example's configuration."""
+    source = Path(streamhttp_client.__file__).parents[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        command = [sys.executable, "-m", "gunicorn", "-c", EXAMPLES / "server_gunicorn.py", "--chdir", EXAMPLES]
+        command += ["--bind", f"fd://{listener.fileno()}", "--log-level", "error", "--no-control-socket"]
+        server = subprocess.Popen(
+            [*command, "server_workers:app"],
+            env={**os.environ, "PYTHONPATH": str(source), "STORE": str(store)},
+            pass_fds=[listener.fileno()],
+            stdin=subprocess.DEVNULL,
+        )
+    try:
+        yield f"http://127.0.0.1:{port}/mcp", server
+    finally:
+        if server.poll() is None:
+            server.send_signal(signal.SIGTERM)
+        # Longer than the configuration's graceful_timeout.
+        assert server.wait(30) == 0
+
+
+def test_stop_and_start_again(tmp_path: Path) -> None:
+    with gunicorn(tmp_path / "store.db") as (url, server):
+        wire = Wire(url).initialize()
+        with wire.call("count", {"to": 100, "seconds": 0.02}, token=1) as response:
+            stream = events(response)
+            got = [next(stream) for _ in range(5)]
+            server.send_signal(signal.SIGTERM)
+            got += stream
+        assert got[-1]["data"] == "" and got[-1]["retry"] == "1000" and len(got) < 100
+    with gunicorn(tmp_path / "store.db") as (url, _):
+        again = Wire(url)
+        again.session = wire.session
+        with again.send("GET", Last_Event_Id=got[-1]["id"]) as response:
+            rest = [json.loads(event["data"]) for event in events(response) if event["data"]]
+    seen = [json.loads(event["data"])["params"]["progress"] for event in got if event["data"]]
+    assert [*seen, *(message["params"]["progress"] for message in rest[:-1])] == list(range(1, 101))
+    assert rest[-1]["result"]["content"][0]["text"].startswith("counted by process")
