@@ -259,6 +259,28 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert verbs._MAX_PAGES == 10_000 and "10,000 pages" in README
 
 
+def test_the_schema_dialects_are_those_of_the_code() -> None:
+    """BASE-14: the README says which dialects of JSON Schema are supported, and each of them is."""
+    pytest.importorskip("jsonschema", reason="needs the extra [schema]")
+    from streamhttp_client import InvalidResult, ToolResult
+    from streamhttp_client.client.validation import OutputChecker
+
+    said = re.sub(r"\s+", " ", README.partition("**JSON Schema.**")[2].partition("\n\n")[0])
+    assert "as 2020-12 unless `$schema` names another dialect: 2019-09, draft 7, 6, 4 and 3" in said
+    good, bad = (ToolResult((), structured_content={"n": value}) for value in (1, "x"))
+    dialects = [None, "https://json-schema.org/draft/2020-12/schema", "https://json-schema.org/draft/2019-09/schema"]
+    dialects += [f"http://json-schema.org/draft-0{number}/schema#" for number in (7, 6, 4, 3)]
+    for dialect in dialects:
+        schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+        tool = streamhttp_client.Tool("t", output_schema=schema if dialect is None else {"$schema": dialect, **schema})
+        OutputChecker().check(tool, good)
+        with pytest.raises(InvalidResult, match="does not fit"):
+            OutputChecker().check(tool, bad)
+    unknown = streamhttp_client.Tool("t", output_schema={"$schema": "https://example.com/own", "type": "object"})
+    with pytest.raises(InvalidResult, match="unknown dialect"):
+        OutputChecker().check(unknown, good)
+
+
 def test_links_lead_somewhere() -> None:
     """Links to files of the project name files that are there."""
     targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if "://" not in target]
