@@ -298,6 +298,8 @@ class HTTP:
         verify = session.verify if self._own and session.verify is not True else None
         cert, proxies = (session.cert, dict(session.proxies)) if self._own else (None, {})
         found: Any = session.merge_environment_settings(target.url, proxies, True, verify, cert)
+        if session.verify is False:  # requests lets REQUESTS_CA_BUNDLE win over what the program says
+            found["verify"] = False
         target.settings = {name: found[name] for name in ("proxies", "verify", "cert")}
         proxied = requests.utils.select_proxy(target.url, found["proxies"]) is not None
         target.borrowed = proxied or not self._own
