@@ -34,7 +34,7 @@ from ..net.timeouts import Timeout, TimeoutLike
 from ..progress import OnProgress
 from . import progressbar
 from .digests import Digester, parse_digest, parse_digest_field
-from .flow import Failed, Flow, final_error, make_effort, open_http, refusal
+from .flow import Failed, Flow, final_error, is_hopeless, make_effort, open_http, refusal
 from .names import name_for
 from .pace import Reporter, check_min_speed, check_rate_limit
 from .partfile import PartFile, check_target
@@ -280,7 +280,7 @@ class _Download:
         if self._kept > self._highest:
             self._highest = self._kept
             self.effort.progressed()
-        if not self.effort.deadline.expired and self.effort.again(floor):
+        if not self.effort.deadline.expired and not is_hopeless(error) and self.effort.again(floor):
             return
         raise final_error(
             error,

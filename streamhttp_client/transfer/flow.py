@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ from .pace import RateLimit, SpeedWatch
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["BUFFER_SIZE", "Failed", "Flow", "final_error", "make_effort", "open_http"]
+__all__ = ["BUFFER_SIZE", "Failed", "Flow", "final_error", "is_hopeless", "make_effort", "open_http"]
 
 # Linux gives several hundred KiB at once on a fast link; more brought nothing, and it counts in peak memory.
 BUFFER_SIZE = 1 << 20
@@ -79,6 +80,19 @@ def refusal(response: Response, method: str, deadline: Deadline) -> StreamHTTPEr
     if is_temporary(response.status) and response.status not in (501, 505):
         raise Failed(error, parse_retry_after(response.headers))
     return error
+
+
+def is_hopeless(error: BaseException) -> bool:
+    """Whether another attempt would fail in the same way: a certificate does not become better by waiting."""
+    cause: BaseException | None = error
+    for _ in range(10):  # requests and urllib3 wrap each other's errors a few times
+        if cause is None:
+            return False
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
+        inner = getattr(cause, "reason", None)
+        cause = inner if isinstance(inner, BaseException) else cause.__cause__ or cause.__context__
+    return False
 
 
 def final_error(error: StreamHTTPError, *, expired: bool, kept: int, resumable: bool, attempts: int) -> TransferError:

@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from importlib import import_module
 from typing import Any, Literal
 
 from ..exceptions import LocalProtocolError, MissingExtra
@@ -63,13 +64,7 @@ def _show(bar: Any, report: Progress, on_progress: OnProgress | None) -> None:
 
 def _bar_class() -> Any:
     try:
-        if _in_notebook():
-            import tqdm.notebook
-
-            return tqdm.notebook.tqdm
-        import tqdm
-
-        return tqdm.tqdm
+        return import_module("tqdm.notebook" if _in_notebook() else "tqdm").tqdm
     except ImportError:
         raise MissingExtra("progress=True", "progress") from None
 

@@ -17,7 +17,7 @@ from ..exceptions import ClientClosed, RemoteProtocolError, StreamHTTPError, Tra
 from ..net.body import Response
 from ..net.interrupt import Interrupt
 from ..net.retry import Effort
-from .flow import Failed, Flow, final_error, make_effort, refusal
+from .flow import Failed, Flow, final_error, is_hopeless, make_effort, refusal
 from .pace import Reporter
 from .partfile import PartFile
 from .ranges import Verdict, judge
@@ -167,7 +167,7 @@ class Segments:
                 return
             if gap[0] > before:
                 effort.progressed()
-            if gap[0] < gap[1] and not effort.again(floor):
+            if gap[0] < gap[1] and (is_hopeless(failure) or not effort.again(floor)):
                 expired = effort.deadline.expired
                 raise final_error(
                     failure, expired=expired, kept=self._part.kept, resumable=True, attempts=self.requests

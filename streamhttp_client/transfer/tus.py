@@ -36,7 +36,7 @@ from ..net.retry import Effort
 from ..net.sending import FilePart, Piece
 from ..net.target import Target
 from ..net.timeouts import Timeout
-from .flow import Failed, final_error, make_effort, open_http, refusal
+from .flow import Failed, final_error, is_hopeless, make_effort, open_http, refusal
 from .pace import Reporter
 from .payload import Payload
 from .sidecar import Sidecar, address_key, is_alive, owner
@@ -422,7 +422,7 @@ class TusUpload:
 
     def again(self, error: StreamHTTPError, floor: float, effort: Effort) -> None:
         """Wait before another attempt; raise if there must be none."""
-        if effort.deadline.expired or not effort.again(floor):
+        if effort.deadline.expired or is_hopeless(error) or not effort.again(floor):
             raise self.final(error, effort) from error
 
     # -- the sidecar

@@ -32,7 +32,7 @@ from ..net.timeouts import Timeout, TimeoutLike
 from ..progress import OnProgress
 from . import progressbar
 from .digests import dump_digest_field, parse_digest
-from .flow import Failed, final_error, make_effort, open_http, refusal
+from .flow import Failed, final_error, is_hopeless, make_effort, open_http, refusal
 from .pace import Reporter
 from .payload import Payload, Source, open_payload
 from .uploading import Outcome, Settings, UploadAnswer, answer_of, compare_digest
@@ -344,7 +344,7 @@ class _PlainUpload:
                 f"it broke after {self._sent} bytes of a source that can be read only once: {error}",
                 attempts=self.attempts,
             ) from error
-        if self._effort.deadline.expired or not self._effort.again(floor):
+        if self._effort.deadline.expired or is_hopeless(error) or not self._effort.again(floor):
             raise self._final(error) from error
 
     def _final(self, error: Any) -> TransferError:
