@@ -11,8 +11,7 @@ import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from streamhttp_client import Progress
-from streamhttp_client.transfer.download import download
+from streamhttp_client import Progress, download
 
 CONTENT = bytes(range(256)) * 4096
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from streamhttp_client.eventsource import EventSource
+from streamhttp_client import EventSource
 
 LAST = 6
 

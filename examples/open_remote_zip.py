@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from streamhttp_client.transfer.open_url import open_url
+from streamhttp_client import open_url
 
 
 class Files(BaseHTTPRequestHandler):

@@ -11,8 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from streamhttp_client import Progress
-from streamhttp_client.transfer.upload import upload
+from streamhttp_client import Progress, upload
 
 STORED = bytearray()
 

@@ -104,6 +104,7 @@ class RemoteFile(io.RawIOBase):
 
     @property
     def size(self) -> int | None:
+        """Its length in bytes; None if the server has not said."""
         return None if self._source is None else self._source.size
 
     # What a file is asked for.
