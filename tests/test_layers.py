@@ -26,7 +26,7 @@ _NETWORK = _FOUNDATION | {"sse", "net"}
 
 # Part of the package -> the parts that it may import. `__init__` stands for the package itself, that is, its version.
 ALLOWED = {
-    "__init__": _FOUNDATION | {"client", "net", "protocol", "eventsource", "transfer", "auth"},
+    "__init__": _FOUNDATION | {"sse", "client", "net", "protocol", "eventsource", "transfer", "auth"},
     "__main__": {"cli"},
     # L0: plain values, the root of everything
     "exceptions": set(),
