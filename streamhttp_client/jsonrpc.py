@@ -245,4 +245,6 @@ def _brief(error: BaseException) -> str:
         return f"invalid UTF-8 at byte {error.start}"
     if isinstance(error, RecursionError):
         return "nested too deeply"
+    if isinstance(error, json.JSONDecodeError) and not error.doc.strip():
+        return "it is empty"
     return str(error)

@@ -41,6 +41,7 @@ T = TypeVar("T")
 _DEFAULT_TIMEOUT = Timeout()
 _DEFAULT_RETRY = RetryPolicy()
 _DEFAULT_MAX_MESSAGE_SIZE = 64 * 1024 * 1024
+_OWN_HEADERS = frozenset(("mcp-session-id", "mcp-protocol-version", "last-event-id"))
 # For looking at a result that has come at the last moment.
 _LEAST_SECONDS = 0.5
 _DEFAULT_CLIENT_INFO = {"name": "streamhttp-client", "version": __version__}
@@ -57,10 +58,12 @@ class Client(TaskVerbs):
         url: The endpoint. A user name and password in it are used and not stored with the session.
         auth: ``(user, password)``, any requests auth, or an object with ``apply(request)`` and ``respond(response)``.
             Applied anew to each request, and never sent to another origin.
-        headers: More header fields for each request.
+        headers: More header fields for each request, such as ``{"Authorization": "Bearer …"}``.
         http: A ready ``requests.Session`` to send everything through, with its adapters, proxies and TLS options. It
-            is not closed. Slower than without.
-        timeout: Seconds for a whole call, or a :class:`Timeout`. 300 s, 10 s of them for connecting.
+            is not closed. Slower than without. Its ``send()`` is what is used: a session that does its work in
+            ``request()``, as some for OAuth and caching do, does not do it here.
+        timeout: Seconds for a whole call, or a :class:`Timeout`. 300 s, 10 s of them for connecting. None means that
+            default, not "no limit", which is ``Timeout(total=None)``.
         retry: A :class:`RetryPolicy`.
         protocol: ``"auto"``, or one revision, such as ``"2025-06-18"``, and no other.
         client_info: Name and version to introduce this program with, as a model or a mapping.
@@ -140,6 +143,9 @@ class Client(TaskVerbs):
         self._retry: RetryPolicy = _DEFAULT_RETRY if options["retry"] is None else options["retry"]
         if not isinstance(self._retry, RetryPolicy):
             raise LocalProtocolError(f"retry must be a RetryPolicy, got {type(self._retry).__name__}")
+        for name in options["headers"] or ():
+            if isinstance(name, str) and name.lower() in _OWN_HEADERS:
+                raise LocalProtocolError(f"header {name!r} belongs to the session and cannot be given")
         for name in ("on_log", "on_notification", "on_session_renewed"):
             check_function(name, options[name])
         if session is not None and session.protocol_version is not None:

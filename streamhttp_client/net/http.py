@@ -137,7 +137,10 @@ class HTTP:
         elif type(self._auth) is requests.auth.HTTPBasicAuth:
             self._fixed_authorization, self._auth = basic_authorization(self._auth.username, self._auth.password), None
         elif self._auth is not None and not callable(self._auth) and not isinstance(self._auth, Auth):
-            raise LocalProtocolError("auth must be (user, password), a requests auth, or an object with apply()")
+            raise LocalProtocolError(
+                "auth must be (user, password), a requests auth, or an object with apply(); "
+                "a token goes into headers={'Authorization': 'Bearer …'}"
+            )
         self._targets: dict[tuple[str, bool], Target] = {}
         self._pools: dict[tuple[str, str, int], ConnectionPool] = {}
         self._ssl_context: ssl.SSLContext | None = None
