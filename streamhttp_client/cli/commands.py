@@ -287,7 +287,7 @@ def _connected(options: argparse.Namespace) -> Iterator[Client]:
         raise CommandFailed(str(error), USAGE) from error
     except StreamHTTPError as error:
         raise CommandFailed(str(error), UNREACHABLE) from error
-    with Client.resume(session, url=options.url, **chosen) as client:
+    with Client.resume(session, url=options.url, **chosen, end_session=True) as client:
         yield client
 
 
