@@ -922,17 +922,30 @@ def test_errors_keep_their_facts_when_pickled(waits: list[float]) -> None:
     assert json.dumps(copy.resumable) == "false"
 
 
-def test_ctrl_c_leaves_nothing_behind(waits: list[float]) -> None:
+def test_ctrl_c_leaves_nothing_behind(waits: list[float], request: pytest.FixtureRequest) -> None:
     """A read that Ctrl-C ended has let go of its connection; iterating again goes on after the last event."""
     reading = threading.Event()
+    interrupted = threading.Event()
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt(*_: object) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
 
     def step(peer: Peer, request: Request) -> None:
         peer.start_stream()
         peer.event("a", id="1")
         peer.hold(reading)
-        os.kill(os.getpid(), signal.SIGINT)
+        # Only while it reads; and again, since a signal just before the system call does not end it.
+        while not interrupted.wait(0.01) and not server.closing:
+            if sys._current_frames()[main].f_code.co_name == "receive":
+                signal.pthread_kill(main, signal.SIGUSR1)
         peer.wait_gone()
 
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    request.addfinalizer(lambda: signal.signal(signal.SIGUSR1, before))
     with RawServer(Script(step, stream(sse("b")))) as server, EventSource(server.url) as source:
         assert next(source).data == "a"
         with pytest.raises(KeyboardInterrupt):
