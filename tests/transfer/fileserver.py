@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 
 from tests.support.rawserver import Peer, RawServer, Request
@@ -90,3 +91,18 @@ def answer(
 ) -> Callable[[Peer, Request], None]:
     """One fixed answer, with its length."""
     return lambda peer, request: peer.respond(status, body, headers=headers)
+
+
+class Watched(io.BytesIO):
+    """A source that does something once, when it has been read up to some place: exact where a report is not."""
+
+    def __init__(self, data: bytes, place: int, action: Callable[[], object]) -> None:
+        super().__init__(data)
+        self._place = place
+        self._action: Callable[[], object] | None = action
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self._action is not None and self.tell() >= self._place:
+            action, self._action = self._action, None
+            action()
+        return super().read(size)

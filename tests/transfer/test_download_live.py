@@ -21,10 +21,10 @@ import pytest
 from streamhttp_client.exceptions import DiskFull, TooSlow, TransferInterrupted, TransferRefused
 from streamhttp_client.net.retry import RetryPolicy
 from streamhttp_client.net.timeouts import Timeout
-from streamhttp_client.progress import Progress
 from streamhttp_client.transfer.download import download
 from streamhttp_client.transfer.upload import upload
 from tests.support.cutter import Cutter
+from tests.transfer.fileserver import Watched
 from tests.transfer.peers import apache, nginx, spawn
 
 pytestmark = pytest.mark.live
@@ -70,18 +70,6 @@ def httpd(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 def origin(request: pytest.FixtureRequest) -> str:
     found: str = request.getfixturevalue(request.param)
     return found
-
-
-def cut_at(cutter: Cutter, *places: int) -> Any:
-    """A callback that cuts the connection when progress has passed each of the places."""
-    left = list(places)
-
-    def report(progress: Progress) -> None:
-        if left and progress.progress >= left[0]:
-            left.pop(0)
-            cutter.cut()
-
-    return report
 
 
 def through(cutter: Cutter, path: str) -> str:
@@ -254,19 +242,15 @@ def test_put_to_a_real_server(web: str, base: Path, tmp_path: Path) -> None:
     assert (base / "dav/put.bin").read_bytes() == DATA[:1000]
 
 
-def test_put_survives_cuts(web: str, base: Path, tmp_path: Path) -> None:
+def test_put_survives_cuts(web: str, base: Path) -> None:
     """Cut in the middle of the body and after it."""
-    (tmp_path / "x").write_bytes(DATA * 4)
+    data = DATA * 4
     with Cutter(web) as cutter:
-        result = upload(
-            tmp_path / "x",
-            through(cutter, "/dav/cut.bin"),
-            on_progress=cut_at(cutter, 1 << 20),
-            retry=RetryPolicy(base=0),
-        )
+        source = Watched(data, 6 << 20, cutter.cut)
+        result = upload(source, through(cutter, "/dav/cut.bin"), retry=RetryPolicy(base=0))
         cutter.cut_after(10, "fin")
         assert upload(b"again", through(cutter, "/dav/lost.bin"), retry=RetryPolicy(base=0)).attempts == 2
-    assert result.attempts == 2 and (base / "dav/cut.bin").read_bytes() == DATA * 4
+    assert (result.attempts, result.restarts) == (2, 1) and (base / "dav/cut.bin").read_bytes() == data
     assert (base / "dav/lost.bin").read_bytes() == b"again"
 
 
