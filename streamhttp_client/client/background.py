@@ -10,8 +10,7 @@ from ..net.retry import Effort
 from ..net.timeouts import Timeout
 
 if TYPE_CHECKING:
-    from .engine import Engine
-    from .listening import Listener
+    from .listening import Hub, Listener
 
 __all__ = ["BackgroundListening"]
 
@@ -25,20 +24,27 @@ class BackgroundListening:
     Many servers allow one listening stream a session, and each message goes to one stream only.
 
     Args:
-        engine: Whose stream it is.
         wanted: Whether to listen at all without being asked.
+
+    Attributes:
+        engine: Whose stream it is; set by it.
     """
 
-    def __init__(self, engine: Engine, wanted: bool) -> None:
-        self._engine = engine
+    engine: Hub
+
+    def __init__(self, *, wanted: bool) -> None:
         self._wanted = wanted
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Know of no listener: at the beginning, and in a forked child, where the parent's does not run."""
         self._lock = threading.Lock()  # guards the two below; not held while a listener starts or ends
         self._listener: Listener | None = None
         self._others = 0
 
     def ensure(self, effort: Effort, *, wait: bool) -> None:
         """Start the listener, if it is wanted and there is none; on wish, wait a moment for its stream."""
-        if not self._wanted or not self._engine.era.has_listening_stream:
+        if not self._wanted or not self.engine.era.has_listening_stream:
             return
         new = None
         with self._lock:
@@ -46,7 +52,7 @@ class BackgroundListening:
             if not self._others and (listener is None or (listener.ended and listener.available)):
                 from .listening import Listener
 
-                engine = self._engine
+                engine = self.engine
                 limits = Timeout(engine.timeout.connect, engine.timeout.read, None)
                 new = Listener(engine, Effort(limits, engine.retry), _ignore, asked_for=False)
                 listener = self._listener = new
@@ -61,7 +67,7 @@ class BackgroundListening:
         """A listener for the user, in place of the one in the background."""
         from .listening import Listener
 
-        listener = Listener(self._engine, effort, callback, on_end=self._other_ended)
+        listener = Listener(self.engine, effort, callback, on_end=self._other_ended)
         with self._lock:
             self._others += 1
             background, self._listener = self._listener, None

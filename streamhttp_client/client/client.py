@@ -6,22 +6,18 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .. import __version__
 from ..exceptions import InvalidResult, LocalProtocolError, StreamHTTPError, ToolError
-from ..net.http import HTTP, AuthLike
+from ..net.http import AuthLike
 from ..net.retry import Effort, RetryPolicy
 from ..net.target import check_url
 from ..net.timeouts import Timeout, TimeoutLike
 from ..progress import OnProgress
-from ..protocol import calls, versions
+from ..protocol import calls
 from ..protocol.calls import Operation
 from ..protocol.session import Session, StreamCursor, StreamCursorLike
-from ..protocol.stateful import StatefulEra
-from ..transport.streamable import StreamableTransport
 from .call import Call
-from .callbacks import Callbacks, ElicitationCallback, RootsLike, SamplingCallback, check_function
-from .engine import Engine, distant_ids
-from .handshake import Handshake
+from .callbacks import ElicitationCallback, RootsLike, SamplingCallback
+from .options import DEFAULT_MAX_MESSAGE_SIZE, Options
 from .tasks import TaskVerbs
 
 if TYPE_CHECKING:
@@ -38,13 +34,8 @@ logger = logging.getLogger("streamhttp_client")
 
 T = TypeVar("T")
 
-_DEFAULT_TIMEOUT = Timeout()
-_DEFAULT_RETRY = RetryPolicy()
-_DEFAULT_MAX_MESSAGE_SIZE = 64 * 1024 * 1024
-_OWN_HEADERS = frozenset(("mcp-session-id", "mcp-protocol-version", "last-event-id"))
 # For looking at a result that has come at the last moment.
 _LEAST_SECONDS = 0.5
-_DEFAULT_CLIENT_INFO = {"name": "streamhttp-client", "version": __version__}
 
 
 class Client(TaskVerbs):
@@ -112,7 +103,7 @@ class Client(TaskVerbs):
         on_notification: Callable[[Any], object] | None = None,
         on_session_expired: str = "renew",
         on_session_renewed: Callable[[Session, Session], object] | None = None,
-        max_message_size: int = _DEFAULT_MAX_MESSAGE_SIZE,
+        max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
         verify: bool | str = True,
         cert: str | tuple[str, str] | None = None,
         proxies: Mapping[str, str] | None = None,
@@ -120,83 +111,40 @@ class Client(TaskVerbs):
         check_results: bool = True,
         listen_in_background: bool | None = None,
     ) -> None:
-        options = dict(locals())
-        del options["self"]
-        self._options = options
+        self._options = Options(
+            url=url,
+            auth=auth,
+            headers=headers,
+            http=http,
+            timeout=timeout,
+            retry=retry,
+            protocol=protocol,
+            client_info=client_info,
+            sampling=sampling,
+            elicitation=elicitation,
+            url_elicitation=url_elicitation,
+            sampling_tools=sampling_tools,
+            roots=roots,
+            on_log=on_log,
+            on_notification=on_notification,
+            on_session_expired=on_session_expired,
+            on_session_renewed=on_session_renewed,
+            max_message_size=max_message_size,
+            verify=verify,
+            cert=cert,
+            proxies=proxies,
+            end_session=end_session,
+            check_results=check_results,
+            listen_in_background=listen_in_background,
+        )
         self._build(None)
 
     def _build(self, session: Session | None) -> None:
-        """Make everything from the options: at the beginning, and again in an unpickled copy."""
-        options = self._options
-        if options["on_session_expired"] not in ("renew", "raise"):
-            raise LocalProtocolError(
-                f"on_session_expired must be 'renew' or 'raise', got {options['on_session_expired']!r}"
-            )
-        limit = options["max_message_size"]
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise LocalProtocolError(f"max_message_size must be a number of bytes above 0, got {limit!r}")
-        pinned = options["protocol"] != "auto"
-        revision = versions.get_revision(options["protocol"]) if pinned else versions.LATEST
-        self._url: str = options["url"]
+        """Make what the options describe: at the beginning, and again in an unpickled copy."""
         self._tools: dict[str, Tool] = {}
-        self._timeout = Timeout.of(options["timeout"], _DEFAULT_TIMEOUT)
-        self._retry: RetryPolicy = _DEFAULT_RETRY if options["retry"] is None else options["retry"]
-        if not isinstance(self._retry, RetryPolicy):
-            raise LocalProtocolError(f"retry must be a RetryPolicy, got {type(self._retry).__name__}")
-        for name in options["headers"] or ():
-            if isinstance(name, str) and name.lower() in _OWN_HEADERS:
-                raise LocalProtocolError(f"header {name!r} belongs to the session and cannot be given")
-        for name in ("on_log", "on_notification", "on_session_renewed"):
-            check_function(name, options[name])
-        if session is not None and session.protocol_version is not None:
-            revision = versions.get_revision(session.protocol_version)
-        callbacks = Callbacks(
-            sampling=options["sampling"],
-            elicitation=options["elicitation"],
-            roots=options["roots"],
-            url_elicitation=options["url_elicitation"],
-            sampling_tools=options["sampling_tools"],
-        )
-        http = HTTP(
-            session=options["http"],
-            headers=options["headers"],
-            auth=options["auth"],
-            verify=options["verify"],
-            cert=options["cert"],
-            proxies=options["proxies"],
-        )
-        transport = StreamableTransport(http, self._url, max_message_size=limit)
-        ids, capabilities = distant_ids(), callbacks.capabilities()
-        handshake = Handshake(
-            transport,
-            shown_url=check_url(self._url),
-            offer=revision,
-            pinned=pinned,
-            capabilities=capabilities,
-            client_info=_client_info(options["client_info"]),
-            next_id=ids.__next__,
-        )
-        listens = options["listen_in_background"]
-        self._engine = Engine(
-            http,
-            transport,
-            handshake,
-            era=StatefulEra(revision),
-            session=session,
-            callbacks=callbacks,
-            timeout=self._timeout,
-            retry=self._retry,
-            renews=options["on_session_expired"] == "renew",
-            listens=bool(capabilities) if listens is None else listens,
-            ids=ids,
-            on_log=options["on_log"],
-            on_notification=options["on_notification"],
-            on_session_renewed=options["on_session_renewed"],
-            on_tools_changed=_Forget(self._tools),
-        )
-        self._checks_results: bool = options["check_results"]
-        self._checker: OutputChecker | None = None
         self._tools_listed: Session | None = None
+        self._checker: OutputChecker | None = None
+        self._engine = self._options.make_engine(session, on_tools_changed=_Forget(self._tools))
 
     @classmethod
     def resume(cls, saved: str | bytes | Session, **options: Any) -> Client:
@@ -214,7 +162,7 @@ class Client(TaskVerbs):
         """
         session = saved if isinstance(saved, Session) else Session.from_json(saved)
         client = cls.__new__(cls)
-        client._options = {**_defaults(cls), "url": session.url, **options}
+        client._options = Options(**{"url": session.url, **options})
         client._build(session)
         return client
 
@@ -234,7 +182,7 @@ class Client(TaskVerbs):
     def __repr__(self) -> str:
         session = self._engine.session
         state = "closed" if self._engine.closed else "not connected" if session is None else "connected"
-        return f"<Client {check_url(self._url).partition('?')[0]} {state}>"
+        return f"<Client {check_url(self._options.url).partition('?')[0]} {state}>"
 
     def __getstate__(self) -> dict[str, Any]:
         engine = self._engine
@@ -265,7 +213,7 @@ class Client(TaskVerbs):
         Args:
             end_session: False leaves the session on the server, for :meth:`resume`. Default: as the client was made.
         """
-        self._engine.close(end_session=self._options["end_session"] if end_session is None else end_session)
+        self._engine.close(end_session=self._options.end_session if end_session is None else end_session)
 
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)
@@ -277,7 +225,7 @@ class Client(TaskVerbs):
         """What was agreed with the server, and where unfinished calls stand, as it is now. Connects if need be."""
         engine = self._engine
         session = engine.session or engine.ready(self._effort(None))
-        cursors = tuple(cursor for call in engine.active() if (cursor := call.cursor) is not None)
+        cursors = tuple(cursor for call in engine.under_way() if (cursor := call.cursor) is not None)
         if not cursors:
             return session
         return Session(**{**session.__dict__, "cursors": cursors})
@@ -484,14 +432,16 @@ class Client(TaskVerbs):
             callback: Called with each notification.
             timeout: Seconds after which the iteration ends; no limit by default.
         """
-        limits = Timeout.of(timeout, Timeout(self._timeout.connect, self._timeout.read, None))
-        return self._engine.listening.replace(Effort(limits, self._retry), callback)
+        engine = self._engine
+        limits = Timeout.of(timeout, Timeout(engine.timeout.connect, engine.timeout.read, None))
+        return engine.listening.replace(Effort(limits, engine.retry), callback)
 
     # -- inside
 
     def _effort(self, timeout: TimeoutLike | None) -> Effort:
-        limits = self._timeout if timeout is None else Timeout.of(timeout, self._timeout)
-        return Effort(limits, self._retry)
+        engine = self._engine
+        limits = engine.timeout if timeout is None else Timeout.of(timeout, engine.timeout)
+        return Effort(limits, engine.retry)
 
     def _ask(self, operation: Operation[T], timeout: TimeoutLike | None, *, renewable: bool = True) -> T:
         return Call(
@@ -541,7 +491,7 @@ class Client(TaskVerbs):
 
     def _check_result(self, name: str, result: ToolResult, effort: Effort) -> None:
         tool = self._tools.get(name)
-        if not self._checks_results or tool is None and result.structured_content is None:
+        if not self._options.check_results or tool is None and result.structured_content is None:
             return
         if self._checker is None:
             from .validation import OutputChecker
@@ -574,20 +524,6 @@ class _Forget:
 
     def __call__(self) -> None:
         self._tools.clear()
-
-
-def _defaults(cls: type[Client]) -> dict[str, Any]:
-    """The options as they are when none is given."""
-    return dict(cls.__init__.__kwdefaults__ or {})
-
-
-def _client_info(given: Any) -> Mapping[str, Any]:
-    if given is None:
-        return _DEFAULT_CLIENT_INFO
-    wire = given.to_wire() if hasattr(given, "to_wire") else given
-    if not isinstance(wire, Mapping) or not all(isinstance(wire.get(key), str) for key in ("name", "version")):
-        raise LocalProtocolError(f"client_info must have a 'name' and a 'version', both strings, got {given!r:.80}")
-    return wire
 
 
 def _object(result: Any) -> dict[str, Any]:

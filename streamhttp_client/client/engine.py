@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from .. import jsonrpc
 from .._record import Record
@@ -20,14 +20,11 @@ from ..net.retry import Effort, RetryPolicy
 from ..net.timeouts import Deadline, Timeout
 from ..protocol import calls
 from ..protocol.era import Era
-from ..protocol.session import Session
-from ..transport.streamable import StreamableTransport
+from ..protocol.session import Session, StreamCursor
+from ..transport.streamable import LookAhead, StreamableTransport
 from .background import BackgroundListening
 from .callbacks import Callbacks
 from .handshake import Handshake, Turns, await_response
-
-if TYPE_CHECKING:
-    from .call import Call
 
 __all__ = ["Engine"]
 
@@ -41,11 +38,21 @@ _ONCE = RetryPolicy(attempts=1)
 _MAX_ANSWERED = 1024
 
 
-class Stream(Protocol):
-    """What a request of the server came on."""
+class UnderWay(Protocol):
+    """A call, as the engine sees it."""
 
-    def look_ahead(self) -> Iterator[jsonrpc.Message]:
-        """What has arrived behind the request already."""
+    def wake(self) -> None:
+        """Have the thread that is blocked in it end it."""
+
+    def owns(self, token: Any) -> bool:
+        """Whether a progress token is this call's."""
+
+    def take_elsewhere(self, message: jsonrpc.Notification) -> None:
+        """Take a notification that came on the listening stream."""
+
+    @property
+    def cursor(self) -> StreamCursor | None:
+        """Where it stands."""
 
 
 class Engine:
@@ -62,6 +69,7 @@ class Engine:
         http: HTTP,
         transport: StreamableTransport,
         handshake: Handshake,
+        listening: BackgroundListening,
         *,
         era: Era,
         session: Session | None,
@@ -69,7 +77,6 @@ class Engine:
         timeout: Timeout,
         retry: RetryPolicy,
         renews: bool,
-        listens: bool,
         ids: itertools.count[int],
         on_log: Callable[[Any], object] | None,
         on_notification: Callable[[Any], object] | None,
@@ -88,15 +95,15 @@ class Engine:
         self.on_tools_changed = on_tools_changed
         self.log_level: str | None = None
         self.subscriptions: set[str] = set()
-        self.listening = BackgroundListening(self, listens)
-        self._listens = listens
+        self.listening = listening
+        listening.engine = self
         self._http = http
         self._handshake = handshake
         self._on_session_renewed = on_session_renewed
         self._began_session = False  # and not merely taken one up
         self._declared: tuple[Session | None, dict[str, bool]] = (None, {})  # answers of require(), for one session
         self._answered: dict[jsonrpc.RequestId, None] = {}
-        self._active: dict[int, Call[Any]] = {}  # by identity; single operations on it are atomic
+        self._active: dict[int, UnderWay] = {}  # by identity; single operations on it are atomic
         self._efforts: dict[int, Effort] = {}  # whatever else close() has to wake
         self._closed = False
         self._pid = os.getpid()
@@ -121,8 +128,7 @@ class Engine:
         session = self.session
         if session is None:
             session = self._begin(effort, None)
-        if self._listens:
-            self.listening.ensure(effort, wait=may_be_asked)
+        self.listening.ensure(effort, wait=may_be_asked)
         return session
 
     def renew(self, old: Session, effort: Effort) -> None:
@@ -186,7 +192,7 @@ class Engine:
         if not declared:
             raise CapabilityError(f"{operation.method!r} needs capability {path!r}, which the server did not declare")
 
-    def serve(self, request: jsonrpc.Request, effort: Effort, stream: Stream) -> None:
+    def serve(self, request: jsonrpc.Request, effort: Effort, stream: LookAhead) -> None:
         """Answer what the server asked, with a POST of its own. What goes wrong with that is not the call's failure.
 
         Raises:
@@ -247,15 +253,15 @@ class Engine:
 
     # -- calls and other work under way
 
-    def enter(self, call: Call[Any]) -> None:
+    def enter(self, call: UnderWay) -> None:
         self._active[id(call)] = call
         if self._closed:  # closed since ready() looked
             call.wake()
 
-    def leave(self, call: Call[Any]) -> None:
+    def leave(self, call: UnderWay) -> None:
         self._active.pop(id(call), None)
 
-    def active(self) -> list[Call[Any]]:
+    def under_way(self) -> list[UnderWay]:
         """Calls that have begun and not ended."""
         return list(self._active.values())
 
@@ -288,7 +294,7 @@ class Engine:
             return
         self._closed = True
         deadline = Deadline(_FAREWELL_SECONDS)
-        for call in self.active():
+        for call in self.under_way():
             call.wake()
         for effort in list(self._efforts.values()):
             effort.interrupt.fire()
@@ -322,7 +328,7 @@ class Engine:
             self._active.clear()
             self._efforts.clear()
             self._began_session = False  # the parent did
-            self.listening = BackgroundListening(self, self._listens)
+            self.listening.begin_anew()
             self._ids = distant_ids()
 
 
@@ -341,7 +347,7 @@ def _farewell(seconds: float) -> Effort:
     return Effort(Timeout(connect=min(1.0, seconds), total=seconds), _ONCE)
 
 
-def _is_taken_back(request: jsonrpc.Request, stream: Stream) -> bool:
+def _is_taken_back(request: jsonrpc.Request, stream: LookAhead) -> bool:
     """Whether the server has cancelled its request meanwhile: it gets no answer then (MCP 2025-11-25, Cancellation)."""
     return any(
         isinstance(message, jsonrpc.Notification)

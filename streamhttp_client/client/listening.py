@@ -6,8 +6,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import jsonrpc
 from ..exceptions import (
@@ -25,10 +25,14 @@ from ..sse import Event, SSEParser
 from .callbacks import check_function
 
 if TYPE_CHECKING:
+    from .._record import Record
+    from ..net.retry import RetryPolicy
+    from ..net.timeouts import Timeout
+    from ..protocol.era import Era
     from ..protocol.session import Session
-    from .engine import Engine
+    from ..transport.streamable import LookAhead, StreamableTransport
 
-__all__ = ["Listener"]
+__all__ = ["Hub", "Listener", "UnderWay"]
 
 logger = logging.getLogger("streamhttp_client")
 
@@ -36,6 +40,45 @@ logger = logging.getLogger("streamhttp_client")
 # limits of proxies and servers begin at some ten seconds.
 _WORTHWHILE_SECONDS = 1.0
 _JOIN_SECONDS = 2.0
+
+
+class UnderWay(Protocol):
+    """A call, as a listener sees it."""
+
+    def owns(self, token: Any) -> bool:
+        """Whether a progress token is this call's."""
+
+    def take_elsewhere(self, message: jsonrpc.Notification) -> None:
+        """Take a notification on the listener's thread."""
+
+
+class Hub(Protocol):
+    """What a listener needs of the client behind it."""
+
+    era: Era
+    transport: StreamableTransport
+    timeout: Timeout
+    retry: RetryPolicy
+    renews: bool
+    on_log: Callable[[Any], object] | None
+    on_notification: Callable[[Any], object] | None
+
+    @property
+    def closed(self) -> bool: ...
+
+    def ready(self, effort: Effort) -> Session: ...
+
+    def renew(self, old: Session, effort: Effort) -> None: ...
+
+    def register(self, effort: Effort) -> None: ...
+
+    def unregister(self, effort: Effort) -> None: ...
+
+    def under_way(self) -> Sequence[UnderWay]: ...
+
+    def serve(self, request: jsonrpc.Request, effort: Effort, stream: LookAhead) -> None: ...
+
+    def read_notification(self, message: jsonrpc.Notification) -> Record | None: ...
 
 
 class Listener:
@@ -51,7 +94,7 @@ class Listener:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Hub,
         effort: Effort,
         callback: Callable[[Any], object] | None = None,
         *,
@@ -257,7 +300,7 @@ class Listener:
         elif isinstance(message, jsonrpc.Notification):
             if message.method == "notifications/progress":
                 token = (message.params or {}).get("progressToken")
-                for call in engine.active():
+                for call in engine.under_way():
                     if call.owns(token):
                         call.take_elsewhere(message)
                 return

@@ -15,16 +15,13 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import urllib3.connection
 
 from ..exceptions import ClientClosed, ConnectionFailed, ReadTimeout
 from .errors import connect_error, read_error
 from .interrupt import Interrupt
-
-if TYPE_CHECKING:
-    from .direct import DirectBody
 
 __all__ = ["Connection", "ConnectionPool", "readable", "tcp_connector"]
 
@@ -47,6 +44,13 @@ def readable(sock: socket.socket, seconds: float = 0.0) -> bool:
     return bool(select.select([sock], [], [], seconds)[0])
 
 
+class Parked(Protocol):
+    """An answer whose end is still to come on a connection that was given back."""
+
+    def ended_by_now(self, connection: Connection) -> bool | None:
+        """Read what has come, without waiting. True at its end, None if that is still to come, else False."""
+
+
 class Connection:
     """A connected socket and what was read beyond the last answer."""
 
@@ -56,7 +60,7 @@ class Connection:
         self.sock = sock
         self.where = where
         self.idle_since = 0.0
-        self.parked: DirectBody | None = None
+        self.parked: Parked | None = None
         self._timeout = -1.0
 
     def settimeout(self, seconds: float | None) -> None:

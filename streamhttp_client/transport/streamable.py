@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .. import jsonrpc
 from .._headers import Headers
@@ -42,7 +42,7 @@ from .answers import NOT_EXECUTED, refused
 if TYPE_CHECKING:
     from ..sse import Event, SSEParser
 
-__all__ = ["Exchange", "StreamableTransport"]
+__all__ = ["Exchange", "LookAhead", "StreamableTransport"]
 
 logger = logging.getLogger("streamhttp_client")
 
@@ -187,6 +187,13 @@ class StreamableTransport:
         if is_temporary(response.status):
             return failure
         raise failure
+
+
+class LookAhead(Protocol):
+    """A stream on which the server may take back what it asked."""
+
+    def look_ahead(self) -> Iterator[jsonrpc.Message]:
+        """What has arrived but was not handed out yet; it will be, all the same. Does not wait."""
 
 
 class Exchange:
