@@ -8,6 +8,7 @@ section 9.5). Under TLS that cannot be seen from outside, and the end of the con
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -211,8 +212,8 @@ class _Sender:
         return False
 
 
-# EINVAL, ENOSYS, EOPNOTSUPP: files that cannot be sent so, such as those of some network and user-space systems.
-_NO_SENDFILE = frozenset((22, 38, 95))
+# Files that cannot be sent so, such as those of some network and user-space file systems.
+_NO_SENDFILE = frozenset((errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP))
 
 
 def _read_at(fd: int, size: int, offset: int) -> bytes:

@@ -93,6 +93,7 @@ class PartFile:
     def begin(self, version: Representation) -> None:
         """Throw away what is there and begin with a version of the file."""
         if self._fd >= 0:
+            self._check_ours()
             # First: from here on a crash leaves nothing that could be taken for a part of the new version.
             self.version, self.gaps = Representation(), None
             self._sidecar.write(self._state())
@@ -105,8 +106,23 @@ class PartFile:
         self.save()
 
     def save(self) -> None:
-        """Write down the version and the gaps."""
+        """Write down the version and the gaps.
+
+        Raises:
+            TargetChanged: Somebody took the part file away.
+        """
+        self._check_ours()
         self._sidecar.write(self._state())
+
+    def _check_ours(self) -> None:
+        if not self._is_ours():
+            raise TargetChanged(f"{self.path!r} was replaced or removed while it was written")
+
+    def _is_ours(self) -> bool:
+        try:
+            return os.path.samestat(os.lstat(self.path), os.fstat(self._fd))
+        except FileNotFoundError:
+            return False
 
     def set_total(self, total: int | None) -> None:
         """An answer has told how long the file is."""
@@ -146,7 +162,7 @@ class PartFile:
         fd = os.open(self.path, os.O_RDWR | _FLAGS)
         if not os.path.samestat(os.fstat(fd), os.fstat(self._fd)):
             os.close(fd)
-            raise TargetChanged(f"{self.path!r} was replaced while it was written", bytes_kept=0)
+            self._check_ours()
         return fd
 
     def reader(self) -> Any:
@@ -164,12 +180,7 @@ class PartFile:
             os.fsync(self._fd)
         except OSError as error:
             raise self.disk_error(error) from error
-        try:
-            same = os.path.samestat(os.lstat(self.path), os.fstat(self._fd))
-        except FileNotFoundError:
-            same = False
-        if not same:
-            raise TargetChanged(f"{self.path!r} was replaced or removed while it was written")
+        self._check_ours()
         if overwrite:
             os.replace(self.path, self.target)
         else:
@@ -210,9 +221,14 @@ class PartFile:
             self._sidecar.write({**self._found, "owner": None})
             return
         worth = self.kept > 0 and self.version.validator is not None
+        ours = self._fd < 0 or self._is_ours()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        if not ours:  # what has the name now is somebody else's, and so is the sidecar, unless it still names us
+            if (self._sidecar.read() or {}).get("owner") == owner():
+                self._sidecar.remove()
+            return
         if worth and self._private:
             worth = self._give_usual_name()
         if worth:

@@ -23,6 +23,7 @@ from streamhttp_client.exceptions import (
     LocalProtocolError,
     SizeMismatch,
     SourceChanged,
+    TargetChanged,
     TargetExists,
     TooSlow,
     TransferError,
@@ -835,6 +836,64 @@ def test_what_a_killed_second_download_left_is_found_or_removed(tmp_path: Path, 
         result = fetch(server, tmp_path / "x")
     assert result.resumed_from == (30_000 if same else 0) and (tmp_path / "x").read_bytes() == DATA
     assert leftovers(tmp_path) == ["x", "x.mine.part.json"]
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_part_that_somebody_takes_away_is_noticed(tmp_path: Path, how: str) -> None:
+    """It is neither passed off as the file, nor is what came in its place touched."""
+
+    def take(report: Progress) -> None:
+        if report.state == "running" and (tmp_path / "x.part").exists():
+            os.unlink(tmp_path / "x.part")
+            if how == "replaced":
+                (tmp_path / "x.part").write_bytes(b"theirs")
+
+    def pause(peer: Peer, request: Request) -> None:
+        peer.send_head(200, {"Content-Length": str(len(DATA)), "ETag": '"v1"'})
+        peer.send(DATA[:30_000])
+        held.wait(0.2)  # longer than the pause between two reports
+        peer.send(DATA[30_000:])
+
+    held = threading.Event()
+    with FileServer(DATA, pause) as server, pytest.raises(TargetChanged):
+        fetch(server, tmp_path / "x", on_progress=take)
+    assert leftovers(tmp_path) == (["x.part"] if how == "replaced" else [])
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_file_system_without_hard_links_does_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    def link(*_: Any, **__: Any) -> None:
+        raise PermissionError(1, "no links here")
+
+    monkeypatch.setattr(os, "link", link)
+
+    def meanwhile(report: Progress) -> None:
+        if there:
+            (tmp_path / "x").write_bytes(b"theirs")
+
+    with FileServer(DATA) as server:
+        if there:
+            with pytest.raises(TargetExists):
+                fetch(server, tmp_path / "x", on_progress=meanwhile)
+        else:
+            fetch(server, tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == (b"theirs" if there else DATA)
+
+
+def test_a_path_may_be_of_bytes(tmp_path: Path) -> None:
+    with FileServer(DATA) as server:
+        assert fetch(server, os.fsencode(tmp_path / "x")).path == str(tmp_path / "x")  # type: ignore[arg-type]
+
+
+def test_what_was_left_of_another_size_than_expected_is_not_used(tmp_path: Path) -> None:
+    with FileServer(DATA, cut(30_000)) as server:
+        with pytest.raises(TransferInterrupted):
+            fetch(server, tmp_path / "x", retry=RetryPolicy(attempts=1))
+        server.data, server.etag = DATA[:50_000], '"v2"'
+        assert fetch(server, tmp_path / "x", expected_size=50_000).resumed_from == 0
+    assert (tmp_path / "x").read_bytes() == DATA[:50_000]
 
 
 # -- progress

@@ -479,6 +479,22 @@ def test_the_size_of_a_request_adapts() -> None:
     assert fixed.next(5000) == 1000 and not fixed.too_large(mib)
 
 
+def test_a_server_that_says_nothing_to_the_question_is_wrong() -> None:
+    with FakeTus() as server:
+        server.on("PATCH", lost)
+        server.on("HEAD", status(200))
+        with pytest.raises(RemoteProtocolError, match="how much"):
+            send(server)
+
+
+def test_the_first_question_may_be_lost() -> None:
+    with FakeTus() as server:
+        server.on("OPTIONS", lost)
+        server.on("PATCH", lost)
+        server.on("HEAD", lost)
+        assert send(server, retry=RetryPolicy(attempts=5, base=0)).attempts == 2
+
+
 # -- another process, another day
 
 
@@ -567,6 +583,12 @@ def test_a_sidecar_may_lie_elsewhere(file: Path, tmp_path: Path) -> None:
         assert not place.exists() and len(server.seen("POST")) == 1
 
 
+def test_a_sidecar_that_cannot_be_written_does_not_stop_it(file: Path) -> None:
+    """It cannot be gone on with; that is all."""
+    with FakeTus() as server:
+        assert send(server, file, sidecar=file.parent / "none" / "state").attempts == 1
+
+
 def test_two_uploads_of_one_file_at_once_are_two_uploads(file: Path) -> None:
     reached, held = threading.Event(), threading.Event()
     with FakeTus() as server:
@@ -633,6 +655,16 @@ def test_a_wrong_digest_never_makes_a_whole_upload(tmp_path: Path, size: int) ->
     assert sidecars(tmp_path) == []
 
 
+def test_the_digest_of_segments_is_compared_before_they_are_joined(file: Path) -> None:
+    with FakeTus(ALL) as server:
+        send(server, file, segments=3, digest=SHA)
+        assert len(server.finals) == 1
+        server.on("DELETE", lost, status(500))
+        with pytest.raises(DigestMismatch):
+            send(server, file, segments=3, digest="sha256:" + "0" * 64)
+        assert len(server.finals) == 1 and len(server.seen("DELETE")) == 3
+
+
 def test_the_digest_counts_what_an_earlier_process_sent(file: Path) -> None:
     with FakeTus() as server:
         interrupt(server, file, 1_000_000)
@@ -661,6 +693,18 @@ def test_an_iterator_survives_cuts_since_a_chunk_is_held() -> None:
         digest = "sha256:" + hashlib.sha256(DATA[:2_500_000]).hexdigest()
         send(server, iter([DATA[:2_500_000]]), chunk_size=1_000_000, digest=digest)
         assert bytes(server.uploads["/files/1"]) == DATA[:2_500_000]
+
+
+def test_an_iterator_of_which_the_server_lost_something_cannot_be_gone_on_with() -> None:
+    with FakeTus(ALL) as server:
+
+        def forgets(peer: Peer, request: Request) -> None:
+            server.uploads[request.target].clear()
+            peer.cut()
+
+        server.on("PATCH", lambda peer, request: server.answer(peer, request), forgets)
+        with pytest.raises(NotReplayable, match="lost data"):
+            send(server, iter([DATA]), chunk_size=1 << 20)
 
 
 def test_an_iterator_that_was_begun_is_not_sent_to_another_upload() -> None:
