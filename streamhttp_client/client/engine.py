@@ -10,7 +10,7 @@ import itertools
 import logging
 import os
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import jsonrpc
 from .._record import Record
@@ -19,12 +19,14 @@ from ..net.http import HTTP
 from ..net.retry import Effort, RetryPolicy
 from ..net.timeouts import Deadline, Timeout
 from ..protocol import calls
-from ..protocol.era import Era
 from ..protocol.session import Session, StreamCursor
 from ..transport.streamable import LookAhead, StreamableTransport
 from .background import BackgroundListening
 from .callbacks import Callbacks
 from .handshake import Handshake, Turns, await_response
+
+if TYPE_CHECKING:
+    from ..protocol.era import Era
 
 __all__ = ["Engine"]
 

@@ -6,18 +6,20 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
 from ..exceptions import CallTimeout, ClientClosed, RemoteProtocolError, RPCError, StreamHTTPError, UnsupportedVersion
 from ..net.retry import Effort
 from ..protocol import calls
-from ..protocol.era import Era
 from ..protocol.session import Session
 from ..protocol.stateful import StatefulEra
 from ..protocol.versions import Revision, find_revision
 from ..transport.answers import rpc_error
 from ..transport.streamable import Exchange, StreamableTransport
+
+if TYPE_CHECKING:
+    from ..protocol.era import Era
 
 __all__ = ["Handshake", "Turns", "await_response"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .. import jsonrpc
 from ..exceptions import (
     AuthenticationError,
@@ -18,8 +20,10 @@ from ..exceptions import (
 from ..net.body import Response
 from ..net.refusals import read_beginning
 from ..net.retry import Effort
-from ..protocol.era import Era
 from ..protocol.session import Session
+
+if TYPE_CHECKING:
+    from ..protocol.era import Era
 
 __all__ = ["NOT_EXECUTED", "refused", "rpc_error"]
 

@@ -35,11 +35,11 @@ from ..net.body import Response
 from ..net.http import HTTP
 from ..net.refusals import is_temporary, type_error
 from ..net.retry import Effort, parse_retry_after
-from ..protocol.era import Era
 from ..protocol.session import Session
 from .answers import NOT_EXECUTED, refused
 
 if TYPE_CHECKING:
+    from ..protocol.era import Era
     from ..sse import Event, SSEParser
 
 __all__ = ["Exchange", "LookAhead", "StreamableTransport"]
