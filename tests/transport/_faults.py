@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import stat
 import threading
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import requests
+import requests.adapters
 
 from streamhttp_client import Client, RetryPolicy
 from tests.support.rawserver import Peer, RawServer, Request
@@ -40,20 +40,32 @@ RESULT = {"content": [{"type": "text", "text": "ok"}]}
 
 
 _borrowed: list[requests.Session] | None = None
-_collects = False
 
 
 @contextmanager
 def borrowed_sessions() -> Iterator[None]:
     """Within the block, `open_client` passes a ``requests.Session`` of its own, which is closed at the end."""
-    global _borrowed, _collects
-    _borrowed, _collects = [], True
+    global _borrowed
+    _borrowed = []
     try:
         yield
     finally:
         for session in _borrowed:
-            session.close()
+            _close(session)
         _borrowed = None
+
+
+def _close(session: requests.Session) -> None:
+    """Close a session and its idle connections, now.
+
+    ``Session.close`` leaves them to the end of their pool, which an error in a log record can keep alive.
+    """
+    for adapter in session.adapters.values():
+        assert isinstance(adapter, requests.adapters.HTTPAdapter)
+        pools = adapter.poolmanager.pools
+        for key in list(pools.keys()):
+            pools[key].close()
+    session.close()
 
 
 def borrowing() -> bool:
@@ -120,9 +132,7 @@ def _open_sockets() -> int | None:
 
 @contextmanager
 def nothing_left() -> Iterator[None]:
-    """No thread and no socket more than before, and (but for urllib3's) without the garbage collector's help."""
-    global _collects
-    _collects = False
+    """No thread and no socket more than before, without the garbage collector's help."""
     threads, sockets = set(threading.enumerate()), _open_sockets()
     yield
     for thread in set(threading.enumerate()) - threads:
@@ -130,10 +140,6 @@ def nothing_left() -> Iterator[None]:
     left = [thread.name for thread in set(threading.enumerate()) - threads if thread.is_alive()]
     assert not left, f"threads left: {left}"
     now = _open_sockets()
-    if _collects and (now or 0) > (sockets or 0):
-        # urllib3 closes idle connections when their pool dies; a caught error may keep it alive in a cycle.
-        gc.collect()
-        now = _open_sockets()
     assert sockets is None or now is None or now <= sockets, f"{now} sockets open, {sockets} before"
 
 
