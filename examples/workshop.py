@@ -4,6 +4,7 @@
     python examples/call_tool.py https://example.com/mcp    # against yours
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -68,5 +69,6 @@ def endpoint() -> Iterator[str]:
     if len(sys.argv) > 1:
         yield sys.argv[1]
     else:
+        os.environ.setdefault("NO_PROXY", "127.0.0.1")  # no proxy of yours could reach it
         with server.serve() as running:
             yield running.url

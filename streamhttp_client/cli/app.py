@@ -52,6 +52,9 @@ Runner = Callable[[argparse.Namespace], int]
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command line; see :func:`streamhttp_client.cli.main`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for name in ("stdout", "stderr"):  # None if it was closed, as some schedulers do
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))
     try:
         parser, runner, rest = _choose(arguments)
         options = parser.parse_intermixed_args(rest)  # `call URL TOOL a=1 --json b=2`

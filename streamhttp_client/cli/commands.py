@@ -237,6 +237,8 @@ def listen(parser: argparse.ArgumentParser) -> Runner:
 def _listen(options: argparse.Namespace) -> int:
     seen = 0
     with _connected(options) as client, client.listen(timeout=options.timeout) as events:
+        if events.available and sys.stderr.isatty():
+            print("listening; Ctrl-C ends", file=sys.stderr)
         for event in events:
             seen += 1
             if options.json:

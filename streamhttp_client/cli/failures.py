@@ -46,12 +46,14 @@ def exit_status(error: BaseException) -> int:
 
 def describe(error: BaseException) -> str:
     """One line for people. Errors of this package and of the system speak for themselves; others say their class."""
-    from ..exceptions import StreamHTTPError
+    from ..exceptions import AuthenticationError, StreamHTTPError
     from .display import printable
 
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     text = printable(" ".join(str(error).split()))
+    if isinstance(error, AuthenticationError):
+        text += " (--auth, --header, or $STREAMHTTP_TOKEN)"
     if isinstance(error, (CommandFailed, StreamHTTPError, OSError)) and text:
         return text
     return f"unexpected {type(error).__name__}: {text} (-v shows where)"

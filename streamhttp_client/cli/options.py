@@ -38,6 +38,7 @@ def add_connection(parser: argparse.ArgumentParser, *, protocol: bool = True) ->
     group.add_argument("--insecure", action="store_true", help="do not check the certificate of the server")
     if protocol:
         group.add_argument("--protocol", default="auto", metavar="REVISION", help="such as 2025-06-18 (default: auto)")
+        group.add_argument("--max-size", type=_mebibytes, metavar="MIB", help="of one message (default: 64)")
 
 
 def http_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -62,7 +63,16 @@ def http_options(options: argparse.Namespace) -> dict[str, Any]:
 
 def client_options(options: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments for a :class:`Client`."""
-    return {**http_options(options), "protocol": options.protocol}
+    chosen = {**http_options(options), "protocol": options.protocol}
+    if options.max_size is not None:
+        chosen["max_message_size"] = options.max_size
+    return chosen
+
+
+def _mebibytes(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 1 << 20:
+        raise argparse.ArgumentTypeError(f"must be a whole number of MiB above 0, got {text!r}")
+    return int(text) << 20
 
 
 def seconds(text: str) -> float:

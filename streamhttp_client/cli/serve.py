@@ -6,10 +6,9 @@ import argparse
 import importlib
 import os
 import signal
+import socket
 import sys
-import threading
 from collections.abc import Callable
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from .failures import USAGE, CommandFailed
@@ -49,33 +48,54 @@ def serve(parser: argparse.ArgumentParser) -> Runner:
 def _serve(options: argparse.Namespace) -> int:
     server = _find(options.target, options.app_dir)
     store = _make_store(options.store)
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
     hosts = ["localhost", "127.0.0.1", "[::1]", *options.allow_host] if options.allow_host else None
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with server.serve(
-            options.host,
-            options.port,
-            options.path,
-            stateless=options.stateless,
-            json_response=options.json,
-            store=store,
-            allowed_hosts=hosts,
-            allowed_origins=options.allow_origin,
-        ) as running:
+        with (
+            _Signals() as signals,
+            server.serve(
+                options.host,
+                options.port,
+                options.path,
+                stateless=options.stateless,
+                json_response=options.json,
+                store=store,
+                allowed_hosts=hosts,
+                allowed_origins=options.allow_origin,
+            ) as running,
+        ):
             print(running.url, flush=True)
-            stop.wait()
+            signals.wait()
             print("streamhttp: stopping", file=sys.stderr, flush=True)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if store is not None:
             store.close()
     return 0
+
+
+class _Signals:
+    """Waits for SIGINT or SIGTERM.
+
+    On a socket, into which the interpreter writes when a signal comes, whatever thread the system gives it to. A wait
+    for a lock or an event ends only if that is the main thread, which it mostly is, and not always.
+    """
+
+    def __enter__(self) -> _Signals:
+        self._reading, self._writing = socket.socketpair()
+        self._writing.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
+        self._before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def wait(self) -> None:
+        """Block until the first one has come, also if it came before."""
+        self._reading.recv(1)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        self._reading.close()
+        self._writing.close()
 
 
 def _find(target: str, folder: str) -> Server:

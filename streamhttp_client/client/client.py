@@ -72,6 +72,8 @@ class Client(TaskVerbs):
         on_session_renewed: Called with the old and the new session.
         max_message_size: Bytes of one answer or event; 64 MiB, above which :class:`MessageTooLarge` is raised.
         verify, cert, proxies: As in requests; not together with ``http``.
+        trust_env: Whether the environment is asked for proxies, CA certificates and ``.netrc``; the first two only
+            where the options above say nothing.
         end_session: Whether closing tells the server that the session is over. False keeps it for :meth:`resume`. None:
             if it was begun by this client, and not by the one whose saved session or pickled copy this is.
         check_results: Whether structured results are checked against the tool's output schema, if jsonschema is
@@ -107,6 +109,7 @@ class Client(TaskVerbs):
         verify: bool | str = True,
         cert: str | tuple[str, str] | None = None,
         proxies: Mapping[str, str] | None = None,
+        trust_env: bool = True,
         end_session: bool | None = None,
         check_results: bool = True,
         listen_in_background: bool | None = None,
@@ -133,6 +136,7 @@ class Client(TaskVerbs):
             verify=verify,
             cert=cert,
             proxies=proxies,
+            trust_env=trust_env,
             end_session=end_session,
             check_results=check_results,
             listen_in_background=listen_in_background,

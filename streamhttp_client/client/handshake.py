@@ -9,7 +9,15 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
-from ..exceptions import CallTimeout, ClientClosed, RemoteProtocolError, RPCError, StreamHTTPError, UnsupportedVersion
+from ..exceptions import (
+    CallTimeout,
+    ClientClosed,
+    ContentTypeError,
+    RemoteProtocolError,
+    RPCError,
+    StreamHTTPError,
+    UnsupportedVersion,
+)
 from ..net.retry import Effort
 from ..protocol import calls
 from ..protocol.session import Session
@@ -142,6 +150,9 @@ class Handshake:
             try:
                 result = operation.parse(await_response(exchange, self._answer_ping(era, exchange, effort)))
                 break
+            except (ContentTypeError, RemoteProtocolError) as error:
+                error.args = (f"{error}; is {self._shown_url.partition('?')[0]} the address of an MCP endpoint?",)
+                raise
             except StreamHTTPError as error:
                 # Nothing was agreed yet, so beginning again changes nothing.
                 if not getattr(error, "may_have_executed", False) or effort.deadline.expired or not effort.again():

@@ -60,6 +60,7 @@ class Options(Record, kw_only=True):
     verify: bool | str = True
     cert: str | tuple[str, str] | None = None
     proxies: Mapping[str, str] | None = None
+    trust_env: bool = True
     end_session: bool | None = None
     check_results: bool = True
     listen_in_background: bool | None = None
@@ -110,6 +111,7 @@ class Options(Record, kw_only=True):
             verify=self.verify,
             cert=self.cert,
             proxies=self.proxies,
+            trust_env=self.trust_env,
         )
         transport = StreamableTransport(http, self.url, max_message_size=self.max_message_size)
         ids = distant_ids()

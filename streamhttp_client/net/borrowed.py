@@ -54,7 +54,7 @@ def send(
         else:
             answer = interrupt.run(exchange, requests.Response.close)
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise requests_error(error, _origin(where), seconds) from error
+        raise requests_error(error, _origin(where) + _way(where, settings), seconds) from error
     except ValueError as error:  # an address in Location that not even requests can take apart
         raise RemoteProtocolError(f"the answer cannot be understood: {error}") from error
     if answer is None:
@@ -84,6 +84,12 @@ def unverified_session() -> requests.Session:
 def _origin(url: str) -> str:
     parsed = urllib3.util.parse_url(url)
     return f"{parsed.host}:{parsed.port or (443 if parsed.scheme == 'https' else 80)}"
+
+
+def _way(url: str, settings: dict[str, Any]) -> str:
+    """Through which proxy, if any; without its password."""
+    proxy = requests.utils.select_proxy(url, settings.get("proxies"))
+    return "" if proxy is None else f" through the proxy {_origin(proxy)}"
 
 
 class _BorrowedBody(Body):

@@ -29,6 +29,10 @@ def connect_error(error: BaseException, where: str) -> StreamHTTPError:
             may_have_executed=False,
             permanent=True,
         )
+    if any(getattr(cause, "reason", None) == "WRONG_VERSION_NUMBER" for cause in causes):
+        return ConnectionFailed(
+            f"{where} does not speak TLS; perhaps http:// is meant", may_have_executed=False, permanent=True
+        )
     refused = any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes)
     # NewConnectionError is a kind of ConnectTimeoutError, oddly.
     late = (urllib3.exceptions.ConnectTimeoutError, TimeoutError)

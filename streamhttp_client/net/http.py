@@ -94,6 +94,7 @@ class HTTP:
         verify: True, False, or a path to a CA bundle, as in requests.
         cert: Path of a client certificate, or ``(certificate, key)``, as in requests.
         proxies: Address of the proxy by scheme, as in requests; else the environment's.
+        trust_env: Whether the environment is asked at all: for proxies, CA certificates and ``.netrc``.
 
     Raises:
         LocalProtocolError: A header cannot be sent.
@@ -108,6 +109,7 @@ class HTTP:
         verify: bool | str = True,
         cert: str | tuple[str, str] | None = None,
         proxies: Mapping[str, str] | None = None,
+        trust_env: bool = True,
     ) -> None:
         if session is not None and not isinstance(session, requests.Session):
             raise LocalProtocolError(f"http must be a requests.Session, got {type(session).__name__}")
@@ -116,11 +118,13 @@ class HTTP:
         self._own = session is None
         if session is None:
             session = requests.Session()
-            session.verify, session.cert = verify, cert
+            session.verify, session.cert, session.trust_env = verify, cert, trust_env
             session.headers.clear()
             session.proxies.update(proxies or {})
-        elif verify is not True or cert is not None or proxies is not None:
-            raise LocalProtocolError("verify, cert and proxies are set on the requests.Session that is passed as http=")
+        elif verify is not True or cert is not None or proxies is not None or not trust_env:
+            raise LocalProtocolError(
+                "verify, cert, proxies and trust_env are set on the requests.Session that is passed as http="
+            )
         self.session = session
         self._headers = {"user-agent": USER_AGENT, "accept-encoding": "gzip, deflate"}
         for name, value in (headers or {}).items():

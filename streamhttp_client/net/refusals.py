@@ -47,7 +47,7 @@ def type_error(response: Response, expected: str, deadline: Deadline) -> Content
     body = read_beginning(response, deadline)
     shown = f"{got!r:.80}" if got else "none"
     return ContentTypeError(
-        f"content type must be {expected}, got {shown}",
+        f"{_shown(response.url)} answered with content type {shown}, expected {expected}",
         content_type=got,
         status=response.status,
         headers=response.headers,

@@ -25,6 +25,11 @@ class Target:
         if any(char <= " " or char == "\x7f" for char in url.strip()):
             shown = _hide(repr(url))
             raise LocalProtocolError(f"an address must have no space or control character in it, got {shown:.80}")
+        if "://" not in url:
+            near = url.lower().startswith(("localhost", "127.", "[::1]"))
+            hint = f"; perhaps {'http' if near else 'https'}://{url:.60}" if url.strip() else ""
+            shown = _hide(repr(url))
+            raise LocalProtocolError(f"an address must begin with http:// or https://, got {shown:.80}{hint}")
         prepared = requests.models.PreparedRequest()
         try:
             prepared.prepare_url(url, params)

@@ -386,7 +386,8 @@ class SSEParser:
 
     def _too_large(self) -> MessageTooLarge:
         limit = self.max_event_size
-        return MessageTooLarge(f"event larger than {limit} bytes; raise the limit to accept it", limit=limit)
+        # The limit has the one name in a client and the other in an event source.
+        return MessageTooLarge(f"event larger than {limit} bytes (max_message_size, max_event_size)", limit=limit)
 
 
 def _read_block(block: str, form: _Form, event_id: str) -> Event | None:

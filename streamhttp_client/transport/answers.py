@@ -58,14 +58,14 @@ def refused(response: Response, era: Era, session: Session | None, effort: Effor
     if response.redirected_to is not None:
         elsewhere = f", after a redirect to {response.redirected_to}, which gets no credentials of this origin"
     if status in (401, 403):
-        hint = "the server wants credentials" if status == 401 else "the credentials are not enough"
+        hint = "the server wants credentials, or others" if status == 401 else "the credentials are not enough"
         return AuthenticationError(
             f"{hint} (HTTP {status}{elsewhere})", status=status, headers=headers, body=body, url=url
         )
     if answer is not None:
         return rpc_error(answer, response, body)
     reason = f" {response.reason}" if response.reason else ""
-    hint = "; is this the address of the MCP endpoint?" if session is None and status in (404, 405) else ""
+    hint = "; is this the address of an MCP endpoint?" if session is None and status in (404, 405, 501) else ""
     return HTTPStatusError(
         f"{url} answered with {status}{reason}{elsewhere}{hint}", status=status, headers=headers, body=body, url=url
     )

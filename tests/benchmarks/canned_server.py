@@ -33,8 +33,7 @@ _RESULTS = {
     b"tools/list": b'{"tools":[{"name":"echo","inputSchema":{"type":"object"}}]}',
     b"ping": b"{}",
     b"initialize": (
-        b'{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},'
-        b'"serverInfo":{"name":"canned","version":"1"}}'
+        b'{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"canned","version":"1"}}'
     ),
 }
 
