@@ -7,6 +7,7 @@ nearly done leave their results in the store, where the next worker finds them.
 
 from __future__ import annotations
 
+import queue
 import signal
 import threading
 from types import FrameType
@@ -23,10 +24,17 @@ graceful_timeout = 20
 def post_worker_init(worker: Any) -> None:
     """End the streams as soon as the worker is told to stop."""
     before: Any = signal.getsignal(signal.SIGTERM)
+    # A signal handler must not wait for a lock, which the code that it interrupts may hold; so a thread stands ready.
+    told: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def close_when_told() -> None:
+        told.get()
+        worker.wsgi.close()
+
+    threading.Thread(target=close_when_told, daemon=True).start()
 
     def on_stop(number: int, frame: FrameType | None) -> None:
-        # On a thread, since a signal handler must not wait for locks that the interrupted code may hold.
-        threading.Thread(target=worker.wsgi.close).start()
+        told.put(number)
         before(number, frame)
 
     signal.signal(signal.SIGTERM, on_stop)

@@ -198,9 +198,11 @@ class Call:
             if self._finished:
                 return
             self._finished = True
-        self.outlet.finish(response)
-        if self._inbox_made and self.session.session_id is not None:
-            self._store.append(self.session.session_id, self._inbox, None, end=True)
+        try:
+            self.outlet.finish(response)
+        finally:
+            if self._inbox_made and self.session.session_id is not None:
+                self._store.append(self.session.session_id, self._inbox, None, end=True)
 
     def cancel(self) -> None:
         """The client does not want the result any more.

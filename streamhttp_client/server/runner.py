@@ -81,6 +81,21 @@ class Runner:
         log = "s" + new_token()
         if not store.create_log(session.key, log, will=_will(requests) if store.shared else None):
             raise HTTPError(404, "the session has ended")
+        try:
+            return self._start(environ, store, session, log, requests)
+        except BaseException:
+            # Nobody will write it or read it, and unfinished logs count against the session's limit.
+            store.append(session.key, log, None, end=True)
+            raise
+
+    def _start(
+        self,
+        environ: Mapping[str, Any],
+        store: Store,
+        session: ServerSession,
+        log: str,
+        requests: Sequence[jsonrpc.Request],
+    ) -> EventStream:
         outlet = LogOutlet(
             store,
             session.key,
@@ -91,15 +106,23 @@ class Runner:
         )
         calls = [Call(store, session, request, outlet) for request in requests]
         stream = self.open_stream(environ, store, session, log, 0, calls)
-        for call in calls:
-            if self._begin(call) and not self._workers.submit(lambda call=call: self._run(call)):  # type: ignore[misc]
-                self.running.discard(call)
-                call.finish(jsonrpc.ErrorResponse(call.request.id, jsonrpc.INTERNAL_ERROR, "the server is busy"))
+        try:
+            for call in calls:
+                if self._begin(call) and not self._workers.submit(lambda call=call: self._run(call)):  # type: ignore[misc]
+                    self.running.discard(call)
+                    call.finish(jsonrpc.ErrorResponse(call.request.id, jsonrpc.INTERNAL_ERROR, "the server is busy"))
+        except BaseException:
+            stream.close()
+            raise
         return stream
 
     def _begin(self, call: Call) -> bool:
         if self.running.add(call):
-            call.begin()
+            try:
+                call.begin()
+            except BaseException:
+                self.running.discard(call)
+                raise
             return True
         # "The request ID MUST NOT have been previously used by the requestor within the same session."
         problem = "a request with this id is running already"
@@ -134,6 +157,12 @@ class Runner:
             if self._streams >= self._max_streams:
                 raise StoreFull(f"there are {self._max_streams} open streams already")
             self._streams += 1
+        try:
+            reader = store.claim(session.key, log)
+        except BaseException:
+            with self._lock:
+                self._streams -= 1
+            raise
 
         def closed(whole: bool) -> None:
             with self._lock:
@@ -150,7 +179,7 @@ class Runner:
             session.key,
             log,
             after,
-            store.claim(session.key, log),
+            reader,
             ids=session.session_id is not None,
             polling=self._polling(session),
             retry_ms=self._retry_ms,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
-from ..exceptions import LocalProtocolError, RPCError
+from ..exceptions import ClientClosed, LocalProtocolError, RPCError
 from ..protocol.versions import find_revision
 from .bearer import BearerAuth
 from .calls import inbox_of, inbox_of_answer
@@ -94,6 +94,9 @@ class WSGIApp:
             answer = self._respond(environ)
         except HTTPError as error:
             answer = error.answer
+        except ClientClosed:
+            # The session was deleted while its request was on the way.
+            answer = HTTPError(404, "the session has ended").answer
         except StoreError as error:
             if not isinstance(error, StoreFull):
                 _log.exception("an HTTP request failed")
@@ -104,7 +107,11 @@ class WSGIApp:
         shared = self._guard.cross_origin_headers(environ)
         if isinstance(answer, Answer):
             return answer.send(start_response, shared)
-        start_response("200 OK", [*EVENT_STREAM_HEADERS, *shared])
+        try:
+            start_response("200 OK", [*EVENT_STREAM_HEADERS, *shared])
+        except BaseException:
+            answer.close()
+            raise
         return answer
 
     def _respond(self, environ: Environ) -> Answer | EventStream:
@@ -172,7 +179,11 @@ class WSGIApp:
             return self._runner.answer_json(self.store, session, requests, batch)
         if self._stateless:
             self._scratch.create_session(session.key, {})
-            return self._runner.answer_stream(environ, self._scratch, session, requests)
+            try:
+                return self._runner.answer_stream(environ, self._scratch, session, requests)
+            except BaseException:
+                self._scratch.delete_session(session.key)
+                raise
         return self._runner.answer_stream(environ, self.store, session, requests)
 
     def _initialize(self, request: jsonrpc.Request, principal: str | None) -> Answer:

@@ -42,8 +42,11 @@ def gunicorn(store: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     finally:
         if server.poll() is None:
             server.send_signal(signal.SIGTERM)
-        # Longer than the configuration's graceful_timeout.
-        assert server.wait(30) == 0
+        try:
+            # Longer than the configuration's graceful_timeout.
+            assert server.wait(40) == 0
+        finally:
+            server.kill()
 
 
 def test_stop_and_start_again(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def running_example(name: str) -> Iterator[str]:
             yield process.stdout.readline().strip()
         finally:
             process.stdin.close()
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(PATIENCE * 3) == 0
 
 
 def test_server_tools() -> None:

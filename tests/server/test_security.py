@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -196,15 +197,60 @@ def test_session_ttl(server: Server) -> None:
 
 def test_limit_of_streams(server: Server) -> None:
     """Streams over the limit are refused, and a stream that is closed makes room, however it was closed."""
-    app = server.wsgi(max_streams=1)
+    app = server.wsgi(max_streams=1, store=MemoryStore(max_logs=5))
     direct = Direct(app).initialize()
-    for _ in range(3):
-        with direct.send("GET") as never_read:
-            assert never_read.status == 200
+    with direct.send("GET") as never_read:
+        assert never_read.status == 200
+        # More often than the session may have streams: none of the refused ones is left behind.
+        for _ in range(10):
             with direct.request("tools/call", {"name": "add", "arguments": {"a": 1}}) as reply:
                 assert reply.status == 503
                 reply.body()
     assert direct.tool("add", {"a": 1})["content"]
+    app.close()
+
+
+def test_limit_of_stateless_streams(server: Server) -> None:
+    """The same where each call has a session of its own that nobody sees."""
+    go = threading.Event()
+    server.tool("wait")(lambda: str(go.wait(10)))
+    app = server.wsgi(max_streams=1, stateless=True)
+    direct = Direct(app)
+    with direct.request("tools/call", {"name": "wait"}) as waiting:
+        next(waiting.chunks)
+        for _ in range(10):
+            with direct.request("tools/call", {"name": "add", "arguments": {"a": 1}}) as reply:
+                assert reply.status == 503
+                reply.body()
+        go.set()
+        assert b"True" in waiting.body()
+    assert direct.tool("add", {"a": 1})["content"]
+    assert not list(app._scratch.iter_sessions())
+    app.close()
+
+
+def test_store_that_fails_when_a_call_begins(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left behind: no stream that counts, and no request id that counts as running."""
+    app = server.wsgi(max_streams=1)
+    direct = Direct(app).initialize()
+    request = {"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {"name": "add", "arguments": {"a": 1}}}
+    for method in ("claim", "create_log"):
+        with monkeypatch.context() as patch:
+
+            def fail(*_: Any, **__: Any) -> None:
+                raise OSError("away")
+
+            patch.setattr(app.store, method, fail)
+            with direct.post(request) as reply:
+                assert reply.status == 500
+                reply.body()
+    with monkeypatch.context() as patch:
+        patch.setattr("streamhttp_client.server.calls.Call.begin", fail)
+        with direct.post(request) as reply:
+            assert reply.status == 500
+            reply.body()
+    with direct.post(request) as reply:
+        assert b'"text":"2"' in reply.body()
     app.close()
 
 

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,10 @@ import pytest
 pytest.importorskip("cheroot")
 
 import streamhttp_client
-from tests.server.kit import PATIENCE, Wire
+from tests.server.kit import Wire
+
+# Seconds for the start or the end of a process on a busy machine.
+PATIENCE = 30.0
 
 MODULE = """
 from streamhttp_client.server import Server
@@ -31,10 +36,12 @@ other = 7
 """
 
 
-def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+@contextmanager
+def command(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The running command; it is killed if the test ends before it does."""
     (folder / "tools_module.py").write_text(MODULE)
     source = Path(streamhttp_client.__file__).parents[1]
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "streamhttp_client", "serve", "--port", "0", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -42,7 +49,12 @@ def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(source)},
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 @pytest.mark.parametrize("name", ["server", "make"])
@@ -58,6 +70,18 @@ def test_serve_until_a_signal(tmp_path: Path, name: str, how: signal.Signals) ->
             assert b"retry: 1000" in listening.read()
         assert process.wait(PATIENCE) == 0
         assert process.stderr.read() == "streamhttp: stopping\n"
+
+
+def test_told_to_stop_at_once(tmp_path: Path) -> None:
+    """A signal in the first moment, and several in a row, end it as well."""
+    for _ in range(3):
+        with command(tmp_path, "tools_module:server") as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            for how in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+                process.send_signal(how)
+            # A signal after the end of the command meets Python's own handlers.
+            assert process.wait(PATIENCE) in (0, 130, -signal.SIGTERM, -signal.SIGINT)
 
 
 def test_sessions_outlive_the_process(tmp_path: Path) -> None:

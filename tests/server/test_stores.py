@@ -395,6 +395,21 @@ def test_open_stream_keeps_the_session(timed: Any, clock: Clock) -> None:
     assert timed.get_session("s") is None
 
 
+def test_what_a_dead_process_left_expires(tmp_path: Path, clock: Clock) -> None:
+    """An unfinished log goes when its writer is dead, nobody reads it, and it is old."""
+    options: dict[str, Any] = {"log_ttl": 10.0, "worker_timeout": 1.0, "clock": clock}
+    dying, living = (SQLiteStore(tmp_path / "store.db", **options) for _ in range(2))
+    dying.create_session("s", {})
+    dying.create_log("s", "left", will=b"will")
+    living.create_log("s", "own")
+    dying.close()
+    clock.now += 11
+    living._beat(living._open())
+    living._sweep(living._open())
+    assert living.read("s", "left", 0).state == "gone" and living.read("s", "own", 0).state == "open"
+    living.close()
+
+
 def test_finished_log_expires(timed: Any, clock: Clock) -> None:
     """An unfinished one does not, since its handler still runs."""
     timed.create_log("s", "done")

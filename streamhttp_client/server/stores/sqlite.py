@@ -440,6 +440,15 @@ class SQLiteStore(Store):
             sql.execute("DELETE FROM logs WHERE gone AND touched < ?", (now - self._log_ttl,))
             sql.execute("DELETE FROM workers WHERE seen < ?", (now - 10 * self._worker_timeout,))
             dropped = self._drop_logs(sql, f"ended AND touched < ? AND {unread}", now - self._log_ttl, self._living())
+            # What processes that have died left unfinished, with nobody coming to execute their wills.
+            dead = "NOT EXISTS (SELECT 1 FROM workers WHERE worker = writer AND seen > ?)"
+            dropped += self._drop_logs(
+                sql,
+                f"NOT ended AND touched < ? AND {unread} AND {dead}",
+                now - max(self._log_ttl, self._worker_timeout),
+                self._living(),
+                self._living(),
+            )
             old = sql.execute("SELECT session FROM sessions WHERE touched < ?", (now - self._session_ttl,)).fetchall()
             for (session,) in old:
                 if not self._is_read(sql, session):
