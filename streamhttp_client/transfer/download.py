@@ -210,7 +210,8 @@ class _Download:
         self._requests = 0
         self._resumed_from = 0
         self._highest = 0
-        self._ranges = True
+        self._ranges = True  # False once the server has shown that its ranges cannot be relied on
+        self._asks_range = True  # whether the next request does
         self._interrupt = Interrupt()
         self._clock: Callable[[], float] = time.monotonic
         self.http = open_http(http, headers, auth)
@@ -293,19 +294,17 @@ class _Download:
     def _request(self) -> tuple[bool, str]:
         """One request: whether the file is whole now, and what was wrong if nothing came."""
         part = self.part
-        if part is not None and part.kept and not (self._ranges and part.version.validator):
-            self._restart()
-        offset = end = 0
+        offset = 0
+        headers = {"accept-encoding": "identity"}
         if part is not None and part.kept:
             if part.kept == part.version.total:
                 return True, ""
             if part.gaps is not None:
                 return self._in_segments(None)
             offset = part.offset
-        headers = {"accept-encoding": "identity"}
-        if part is not None and offset:
-            headers["range"] = f"bytes={offset}-"
-            headers["if-range"] = part.version.validator or ""
+            if self._asks_range and part.version.validator is not None:
+                headers["range"] = f"bytes={offset}-"
+                headers["if-range"] = part.version.validator
         effort = self.effort
         self._requests += 1
         self._reporter.attempt = self._requests
@@ -316,7 +315,7 @@ class _Download:
         )
         try:
             have = part.version if part is not None else Representation()
-            verdict = judge(response.status, response.headers, have, offset, end or None)
+            verdict = judge(response.status, response.headers, have, offset)
             return self._obey(response, verdict, offset)
         finally:
             response.body.abandon()
@@ -333,9 +332,9 @@ class _Download:
         if verdict.changed:
             self._count_change()
         if verdict.kind == "again":
+            # The whole file is asked for, and what is here stays until it comes: it may well be the same one still.
+            self._asks_range = False
             self._ranges = self._ranges and verdict.ranges
-            if self.part is not None and self.part.kept:
-                self._restart()
             return False, verdict.reason
         part = self.part
         if part is None:
@@ -351,8 +350,11 @@ class _Download:
         if verdict.kind == "whole" or part.version == Representation():
             if part.kept:
                 self._restart()
+            if verdict.changed:
+                self._highest = 0  # what comes now is progress again
             part.begin(verdict.version)
             self._digester.restart(self._user_digest)
+            self._asks_range = self._ranges
         part.set_total(verdict.version.total)
         total = part.version.total
         self._reporter.total = total
@@ -394,9 +396,8 @@ class _Download:
         self._reporter.restarted()
 
     def _count_change(self) -> None:
-        """The file on the server is another one: what comes now is progress again."""
+        """The file on the server is another one than the one that was begun."""
         self._changes += 1
-        self._highest = 0
         if self._changes > _MAX_CHANGES:
             raise SourceChanged(f"the file on the server changed {self._changes} times while it was fetched")
 
@@ -422,8 +423,9 @@ class _Download:
         if crew.verdict is not None:  # ranges do not work after all, or the file changed
             if crew.verdict.changed:
                 self._count_change()
+                self._highest = 0
             else:
-                self._ranges = False
+                self._ranges = self._asks_range = False
             self._restart()
             return False, crew.verdict.reason
         part.gaps = None

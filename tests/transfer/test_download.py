@@ -248,13 +248,34 @@ def test_without_resuming_only_more_than_ever_is_progress(tmp_path: Path) -> Non
     ids=["no-range", "unreadable", "unit", "shifted-up", "before", "reversed", "beyond", "length-differs", "multipart",
          "gzip", "416-bare", "416-star", "416-size"],
 )  # fmt: skip
-def test_a_useless_answer_to_a_range_begins_again(tmp_path: Path, lie: Callable[[Peer, Request], None]) -> None:
-    """Nothing of it is taken, and ranges are not asked for again."""
+@pytest.mark.parametrize("same", [True, False])
+def test_a_useless_answer_to_a_range_is_not_used(
+    tmp_path: Path, lie: Callable[[Peer, Request], None], same: bool
+) -> None:
+    """Nothing of it is taken, the whole file is asked for, and what is there stays unless that is another one."""
     with FileServer(DATA, cut(30_000), lie) as server:
+
+        def whole(peer: Peer, request: Request) -> None:
+            assert (tmp_path / "x.part").read_bytes() == DATA[:30_000]
+            server.etag = server.etag if same else '"v2"'
+            server.serve(peer, request, cut_after=60_000)
+
+        server.answers.append(whole)
         result = fetch(server, tmp_path / "x", digest=SHA)
-        assert [request.header("Range") for request in server.requests] == [None, "bytes=30000-", None]
-    assert result.restarts == 1 and result.verified
+        asked = [request.header("Range") for request in server.requests]
+    assert asked == [None, "bytes=30000-", None, None]  # such a server is not asked for ranges again
+    assert result.restarts == (0 if same else 1) and result.verified
     assert (tmp_path / "x").read_bytes() == DATA
+
+
+def test_an_answer_that_was_of_no_use_costs_nothing_that_is_there(tmp_path: Path) -> None:
+    """The whole file was asked for, and that failed: the next call goes on from what is kept."""
+    lie = partial(DATA[40_000:], f"bytes 40000-{len(DATA) - 1}/{len(DATA)}")
+    with FileServer(DATA, cut(30_000), lie, answer(404)) as server:
+        with pytest.raises(TransferRefused) as caught:
+            fetch(server, tmp_path / "x")
+        assert caught.value.bytes_kept == 30_000
+        assert fetch(server, tmp_path / "x").resumed_from == 30_000
 
 
 def test_a_range_that_begins_earlier_is_cut_to_fit(tmp_path: Path) -> None:
@@ -337,10 +358,12 @@ def test_a_changed_validator_in_a_206_is_noticed(tmp_path: Path) -> None:
     assert (tmp_path / "x").read_bytes() == other
 
 
-def test_another_total_in_a_206_is_another_file(tmp_path: Path) -> None:
+def test_another_total_in_a_206_is_not_believed(tmp_path: Path) -> None:
+    """It may be another file: the whole answer tells."""
     wrong = partial(DATA[30_000:] + b"+", f"bytes 30000-{len(DATA)}/{len(DATA) + 1}")
     with FileServer(DATA, cut(30_000), wrong) as server:
-        assert fetch(server, tmp_path / "x").restarts == 1
+        assert fetch(server, tmp_path / "x").restarts == 0
+        assert server.requests[2].header("Range") is None
     assert (tmp_path / "x").read_bytes() == DATA
 
 
