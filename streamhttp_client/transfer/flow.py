@@ -115,6 +115,7 @@ class Flow:
         effort: Its deadline and read timeout bound each wait.
         min_speed: ``(bytes a second, seconds)``, or None.
         rate_limit: Bytes a second, or None.
+        buffer_size: Bytes taken at once, at most.
         clock: Injected by tests.
     """
 
@@ -123,14 +124,15 @@ class Flow:
         effort: Effort,
         min_speed: tuple[float, float] | None,
         rate_limit: float | None,
+        buffer_size: int = BUFFER_SIZE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._effort = effort
         self._min_speed = min_speed
         self._limit = None if rate_limit is None else RateLimit(rate_limit, effort.interrupt.sleep, clock)
         self._clock = clock
-        size = BUFFER_SIZE if self._limit is None else min(BUFFER_SIZE, self._limit.piece)
-        self._buffer = bytearray(size)
+        self._buffer_size = buffer_size if self._limit is None else min(buffer_size, self._limit.piece)
+        self._buffer: bytearray | None = None
 
     def pour(
         self, body: Body, write: Callable[[bytes | memoryview], object], *, skip: int = 0, length: int | None = None
@@ -147,7 +149,10 @@ class Flow:
             Failed: The body broke, was silent or too slow. All that arrived was handed on.
         """
         watch = SpeedWatch(self._min_speed)
-        clock, limit, effort, buffer = self._clock, self._limit, self._effort, self._buffer
+        clock, limit, effort = self._clock, self._limit, self._effort
+        buffer = self._buffer
+        if buffer is None:
+            buffer = self._buffer = bytearray(self._buffer_size)
         silence = effort.timeout.read
         if watch.window is not None:
             silence = watch.window if silence is None else min(silence, watch.window)

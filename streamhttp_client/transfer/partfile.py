@@ -215,6 +215,12 @@ class PartFile:
 
     def release(self) -> None:
         """Let go of it, so that another download can go on with it. Nothing is left if nothing is worth keeping."""
+        try:
+            self._release()
+        except OSError:
+            pass  # the folder is gone or the disk is broken, which whatever ended the download says better
+
+    def _release(self) -> None:
         if self._fd < 0 and not os.path.exists(self._sidecar.path):
             return  # finished
         if self._fd < 0 and self._found:  # nothing was begun: leave what an earlier download had

@@ -17,7 +17,7 @@ from ..exceptions import ClientClosed, RemoteProtocolError, StreamHTTPError, Tra
 from ..net.body import Response
 from ..net.interrupt import Interrupt
 from ..net.retry import Effort
-from .flow import Failed, Flow, final_error, is_hopeless, make_effort, refusal
+from .flow import BUFFER_SIZE, Failed, Flow, final_error, is_hopeless, make_effort, refusal
 from .pace import Reporter
 from .partfile import PartFile
 from .ranges import Verdict, judge
@@ -29,6 +29,8 @@ __all__ = ["MIN_SEGMENT_SIZE", "Segments"]
 
 # Below this, another connection takes longer than it saves.
 MIN_SEGMENT_SIZE = 1 << 20
+# All threads together take no more memory than one would.
+_LEAST_BUFFER = 64 * 1024
 _TICK_SECONDS = 0.05
 _SAVE_SECONDS = 1.0
 _JOIN_SECONDS = 5.0
@@ -130,7 +132,7 @@ class Segments:
                     effort = make_effort(settings.timeout, settings.retry, self._job.effort.deadline)
                     self._interrupts.append(effort.interrupt)
                 rate = settings.rate_limit and settings.rate_limit / settings.segments
-                flow = Flow(effort, settings.min_speed, rate)
+                flow = Flow(effort, settings.min_speed, rate, max(_LEAST_BUFFER, BUFFER_SIZE // settings.segments))
                 self._fetch(gap, fd, effort, flow, response)
         except ClientClosed:
             pass  # stopped from outside
