@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import socket
 import threading
 from collections.abc import Callable
@@ -903,6 +904,18 @@ def test_a_file_system_without_hard_links_does_too(
         else:
             fetch(server, tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == (b"theirs" if there else DATA)
+
+
+def test_a_folder_that_goes_away_meanwhile_is_said(tmp_path: Path) -> None:
+    """As the error that it is, and not as one of cleaning up."""
+    (tmp_path / "folder").mkdir()
+
+    def remove(report: Progress) -> None:
+        shutil.rmtree(tmp_path / "folder")
+
+    with FileServer(DATA) as server, pytest.raises((TargetChanged, FileNotFoundError)):
+        fetch(server, tmp_path / "folder" / "x", on_progress=remove)
+    assert leftovers(tmp_path) == []
 
 
 def test_a_path_may_be_of_bytes(tmp_path: Path) -> None:
