@@ -85,7 +85,7 @@ class Call(Generic[T]):
         self._renewable = renewable
         self._task_token = task_token  # of the call that became the task which this one asks after
         self._meter: ProgressMeter | None = None
-        self._taking = threading.RLock()  # one notification at a time, from this thread's stream or the listener's
+        self._metering = threading.Lock()  # progress may come on this thread's stream and on the listener's
         self._exchange: Exchange | None = None
         self._events: Generator[CallEvent, None, None] | None = None
         self._result: T | None = None
@@ -228,7 +228,7 @@ class Call(Generic[T]):
             raise
         except (StreamHTTPError, GeneratorExit):
             raise  # refused, answered, or lost and perhaps to be resumed: nothing to cancel
-        except KeyboardInterrupt:
+        except BaseException:  # Ctrl-C, or what a signal handler raised in the blocked read, as Celery's soft limit does
             self._tell_cancelled("the caller was interrupted")
             raise
         finally:
@@ -276,8 +276,7 @@ class Call(Generic[T]):
                 if isinstance(message, jsonrpc.Request):
                     self._engine.serve(message, self._effort, exchange)
                     continue
-                with self._taking:
-                    event = self.take(message)
+                event = self.take(message)
             except BaseException:
                 self._tell_cancelled("the caller failed")
                 raise
@@ -319,8 +318,7 @@ class Call(Generic[T]):
     def take_elsewhere(self, message: jsonrpc.Notification) -> None:
         """Take a notification on the listener's thread. What a callback raises there ends this call, and no other."""
         try:
-            with self._taking:
-                self.take(message)
+            self.take(message)
         except BaseException as error:
             if self._foreign is None and self._cancelled is None:
                 self._foreign, self._cancelled = error, "the caller failed"
@@ -351,11 +349,11 @@ class Call(Generic[T]):
             return None
         if isinstance(total, bool) or not isinstance(total, (int, float)):
             total = None
-        if self._meter is None:
-            self._meter = ProgressMeter()
-        event = self._meter.update(
-            progress, total, text if isinstance(text, str) else None, attempt=self._effort.attempts
-        )
+        words = text if isinstance(text, str) else None
+        with self._metering:
+            if self._meter is None:
+                self._meter = ProgressMeter()
+            event = self._meter.update(progress, total, words, attempt=self._effort.attempts)
         if self._on_progress is not None:
             self._on_progress(event)
         return event

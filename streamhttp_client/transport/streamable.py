@@ -248,7 +248,7 @@ class Exchange:
             RemoteProtocolError: The answer cannot be understood.
         """
         if self._body is None:
-            response = self._reopen(None)
+            response = self._reopen(None, at_once=True)
         else:
             response = self._transport._send(self._era, self._session, self._body, self._effort, self)
         self._response = response
@@ -360,9 +360,9 @@ class Exchange:
             if len(self._seen) > _MAX_SEEN_IDS:
                 del self._seen[next(iter(self._seen))]
 
-    def _reopen(self, failure: StreamHTTPError | None) -> Response:
-        """Connect to the rest of a stream that ended too early."""
-        effort, first = self._effort, self._body is None and self._response is None and self.headers is None
+    def _reopen(self, failure: StreamHTTPError | None, *, at_once: bool = False) -> Response:
+        """Connect to the rest of a stream that ended too early; the first time after a pause, or ``at_once``."""
+        effort = self._effort
         if effort.deadline.expired:
             raise self._lost(failure)
         if self._session is None or not self._era.may_resume(self.last_event_id):
@@ -371,9 +371,9 @@ class Exchange:
         if failure is None and floor >= _POLLING_INTERVAL:
             effort.progressed()
         while True:
-            if not first and not effort.again(floor):
+            if not at_once and not effort.again(floor):
                 raise self._lost(failure)
-            first = False
+            at_once = False
             try:
                 answer = self._transport.open_stream(self._era, self._session, self.last_event_id, effort)
             except AuthenticationError:
