@@ -228,7 +228,7 @@ class Call(Generic[T]):
             raise
         except (StreamHTTPError, GeneratorExit):
             raise  # refused, answered, or lost and perhaps to be resumed: nothing to cancel
-        except BaseException:  # Ctrl-C, or what a signal handler raised in the blocked read, as Celery's soft limit does
+        except BaseException:  # Ctrl-C, or what another signal handler raised in the read, such as a soft time limit
             self._tell_cancelled("the caller was interrupted")
             raise
         finally:
