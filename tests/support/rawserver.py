@@ -330,6 +330,15 @@ class Peer:
             if self.dropped:
                 raise AssertionError(f"connection {self.number}: the client never closed it") from None
 
+    def _ended(self) -> bool:
+        """Whether the client has closed this connection, and all that it sent before was read."""
+        try:
+            return self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:  # reset by the client, or closed here
+            return True
+
     def cut(self) -> None:
         """Close with FIN: the client reads what was sent, then the end."""
         self.open = False
@@ -505,7 +514,8 @@ class RawServer:
             # A client that has closed just now must not be blamed because this thread was faster than the script's.
             self._changed.wait_for(lambda: not any(peer.expects_end for peer in self._peers), _GRACE_SECONDS)
         for peer in peers:
-            peer.dropped = True
+            # Nor one that had closed before the script came to ask for it.
+            peer.dropped = not peer._ended()
             try:
                 # Not closed here: a script may be in recv(), and a closed number could be given out again.
                 peer._sock.shutdown(socket.SHUT_RDWR)
