@@ -333,10 +333,11 @@ class Peer:
     def _ended(self) -> bool:
         """Whether the client has closed this connection, and all that it sent before was read."""
         try:
-            return self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            return False
-        except OSError:  # reset by the client, or closed here
+            # Asked first, for a socket with a timeout waits for that even with MSG_DONTWAIT.
+            if not select.select([self._sock], [], [], 0)[0]:
+                return False
+            return self._sock.recv(1, socket.MSG_PEEK) == b""
+        except (OSError, ValueError):  # reset by the client, or closed here
             return True
 
     def cut(self) -> None:
