@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Literal
 
 from .progress import Progress
@@ -12,8 +13,18 @@ Unit = Literal["", "bytes"]
 
 
 def printable(text: str) -> str:
-    """A text from elsewhere without what steers terminals: control characters but tab and line feed are shown as �."""
-    return "".join(char if char.isprintable() or char in "\t\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    """A text from elsewhere without what steers terminals.
+
+    Control characters but tab and line feed, lone surrogates, and the characters that turn the direction of writing are
+    shown as �. All else stands, whatever the language.
+    """
+    return "".join("\N{REPLACEMENT CHARACTER}" if _steers(char) else char for char in text)
+
+
+def _steers(char: str) -> bool:
+    if char in "\t\n":
+        return False
+    return unicodedata.category(char) in ("Cc", "Cs") or "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069"
 
 
 def describe(progress: Progress, unit: Unit = "") -> str:

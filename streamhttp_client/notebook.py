@@ -56,10 +56,10 @@ class ProgressBar:
         self._handle: Any = None
 
     def __call__(self, progress: Progress) -> None:
-        """Show a count, unless one was shown a moment ago."""
+        """Show a count, unless one was shown a moment ago; the last one, if it says that it is that, always."""
         self._latest = progress
         self._stale = True
-        if self._clock() >= self._due:
+        if self._clock() >= self._due or progress.state == "done" or progress.fraction == 1:
             self._show()
 
     def __enter__(self) -> Self:

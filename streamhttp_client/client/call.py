@@ -202,7 +202,7 @@ class Call(Generic[T]):
                     renewed = True
                     engine.renew(session, self._effort)
                 elif self._repeatable and self._effort.again():
-                    logger.info("the answer of %s was lost, asking again: %s", operation.method, failure)
+                    logger.info("the answer of %s was lost, asking again: %s", operation.method, str(failure))
                     self._tell_cancelled("the answer was lost; the request is repeated with another id")
                     self._told = False
                 else:

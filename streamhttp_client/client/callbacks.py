@@ -83,7 +83,7 @@ class Callbacks:
         except RPCError as error:  # the callback's own words to the server
             return jsonrpc.ErrorResponse(request.id, error.code, error.message, error.data)
         except InvalidResult as error:
-            logger.warning("the server's request %r is malformed: %s", request.method, error)
+            logger.warning("the server's request %r is malformed: %s", request.method, str(error))
             return jsonrpc.ErrorResponse(request.id, jsonrpc.INVALID_PARAMS, str(error))
         except Exception:
             # The words of a local error are not the server's business: a root that is refused names a path.

@@ -510,7 +510,8 @@ class Client(TaskVerbs):
             try:
                 self.list_tools(timeout=None if left is None else max(left, _LEAST_SECONDS))
             except StreamHTTPError as error:
-                logger.warning("the result of %r was not checked, for the tools could not be listed: %s", name, error)
+                reason = str(error)  # not the error: a record that is kept would keep its connection too
+                logger.warning("the result of %r was not checked, for the tools could not be listed: %s", name, reason)
             tool = self._tools.get(name)
         if tool is not None:
             checker.check(tool, result)

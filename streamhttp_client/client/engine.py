@@ -173,7 +173,7 @@ class Engine:
             try:
                 await_response(exchange, lambda asked, exchange=exchange: self.serve(asked, effort, exchange))  # type: ignore[misc]
             except StreamHTTPError as error:
-                logger.warning("%s could not be repeated in the new session: %s", operation.method, error)
+                logger.warning("%s could not be repeated in the new session: %s", operation.method, str(error))
             finally:
                 exchange.close()
 
@@ -215,7 +215,7 @@ class Engine:
         except StreamHTTPError as error:
             if isinstance(error, ClientClosed):
                 raise
-            logger.warning("the answer to %r could not be sent: %s", request.method, error)
+            logger.warning("the answer to %r could not be sent: %s", request.method, str(error))
             return
         self._answered[request.id] = None
         if len(self._answered) > _MAX_ANSWERED:
@@ -230,7 +230,7 @@ class Engine:
         try:
             return parse_notification(message.method, message.params)
         except InvalidResult as error:
-            logger.warning("dropped a malformed notification: %s", error)
+            logger.warning("dropped a malformed notification: %s", str(error))
             return None
 
     def notify(self, message: jsonrpc.Notification, effort: Effort) -> None:
@@ -251,7 +251,7 @@ class Engine:
         try:
             self.transport.post(self.era, self.session, message, _farewell(_FAREWELL_SECONDS))
         except StreamHTTPError as error:
-            logger.info("the server could not be told that a call was cancelled: %s", error)
+            logger.info("the server could not be told that a call was cancelled: %s", str(error))
 
     # -- calls and other work under way
 
@@ -320,7 +320,7 @@ class Engine:
         try:
             self.transport.end(era, session, _farewell(seconds))
         except StreamHTTPError as error:
-            logger.info("the server could not be told that the session is over: %s", error)
+            logger.info("the server could not be told that the session is over: %s", str(error))
 
     def _check_process(self) -> None:
         """In a forked child, the session goes on with new connections, new locks and no calls of the parent's."""

@@ -203,7 +203,7 @@ class Listener:
             if self._asked_for:
                 logger.exception("listening has ended")
             else:
-                logger.warning("the server is not listened to any more, for what it asks outside of calls: %s", error)
+                logger.warning("the server is no longer listened to for what it asks outside of calls: %s", str(error))
         finally:
             self.opened.set()
 
@@ -296,7 +296,7 @@ class Listener:
             try:
                 engine.serve(message, Effort(engine.timeout, engine.retry, self._effort.interrupt), stream)
             except CallTimeout as error:  # the server will ask again, or not: others are to be heard meanwhile
-                logger.warning("the answer to %r could not be sent: %s", message.method, error)
+                logger.warning("the answer to %r could not be sent: %s", message.method, str(error))
         elif isinstance(message, jsonrpc.Notification):
             if message.method == "notifications/progress":
                 token = (message.params or {}).get("progressToken")

@@ -202,5 +202,5 @@ class TaskVerbs(Verbs):
             try:
                 self.cancel_task(task.task_id, timeout=_CANCEL_SECONDS)
             except StreamHTTPError as error:
-                logger.info("the task could not be cancelled: %s", error)
+                logger.info("the task could not be cancelled: %s", str(error))
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -38,7 +39,7 @@ class Timeout(Record):
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _MAX_SECONDS:
                 raise LocalProtocolError(
-                    f"timeout {name!r} must be None or seconds above 0 and up to {_MAX_SECONDS}, got {value!r}"
+                    f"timeout {name!r} must be None or seconds above 0 and up to {_MAX_SECONDS}, got {value!r:.40}"
                 )
 
     @classmethod
@@ -46,7 +47,8 @@ class Timeout(Record):
         """Read what a caller gave as ``timeout=``: seconds for the whole call, a :class:`Timeout`, or None.
 
         Args:
-            value: A number replaces the total of ``default``; None takes ``default`` as it is.
+            value: A number replaces the total of ``default``, and infinity says that there is none; None takes
+                ``default`` as it is.
             default: What holds otherwise.
         """
         if value is None:
@@ -54,7 +56,7 @@ class Timeout(Record):
         if isinstance(value, Timeout):
             return value
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return cls(default.connect, default.read, value)
+            return cls(default.connect, default.read, None if value == math.inf else value)
         raise LocalProtocolError(f"timeout must be a number of seconds or a Timeout, got {value!r}")
 
 
