@@ -69,7 +69,11 @@ class ProgressBar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._state = "done" if error is None else "failed"
-        if self._latest is not None and (self._stale or self._handle is not None or error is not None):
+        latest = self._latest
+        if latest is None:
+            return
+        # A bar that stands at its end says all there is to say.
+        if self._stale or error is not None or self._handle is not None and latest.fraction != 1:
             self._show()
 
     def __repr__(self) -> str:
