@@ -77,15 +77,18 @@ class Body(ABC):
 class Response:
     """An answer: its head, and its body still to be read."""
 
-    __slots__ = ("body", "headers", "reason", "redirected_to", "status", "url")
+    __slots__ = ("body", "headers", "reason", "redirected_to", "request_sent", "status", "url")
 
-    def __init__(self, status: int, reason: str, headers: Headers, url: str, body: Body) -> None:
+    def __init__(
+        self, status: int, reason: str, headers: Headers, url: str, body: Body, *, request_sent: bool = True
+    ) -> None:
         self.status = status
         self.reason = reason
         self.headers = headers
         self.url = url
         self.body = body
         self.redirected_to: str | None = None  # the other origin, which got no credentials
+        self.request_sent = request_sent  # False if the answer came before the request had gone out whole
 
     @property
     def content_type(self) -> str:

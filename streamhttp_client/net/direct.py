@@ -17,6 +17,7 @@ from .body import CHUNK_SIZE, Body, Decoder, decoder_for
 from .interrupt import Interrupt
 from .pool import Connection, ConnectionPool, readable
 from .sending import Piece, send_request
+from .timeouts import Deadline
 
 __all__ = ["DirectBody", "exchange"]
 
@@ -204,8 +205,8 @@ def exchange(
     connect_timeout: float | None,
     remaining: Callable[[], float | None],
     interrupt: Interrupt,
-) -> tuple[wire.Head, DirectBody]:
-    """Send one request and read the head of its final answer.
+) -> tuple[wire.Head, DirectBody, bool]:
+    """Send one request and read the head of its final answer. The last of the three is whether all of it was sent.
 
     Args:
         pool: Where the connection comes from and goes back to.
@@ -240,11 +241,16 @@ def exchange(
         if interrupt.fired:
             raise ClientClosed("the request was closed before its answer came") from None
         raise
-    return answer, DirectBody(connection, pool, framing, decoder, answer.keep_alive and sent, rest, interrupt)
+    keep_alive = answer.keep_alive and sent
+    return answer, DirectBody(connection, pool, framing, decoder, keep_alive, rest, interrupt), sent
 
 
 def _read_head(connection: Connection, remaining: Callable[[], float | None]) -> tuple[wire.Head, bytes]:
-    """Read the head of the final answer; what was read beyond it comes with it."""
+    """Read the head of the final answer; what was read beyond it comes with it.
+
+    All of it, interim answers included, has the time of one read: a head in drips is no sign of life.
+    """
+    remaining = Deadline(remaining()).remaining
     data = connection.receive(CHUNK_SIZE, remaining())
     while True:
         if not data:

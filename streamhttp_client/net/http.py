@@ -28,7 +28,7 @@ from . import direct
 from .body import Response
 from .interrupt import Interrupt
 from .pool import ConnectionPool, tcp_connector
-from .sending import Piece, in_memory
+from .sending import Piece, RewindableBody, in_memory
 from .target import Target, basic_authorization
 from .timeouts import Deadline, Timeout
 
@@ -161,6 +161,7 @@ class HTTP:
         deadline: Deadline,
         interrupt: Interrupt,
         follow: bool = True,
+        keep_method: bool = False,
     ) -> Response:
         """Send a request and return the final answer, its body still to be read and to be closed by the caller.
 
@@ -174,8 +175,10 @@ class HTTP:
             deadline: The end of the whole call.
             interrupt: What another thread uses to end this.
             follow: Whether to follow redirects: at most 5, never from https to http, without secrets to another
-                origin. Method and body stay (RFC 9110, sections 15.4.8 and 15.4.9); 303, which says that
-                what was asked for is done, is followed for GET and is the final answer to all else.
+                origin. 307 and 308 keep method and body (RFC 9110, sections 15.4.8 and 15.4.9). 303 says that what was
+                asked for is done: it is followed for GET and HEAD, and the final answer to all else. So are 301 and
+                302 to a POST, since most servers mean the same by them.
+            keep_method: Follow 301 and 302 with a POST too, for what nobody would answer so after having done it.
 
         Raises:
             TransportError: No answer; see its ``may_have_executed``.
@@ -183,13 +186,15 @@ class HTTP:
         """
         target = first = self._target(url, first=True)
         asked_again, home = False, True
-        is_read = method in ("GET", "HEAD")
+        final = set() if method in ("GET", "HEAD") else {303}
+        if method == "POST" and not keep_method:
+            final |= {301, 302}
         for _ in range(_MAX_REDIRECTS + 1):
             # Once elsewhere, a way back is one that the other origin chose.
             home = home and target.origin == first.origin
             response = self._send_once(method, target, headers, body, home, timeout, deadline, interrupt)
             status = response.status
-            if status in _REDIRECTS and follow and "location" in response.headers and (status != 303 or is_read):
+            if status in _REDIRECTS and follow and "location" in response.headers and status not in final:
                 target = self._redirected(target, response)
                 continue
             if not home:
@@ -271,7 +276,7 @@ class HTTP:
             encoded = text.encode("latin-1")
         except UnicodeEncodeError:
             raise LocalProtocolError("a header of the request has a character above U+00FF in it") from None
-        head, answer_body = direct.exchange(
+        head, answer_body, sent = direct.exchange(
             pool,
             method,
             encoded,
@@ -282,7 +287,7 @@ class HTTP:
         )
         if head.headers.cookies and home:
             self._keep_cookies(target, head.headers)
-        return Response(head.status, head.reason, head.headers, target.url, answer_body)
+        return Response(head.status, head.reason, head.headers, target.url, answer_body, request_sent=sent)
 
     def _target(self, url: str, *, first: bool = False) -> Target:
         """The address made ready; with the parameters of the caller's session, if it is not one of a redirect."""
@@ -364,7 +369,7 @@ class HTTP:
             for event, hooks in self.session.hooks.items():
                 prepared.hooks[event] = list(hooks) if isinstance(hooks, (list, tuple)) else [hooks]
         prepared.headers = requests.structures.CaseInsensitiveDict(merged)
-        prepared.body = in_memory(body()) if callable(body) else body  # type: ignore[assignment]
+        prepared.body = RewindableBody(body) if callable(body) else body  # type: ignore[assignment]
         own_cookie = prepared.headers.pop("Cookie", None)
         prepared.prepare_cookies(self.session.cookies if home else {})  # always: HTTP Digest looks at what it leaves
         if own_cookie is not None:

@@ -22,7 +22,7 @@ from . import wire
 if TYPE_CHECKING:
     from .pool import Connection
 
-__all__ = ["FilePart", "Piece", "in_memory", "send_request"]
+__all__ = ["FilePart", "Piece", "RewindableBody", "in_memory", "send_request"]
 
 # Below this, head and body go out in one write, and so mostly in one packet.
 _ONE_WRITE = 64 * 1024
@@ -72,6 +72,42 @@ def in_memory(pieces: Iterable[Piece]) -> Iterator[bytes]:
             yield from piece.blocks()
         else:
             yield bytes(piece)
+
+
+class RewindableBody:
+    """A body as a file, for requests: response hooks such as HTTP Digest's go back to its beginning and send it again.
+
+    Args:
+        make: Gives the pieces from the beginning; raises if they cannot be had a second time.
+    """
+
+    def __init__(self, make: Callable[[], Iterable[Piece]]) -> None:
+        self._make = make
+        self._pieces: Iterator[bytes] | None = None
+        self._rest = b""
+
+    def tell(self) -> int:
+        """Where it begins; hooks ask before anything is read."""
+        return 0
+
+    def seek(self, offset: int) -> int:
+        """Go back to the beginning, the only place to go."""
+        if offset:
+            raise ValueError("a body can only be read again from its beginning")
+        self._pieces, self._rest = None, b""
+        return 0
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, at most ``size``; all the rest if that is negative."""
+        if self._pieces is None:
+            self._pieces = in_memory(self._make())
+        if size < 0:
+            data, self._rest = self._rest + b"".join(self._pieces), b""
+            return data
+        if not self._rest:
+            self._rest = next(filter(None, self._pieces), b"")
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
 
 
 def send_request(

@@ -133,6 +133,7 @@ class StreamableTransport:
                     timeout=effort.timeout,
                     deadline=effort.deadline,
                     interrupt=effort.interrupt,
+                    keep_method=True,
                 )
             except TransportError as error:
                 error.attempts = effort.attempts

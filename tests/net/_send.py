@@ -49,11 +49,12 @@ def send(
     total: float = BOUND,
     interrupt: Interrupt | None = None,
     follow: bool = True,
+    keep_method: bool = False,
 ) -> Response:
     """Send one request with the limits of the tests."""
     return http.send(
         method, url, headers or {}, body, timeout=timeout or Timeout(), deadline=Deadline(total),
-        interrupt=interrupt or Interrupt(), follow=follow,
+        interrupt=interrupt or Interrupt(), follow=follow, keep_method=keep_method,
     )  # fmt: skip
 
 

@@ -644,3 +644,38 @@ def test_a_forked_child_makes_its_own_connections(http: HTTP) -> None:
         assert {request.connection for request in server.requests if request.body.startswith(b"child")} == {2}
         assert fetch(http, server.url, "POST", b"parent again") == (200, b"parent again")
         assert server.requests[-1].connection == 1
+
+
+def test_an_answer_before_the_request_was_whole_says_so(http: HTTP) -> None:
+    """A 200 that comes before the body has gone out is not about that body: the response tells."""
+
+    def script(peer: Peer) -> None:
+        peer._receive()  # the head and some of the body
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        peer.reset()
+
+    size = 64 * 1024 * 1024
+    with RawServer(script) as server:
+        response = send(http, server.url, "POST", bytes(size))
+        assert response.status == 200 and response.request_sent is False
+        response.body.close()
+
+
+def test_a_head_in_drips_has_the_time_of_one_read(http: HTTP) -> None:
+    """A byte now and then, or one interim answer after the other, does not keep a request waiting for ever."""
+    for piece in (b"x", b"HTTP/1.1 102 Processing\r\n\r\n"):
+        ended = threading.Event()
+
+        def script(peer: Peer, piece: bytes = piece, ended: threading.Event = ended) -> None:
+            peer.read_request()
+            if piece == b"x":
+                peer.send(b"HTTP/1.1 200 OK\r\nx: ")
+            while not ended.wait(0.05):
+                peer.send(piece)
+
+        with RawServer(script) as server, within(AT_ONCE):
+            try:
+                with pytest.raises(ReadTimeout):
+                    send(http, server.url, timeout=Timeout(read=0.3, total=None))
+            finally:
+                ended.set()

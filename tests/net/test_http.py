@@ -267,13 +267,21 @@ def test_redirects_keep_method_and_body(make_http: MakeHTTP, status: int, method
     with serve(redirect(status, "/there?x=1")) as server:
         for body in (b"body", pieces) if method == "POST" else (None,):
             expected = b"" if body is None else b"body"
-            assert fetch(http, server.url, method, body) == (200, expected)
+            assert fetch(http, server.url, method, body, keep_method=True) == (200, expected)
             first, second = server.requests[-2:]
             assert (first.method, first.body, first.target) == (method, expected, "/mcp")
             assert (second.method, second.body, second.target) == (method, expected, "/there?x=1")
             assert second.header("x-secret") == "1"
             assert server.accepted == 1
         assert len(made) >= 2 or method != "POST"
+
+
+@pytest.mark.parametrize("status", [301, 302])
+def test_a_redirected_post_is_not_sent_twice(make_http: MakeHTTP, status: int) -> None:
+    """Most servers answer 302 to a POST that they have carried out: it is the final answer unless said otherwise."""
+    with serve(redirect(status, "/there")) as server:
+        assert fetch(make_http(), server.url, "POST", b"body")[0] == status
+        assert [request.target for request in server.requests] == ["/mcp"]
 
 
 def test_303_is_followed_for_get_alone(make_http: MakeHTTP) -> None:
@@ -472,6 +480,9 @@ def test_http_digest(make_http: MakeHTTP) -> None:
         assert fetch(http, server.url, "POST", b"body") == (200, b"body")
         assert fetch(http, server.url, "POST", b"again") == (200, b"again")
         assert len(server.requests) == 3
+        # A body in pieces is made anew for the request with the proof.
+        anew = make_http(auth=requests.auth.HTTPDigestAuth("user", "pw"))
+        assert fetch(anew, server.url, "POST", lambda: iter([b"in ", b"pieces"])) == (200, b"in pieces")
 
 
 @pytest.fixture
