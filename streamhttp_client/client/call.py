@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from .. import jsonrpc
 from ..exceptions import (
@@ -71,6 +72,8 @@ class Call(Generic[T]):
         renewable: bool = True,
         task_token: jsonrpc.RequestId | None = None,
     ) -> None:
+        if engine.closed:
+            raise ClientClosed("the client is closed")
         check_function("on_progress", on_progress)
         check_function("on_log", on_log)
         self._engine = engine
@@ -96,6 +99,7 @@ class Call(Generic[T]):
         self._may_have_executed = resume_from is not None
         self._answered = False
         self._told = False
+        self._pid = os.getpid()
         self.request_id: jsonrpc.RequestId | None = None if resume_from is None else resume_from.request_id
 
     # -- what the user sees
@@ -103,7 +107,12 @@ class Call(Generic[T]):
     def __enter__(self) -> Call[T]:
         return self
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a call cannot be pickled; store its cursor instead")
+
     def __exit__(self, *_: object) -> None:
+        if self._is_elsewhere():
+            return  # a forked child leaves it as well; its connection is the parent's
         if not self._done and self._failure is None:
             self.cancel("the caller left the block")
         self._stop()
@@ -116,6 +125,8 @@ class Call(Generic[T]):
             raise StopIteration
         if self._failure is not None:
             raise self._failure
+        if self._is_elsewhere():
+            raise LocalProtocolError("this call is one of the parent process; resume it by its cursor")
         if self._cancelled is not None:
             self._stop()
             raise CallCancelled(f"the call was cancelled: {self._cancelled}")
@@ -171,11 +182,15 @@ class Call(Generic[T]):
         Any thread may call it, also more than once, and after the end, when it does nothing. Takes two seconds at the
         most. The server may have finished all the same.
         """
-        if self._answered or self._failure is not None or self._cancelled is not None:
+        if self._answered or self._failure is not None or self._cancelled is not None or self._is_elsewhere():
             return
         self._cancelled = reason
         self._effort.interrupt.fire()
         self._tell_cancelled(reason)
+
+    def _is_elsewhere(self) -> bool:
+        """Whether another process made this call: a forked child must not touch what it shares with its parent."""
+        return self._pid != os.getpid()
 
     # -- the run
 
@@ -184,6 +199,8 @@ class Call(Generic[T]):
         engine.enter(self)
         try:
             self._effort.begin()
+            if engine.session is None:  # what cannot be sent is to be known before a server is asked for
+                jsonrpc.dump(jsonrpc.Request(0, operation.method, operation.params))
             renewed = False
             while True:
                 session = engine.ready(self._effort, may_be_asked=operation.method in _MAY_ASK)
@@ -198,6 +215,7 @@ class Call(Generic[T]):
                 if isinstance(failure, SessionExpired):
                     # The request did not run: the server did not know whom it was for.
                     if renewed or not engine.renews or not self._renewable:
+                        engine.forget(session)
                         raise failure
                     renewed = True
                     engine.renew(session, self._effort)

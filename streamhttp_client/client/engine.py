@@ -144,6 +144,12 @@ class Engine:
         if self._on_session_renewed is not None:
             self._on_session_renewed(old, new)
 
+    def forget(self, session: Session) -> None:
+        """That session is over: whoever calls next begins another."""
+        if self.session is session:
+            self.session = None
+            self.on_tools_changed()
+
     def _begin(self, effort: Effort, old: Session | None) -> Session:
         """A session other than ``old``. One thread begins it, the others wait and find it."""
         self.register(effort)

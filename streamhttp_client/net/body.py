@@ -21,6 +21,9 @@ class Body(ABC):
     Another thread ends a blocked read through the :class:`~.interrupt.Interrupt` that was given with the request.
     """
 
+    end_is_known = True
+    """False if the body simply ends with the connection, so that one which was cut looks whole."""
+
     @abstractmethod
     def read1(self, size: int = CHUNK_SIZE, *, timeout: float | None = None) -> bytes:
         """Return what has arrived, as soon as anything has, at most about ``size`` bytes; ``b""`` at the end.

@@ -15,7 +15,7 @@ import urllib3
 from .._headers import Headers
 from ..exceptions import ClientClosed, ConnectionFailed, ReadTimeout, RemoteProtocolError
 from .body import CHUNK_SIZE, Body, Response
-from .errors import read_error, requests_error
+from .errors import is_foreign, read_error, requests_error
 from .interrupt import Interrupt
 
 __all__ = ["send", "unverified_session"]
@@ -54,8 +54,12 @@ def send(
         else:
             answer = interrupt.run(exchange, requests.Response.close)
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        if is_foreign(error):
+            raise
         raise requests_error(error, _origin(where) + _way(where, settings), seconds) from error
     except ValueError as error:  # an address in Location that not even requests can take apart
+        if is_foreign(error):
+            raise
         raise RemoteProtocolError(f"the answer cannot be understood: {error}") from error
     if answer is None:
         raise ClientClosed("the request was closed before its answer came")
@@ -126,6 +130,8 @@ class _BorrowedBody(Body):
         try:
             data = self._read(size)
         except Exception as error:
+            if is_foreign(error):
+                raise
             if self._interrupt.fired:
                 raise ClientClosed("the answer was closed while it was read") from None
             if isinstance(error, urllib3.exceptions.DecodeError):

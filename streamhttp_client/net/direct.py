@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ..exceptions import ClientClosed, ConnectionLost, MessageTooLarge, ReadTimeout
+from ..exceptions import ClientClosed, ConnectionLost, MessageTooLarge, ReadTimeout, RemoteProtocolError
 from . import wire
 from .body import CHUNK_SIZE, Body, Decoder, decoder_for
 from .interrupt import Interrupt
@@ -47,6 +47,7 @@ class DirectBody(Body):
         self._pieces: Iterator[bytes] | None = None
         self._interrupt = interrupt
         self._failure: ConnectionLost | None = None  # raised again by each further read
+        self.end_is_known = not isinstance(framing, wire.CloseFraming)
         if framing.done:
             framing.rest = pending
             self._finish()
@@ -264,6 +265,8 @@ def _read_head(connection: Connection, remaining: Callable[[], float | None]) ->
             searched = max(0, len(data) - 3)
             more = connection.receive(CHUNK_SIZE, remaining())
             if not more:
+                if not data.startswith(b"HTTP/"[: len(data)]):
+                    raise RemoteProtocolError(f"expected an HTTP/1.1 status line, got {data[:40]!r}")
                 raise ConnectionLost("the connection was closed in the head of the answer")
             data += more
         answer, data = wire.parse_head(data[:end]), data[end:]

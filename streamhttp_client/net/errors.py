@@ -6,6 +6,7 @@ known to whoever was sending, so each function says for which moment it speaks. 
 
 from __future__ import annotations
 
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
@@ -15,7 +16,28 @@ import urllib3
 
 from ..exceptions import ConnectionFailed, ConnectionLost, LocalProtocolError, ReadTimeout, StreamHTTPError
 
-__all__ = ["connect_error", "read_error", "requests_error"]
+__all__ = ["connect_error", "is_foreign", "read_error", "requests_error"]
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Whether a signal handler of the program raised this while we were blocked, and not the socket.
+
+    ``signal.alarm`` with a handler that raises TimeoutError is a common way to limit a script. Such an error is the
+    program's own and must pass, although its class is one that sockets raise too.
+    """
+    frames: set[object] = set()
+    trace = error.__traceback__
+    while trace is not None:
+        frames.add(trace.tb_frame.f_code)
+        trace = trace.tb_next
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        if callable(handler):
+            # A function, a method, or an object that can be called.
+            for function in (handler, handler.__call__):
+                if getattr(getattr(function, "__func__", function), "__code__", None) in frames:
+                    return True
+    return False
 
 
 def connect_error(error: BaseException, where: str) -> StreamHTTPError:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import urllib3.connection
 
 from ..exceptions import ClientClosed, ConnectionFailed, ReadTimeout
-from .errors import connect_error, read_error
+from .errors import connect_error, is_foreign, read_error
 from .interrupt import Interrupt
 
 __all__ = ["Connection", "ConnectionPool", "readable", "tcp_connector"]
@@ -98,6 +98,8 @@ class Connection:
                 return memoryview(buffer)[: self.sock.recv_into(buffer)]
             return self.sock.recv(size)
         except (OSError, ValueError) as error:
+            if is_foreign(error):
+                raise
             raise read_error(error, seconds) from error
 
     def is_ready(self, now: float) -> bool | None:

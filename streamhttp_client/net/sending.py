@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ..exceptions import ConnectionLost, ReadTimeout, RemoteProtocolError, SourceChanged
 from . import wire
+from .errors import is_foreign
 
 if TYPE_CHECKING:
     from .pool import Connection
@@ -149,9 +150,11 @@ def _send_small(connection: Connection, data: bytes, remaining: Callable[[], flo
     try:
         connection.settimeout(seconds)
         connection.sock.sendall(data)
-    except TimeoutError as error:
-        raise _stuck(seconds) from error
-    except OSError:
+    except OSError as error:
+        if is_foreign(error):
+            raise
+        if isinstance(error, TimeoutError):
+            raise _stuck(seconds) from error
         return False
     return True
 
@@ -176,11 +179,13 @@ class _Sender:
                 return False
             try:
                 view = view[self._sock.send(view if self._poll is not None else view[:_TLS_SLICE]) :]
-            except TimeoutError as error:
+            except OSError as error:
+                if is_foreign(error):
+                    raise
+                if not isinstance(error, TimeoutError):
+                    return False
                 if self._poll is None:
                     raise _stuck(self._remaining()) from error
-            except OSError:
-                return False
         return True
 
     def send_file(self, part: FilePart) -> bool:
@@ -197,6 +202,8 @@ class _Sender:
             except BlockingIOError:
                 continue
             except OSError as error:
+                if is_foreign(error):
+                    raise
                 if error.errno in _NO_SENDFILE:
                     return all(self.send(block) for block in FilePart(part.fd, offset, end - offset).blocks())
                 return False

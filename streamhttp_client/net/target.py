@@ -22,7 +22,7 @@ class Target:
     __slots__ = ("authorization", "borrowed", "host", "origin", "path", "pool", "port", "scheme", "settings", "url")
 
     def __init__(self, url: str, params: Any = None) -> None:
-        if any(char <= " " or char == "\x7f" for char in url.strip()):
+        if any(char <= " " or char == "\x7f" for char in url):
             shown = _hide(repr(url))
             raise LocalProtocolError(f"an address must have no space or control character in it, got {shown:.80}")
         if "://" not in url:

@@ -26,6 +26,7 @@ from ..exceptions import (
     ContentTypeError,
     HTTPStatusError,
     ReadTimeout,
+    RemoteProtocolError,
     ResumeRefused,
     RPCError,
     StreamHTTPError,
@@ -292,7 +293,14 @@ class Exchange:
             raise self._lost(error) from error
         finally:
             self.close()
-        yield from jsonrpc.parse(data)
+        try:
+            messages = jsonrpc.parse(data)
+        except RemoteProtocolError as error:
+            if response.body.end_is_known:
+                raise
+            cut = ConnectionLost(f"it has no length, and was cut or is wrong: {error}")
+            raise self._lost(cut) from error
+        yield from messages
 
     def _read_streams(self, response: Response) -> Iterator[jsonrpc.Message]:
         """The messages of a stream and of those that continue it."""
@@ -343,6 +351,8 @@ class Exchange:
                     continue
             elif self._repeated:
                 continue
+            elif self._effort.deadline.expired:
+                raise self._lost(None)  # a callback took long; what is buffered must not make it longer
             self._effort.progressed()
             yield message
 

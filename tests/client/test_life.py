@@ -16,7 +16,15 @@ from typing import Any
 import pytest
 import requests
 
-from streamhttp_client import CallCancelled, Client, ClientClosed, LocalProtocolError, RetryPolicy, Timeout
+from streamhttp_client import (
+    CallCancelled,
+    Client,
+    ClientClosed,
+    LocalProtocolError,
+    RetryPolicy,
+    SessionExpired,
+    Timeout,
+)
 from tests.client._peer import AT_ONCE, BOUND, OK, open_client, progress, token_of
 from tests.support.rawserver import Peer, RawMCPServer, Request, refusing_port
 from tests.transport._faults import InThread, within
@@ -341,3 +349,47 @@ def test_results_may_be_any_size_up_to_the_limit(server: RawMCPServer) -> None:
     server.on("tools/call", {"content": [{"type": "text", "text": text}]}, OK)
     with open_client(server, max_message_size=110_000) as client:
         assert client.call_tool("t").text == text
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_leaves_its_parents_call_alone(server: RawMCPServer) -> None:
+    """A child that was forked in the middle of a call can neither read it, nor cancel it by leaving."""
+    go_on = threading.Event()
+
+    def answer(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        for count in (1, 2):
+            peer.event(progress(token_of(request), count))
+        peer.hold(go_on)
+        peer.event_result(request, OK)
+        peer.end_stream()
+
+    server.on("tools/call", answer)
+    with open_client(server) as client, client.stream_tool("t") as call:
+        assert next(call).progress == 1
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                with call:
+                    next(call)
+            except LocalProtocolError:
+                call.cancel()
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        assert server.seen("notifications/cancelled") == []
+        assert next(call).progress == 2
+        go_on.set()
+        assert call.result.text == "ok"
+
+
+def test_after_an_expired_session_the_next_call_begins_another(server: RawMCPServer) -> None:
+    """With ``on_session_expired="raise"`` the caller decides, and its decision to go on works."""
+    server.on("tools/call", lambda peer, request: peer.respond(404), OK)
+    with open_client(server, on_session_expired="raise") as client:
+        with pytest.raises(SessionExpired):
+            client.call_tool("t")
+        assert client.call_tool("t").text == "ok"
+        assert len(server.seen("initialize")) == 2

@@ -313,3 +313,28 @@ def test_a_lost_call_is_not_taken_for_a_cancelled_one() -> None:
         reader.join(AT_ONCE)
         with pytest.raises(ConnectionLost):
             client.call_tool("echo")
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs alarms of the system")
+@pytest.mark.parametrize("kind", [TimeoutError, ConnectionResetError, ValueError])
+def test_what_a_signal_handler_raises_reaches_the_caller(kind: type[Exception]) -> None:
+    """The usual way to limit a script is an alarm that raises TimeoutError, which a socket could have raised too."""
+    error = kind("from the handler")
+
+    def handler(number: int, frame: object) -> None:
+        raise error
+
+    with RawMCPServer() as server, open_client(server, timeout=60) as client:
+        client.list_tools()
+        server.on("tools/call", silent)
+        before = signal.signal(signal.SIGALRM, handler)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with within(AT_ONCE), pytest.raises(kind) as caught:
+                client.call_tool("echo", idempotent=True)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert caught.value is error
+        server.wait_for(lambda seen: any(request.key == "notifications/cancelled" for request in seen))
+        stays_usable(client)
