@@ -40,8 +40,10 @@ class Answer:
         self.body = body
         self.headers = list(headers)
 
-    def send(self, start_response: StartResponse, more: Iterable[tuple[str, str]] = ()) -> list[bytes]:
-        """Hand the answer to a WSGI server, with some more headers."""
+    def send(
+        self, start_response: StartResponse, more: Iterable[tuple[str, str]] = (), *, head: bool = False
+    ) -> list[bytes]:
+        """Hand the answer to a WSGI server, with some more headers, and without the body for a HEAD request."""
         headers = [*self.headers, *more]
         if self.status != 204:
             # Both also with an empty body: PEP 3333's checker wants a type, and without a length of 0 a
@@ -49,7 +51,7 @@ class Answer:
             length = str(len(self.body))
             headers = [("Content-Type", "application/json"), *headers, ("Content-Length", length)]
         start_response(f"{self.status} {_REASONS[self.status]}", headers)
-        return [self.body] if self.body else []
+        return [self.body] if self.body and not head else []
 
 
 class HTTPError(Exception):

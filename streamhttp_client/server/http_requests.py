@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .. import jsonrpc
@@ -11,7 +11,8 @@ from .http_answers import HTTPError
 
 __all__ = ["check_accept", "read_messages"]
 
-_JSON, _STREAM = "application/json", "text/event-stream"
+_JSON = "application/json"
+_CLOSE = [("Connection", "close")]
 
 
 def check_accept(environ: Mapping[str, Any], *needed: str) -> None:
@@ -60,27 +61,31 @@ def _check_id(request_id: str) -> None:
 
 
 def _read_body(environ: Mapping[str, Any], max_body: int) -> bytes:
-    source = environ["wsgi.input"]
     declared = environ.get("CONTENT_LENGTH") or ""
-    if declared:
-        if not declared.isdigit():
-            raise HTTPError(400, "Content-Length must be a number")
-        size = int(declared)
-        if size > max_body:
-            # The rest is not read, so the connection cannot be used again.
-            raise HTTPError(413, f"the body must be at most {max_body} bytes", headers=[("Connection", "close")])
-        body: bytes = source.read(size)
-        if len(body) < size:
-            raise HTTPError(400, "the body ended early")
-        return body
-    if not environ.get("wsgi.input_terminated"):
+    # 18 digits are more than any limit, and few enough for int().
+    if not declared.isascii() or declared and not declared.isdigit() or len(declared) > 18:
+        raise HTTPError(400, "Content-Length must be a number", headers=_CLOSE)
+    if not declared and not environ.get("wsgi.input_terminated"):
         # Without a length, PEP 3333 gives no safe way to find the end.
         raise HTTPError(411, "Content-Length is needed")
-    parts: list[bytes] = []
-    room = max_body + 1
-    while room > 0 and (part := source.read(min(room, 1 << 16))):
-        parts.append(part)
-        room -= len(part)
-    if room <= 0:
-        raise HTTPError(413, f"the body must be at most {max_body} bytes", headers=[("Connection", "close")])
-    return b"".join(parts)
+    size = int(declared) if declared else max_body + 1
+    if declared and size > max_body:
+        # The rest is not read, so the connection cannot be used again.
+        raise HTTPError(413, f"the body must be at most {max_body} bytes", headers=_CLOSE)
+    try:
+        body = b"".join(_pieces(environ["wsgi.input"], size))
+    except OSError as error:
+        # The peer has gone, was too slow, or its chunks are none; servers tell by errors of their own.
+        raise HTTPError(400, "the body could not be read to its end", headers=_CLOSE) from error
+    if declared and len(body) < size:
+        raise HTTPError(400, "the body ended early", headers=_CLOSE)
+    if len(body) > max_body:
+        raise HTTPError(413, f"the body must be at most {max_body} bytes", headers=_CLOSE)
+    return body
+
+
+def _pieces(source: Any, size: int) -> Iterator[bytes]:
+    """Up to ``size`` bytes. In pieces, so that no more memory is taken than has come."""
+    while size > 0 and (piece := source.read(min(size, 1 << 16))):
+        yield piece
+        size -= len(piece)

@@ -106,7 +106,7 @@ class WSGIApp:
             answer = HTTPError(500, "internal error", code=jsonrpc.INTERNAL_ERROR).answer
         shared = self._guard.cross_origin_headers(environ)
         if isinstance(answer, Answer):
-            return answer.send(start_response, shared)
+            return answer.send(start_response, shared, head=environ["REQUEST_METHOD"] == "HEAD")
         try:
             start_response("200 OK", [*EVENT_STREAM_HEADERS, *shared])
         except BaseException:
