@@ -215,7 +215,7 @@ class Call(Generic[T]):
                 if isinstance(failure, SessionExpired):
                     # The request did not run: the server did not know whom it was for.
                     if renewed or not engine.renews or not self._renewable:
-                        engine.forget(session)
+                        engine.expired = session
                         raise failure
                     renewed = True
                     engine.renew(session, self._effort)

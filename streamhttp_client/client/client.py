@@ -199,7 +199,7 @@ class Client(TaskVerbs):
         self._engine.log_level, self._engine.subscriptions = state["wishes"]
 
     def connect(self, *, timeout: TimeoutLike | None = None) -> Session:
-        """Shake hands with the server, unless that has been done.
+        """Shake hands with the server, unless that has been done; again, after a call has raised SessionExpired.
 
         Raises:
             TransportError: It cannot be reached, or not in time.
@@ -207,7 +207,7 @@ class Client(TaskVerbs):
             UnsupportedVersion: No revision in common.
             HTTPStatusError, RPCError, RemoteProtocolError: It answered, but not as an MCP server does.
         """
-        return self._engine.ready(self._effort(timeout))
+        return self._engine.connect(self._effort(timeout))
 
     def close(self, *, end_session: bool | None = None) -> None:
         """Wake all calls, which raise ClientClosed, end the session and close the connections. Idempotent.

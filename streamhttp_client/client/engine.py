@@ -95,6 +95,7 @@ class Engine:
         self.on_log = on_log
         self.on_notification = on_notification
         self.on_tools_changed = on_tools_changed
+        self.expired: Session | None = None  # one that the server has ended and that no call renewed
         self.log_level: str | None = None
         self.subscriptions: set[str] = set()
         self.listening = listening
@@ -144,11 +145,11 @@ class Engine:
         if self._on_session_renewed is not None:
             self._on_session_renewed(old, new)
 
-    def forget(self, session: Session) -> None:
-        """That session is over: whoever calls next begins another."""
-        if self.session is session:
-            self.session = None
-            self.on_tools_changed()
+    def connect(self, effort: Effort) -> Session:
+        """A session that is not known to be over: begins one if need be, also where calls do not renew by themselves."""
+        if self.expired is not None and self.expired is self.session:
+            self.renew(self.expired, effort)
+        return self.ready(effort)
 
     def _begin(self, effort: Effort, old: Session | None) -> Session:
         """A session other than ``old``. One thread begins it, the others wait and find it."""

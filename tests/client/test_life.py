@@ -385,11 +385,13 @@ def test_a_child_leaves_its_parents_call_alone(server: RawMCPServer) -> None:
         assert call.result.text == "ok"
 
 
-def test_after_an_expired_session_the_next_call_begins_another(server: RawMCPServer) -> None:
+def test_connecting_after_an_expired_session_begins_another(server: RawMCPServer) -> None:
     """With ``on_session_expired="raise"`` the caller decides, and its decision to go on works."""
     server.on("tools/call", lambda peer, request: peer.respond(404), OK)
     with open_client(server, on_session_expired="raise") as client:
         with pytest.raises(SessionExpired):
             client.call_tool("t")
+        client.connect()
+        client.connect()
         assert client.call_tool("t").text == "ok"
         assert len(server.seen("initialize")) == 2
