@@ -146,7 +146,7 @@ class Engine:
             self._on_session_renewed(old, new)
 
     def connect(self, effort: Effort) -> Session:
-        """A session that is not known to be over: begins one if need be, also where calls do not renew by themselves."""
+        """A session that is not known to be over; begins one if need be, also where calls do not renew it."""
         if self.expired is not None and self.expired is self.session:
             self.renew(self.expired, effort)
         return self.ready(effort)

@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import Any
 
 import requests
 import urllib3
@@ -31,7 +32,7 @@ def is_foreign(error: BaseException) -> bool:
         frames.add(trace.tb_frame.f_code)
         trace = trace.tb_next
     for number in signal.valid_signals():
-        handler = signal.getsignal(number)
+        handler: Any = signal.getsignal(number)
         if callable(handler):
             # A function, a method, or an object that can be called.
             for function in (handler, handler.__call__):
