@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..exceptions import LocalProtocolError
-from .http_answers import Answer, HTTPError
+from .http_answers import Answer, HTTPError, StartResponse
 
 __all__ = ["BearerAuth", "InsufficientScope"]
+
+_log = logging.getLogger("streamhttp_client.server")
 
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
@@ -30,11 +33,15 @@ class InsufficientScope(Exception):  # noqa: N818 - it is an answer, not a failu
 class BearerAuth:
     """Lets in only who shows a token that ``check`` knows.
 
+    A refused client is sent to :attr:`metadata_path`, at the root of the host, to learn where tokens come from.
+    An endpoint that gets all requests of its host answers there by itself. Where a framework mounts it at a path
+    of its own, mount :meth:`metadata_app` at ``metadata_path`` too, or nobody finds out how to get a token.
+
     Args:
-        check: Takes a token, and returns who it belongs to, or None if it is no good; it may raise
-            :class:`InsufficientScope`. It must make sure that the token was issued for this server: "MCP
-            servers MUST validate that access tokens were issued specifically for them" (MCP 2025-11-25,
-            basic/authorization).
+        check: Takes a token, and returns who it belongs to, or None if it is no good; anything but a text that
+            is not empty refuses the token. It may raise :class:`InsufficientScope`. It must make sure that the
+            token was issued for this server: "MCP servers MUST validate that access tokens were issued
+            specifically for them" (MCP 2025-11-25, basic/authorization).
         resource: The endpoint's public URL; it names this server in the metadata.
         authorization_servers: Issuers whose tokens are good here.
         scopes: What a client should ask for.
@@ -70,6 +77,14 @@ class BearerAuth:
         """The document that says where tokens come from; it is public, web pages may read it too."""
         return Answer(200, self._metadata, [("Access-Control-Allow-Origin", "*")])
 
+    def metadata_app(self, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """:meth:`metadata` as a WSGI application of its own, to be mounted at ``metadata_path``."""
+        method = environ["REQUEST_METHOD"]
+        answer = self.metadata()
+        if method not in ("GET", "HEAD"):
+            answer = HTTPError(405, "the method must be GET", headers=[("Allow", "GET, HEAD")]).answer
+        return answer.send(start_response, head=method == "HEAD")
+
     def principal(self, environ: Mapping[str, Any]) -> str:
         """Who sends this request.
 
@@ -85,7 +100,11 @@ class BearerAuth:
         except InsufficientScope as error:
             challenge = self._challenge(error="insufficient_scope", scope=error.scope)
             raise HTTPError(403, "the token's scope is not enough", headers=[challenge]) from None
-        if principal is None:
+        if principal is not None and not isinstance(principal, str):
+            # ``token in tokens`` comes easily, and its False is not None: what is no name lets nobody in.
+            _log.error("the check of bearer tokens must return a str or None, got %s", type(principal).__name__)
+            principal = None
+        if not principal:
             challenge = self._challenge(error="invalid_token", scope=self._scope)
             raise HTTPError(401, "the token is not valid here", headers=[challenge])
         return principal

@@ -126,7 +126,11 @@ class WSGIApp:
             return preflight  # it carries no credentials, so nobody is asked for them
         if self._runner.stopping:
             raise HTTPError(503, "the server stops", headers=[("Retry-After", "1"), ("Connection", "close")])
-        principal = None if self._principal is None else self._principal(environ)
+        try:
+            principal = None if self._principal is None else self._principal(environ)
+        except PermissionError as error:
+            _log.info("a caller is not let in: %s", error)
+            raise HTTPError(403, "the caller is not let in") from None
         if method == "POST":
             return self._post(environ, principal)
         if self._stateless:
