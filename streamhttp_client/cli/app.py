@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from .. import __version__
+from .._version import __version__
 
 __all__ = ["run"]
 

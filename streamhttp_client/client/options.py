@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
 from .._record import Record
+from .._version import __version__
 from ..exceptions import LocalProtocolError
 from ..net.http import HTTP, AuthLike
 from ..net.retry import RetryPolicy

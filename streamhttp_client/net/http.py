@@ -21,8 +21,8 @@ import requests
 import requests.auth
 import requests.utils
 
-from .. import __version__
 from .._headers import Headers, check_field, check_header
+from .._version import __version__
 from ..exceptions import LocalProtocolError, RemoteProtocolError
 from . import direct
 from .body import Response
