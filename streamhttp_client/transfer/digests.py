@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from ..exceptions import LocalProtocolError
 
-__all__ = ["Digester", "dump_digest_field", "parse_digest", "parse_digest_field"]
+__all__ = ["ContentCheck", "Digester", "dump_digest_field", "parse_digest", "parse_digest_field"]
 
 # What hashlib calls them. RFC 9530, section 5: the others of its registry are "insecure" or no cryptographic digests.
 _FIELD_NAMES = {"sha-256": "sha256", "sha-512": "sha512"}
@@ -67,6 +68,27 @@ def dump_digest_field(name: str, digits: str) -> str | None:
         if known == name:
             return f"{field}=:{base64.b64encode(bytes.fromhex(digits)).decode()}:"
     return None
+
+
+class ContentCheck:
+    """``Content-Digest`` of one answer (RFC 9530, section 2): over its content, so only if all of that is read.
+
+    Args:
+        headers: Of the answer.
+        whole: Whether all of its content will be seen.
+    """
+
+    def __init__(self, headers: Mapping[str, str], *, whole: bool) -> None:
+        plain = headers.get("content-encoding", "identity").strip().lower() in ("", "identity")
+        self._wanted = parse_digest_field(headers.get("content-digest")) if plain and whole else {}
+        self._hashes = {name: hashlib.new(name) for name in self._wanted}
+
+    def update(self, data: bytes | memoryview) -> None:
+        for known in self._hashes.values():
+            known.update(data)
+
+    def fails(self) -> bool:
+        return any(known.hexdigest() != self._wanted[name] for name, known in self._hashes.items())
 
 
 class Digester:

@@ -7,7 +7,6 @@ nothing new, so a link that dies every megabyte still finishes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -33,13 +32,13 @@ from ..net.target import check_url
 from ..net.timeouts import Timeout, TimeoutLike
 from ..progress import OnProgress
 from . import progressbar
-from .digests import Digester, parse_digest, parse_digest_field
+from .digests import ContentCheck, Digester, parse_digest, parse_digest_field
 from .flow import Failed, Flow, final_error, is_hopeless, make_effort, open_http, refusal
 from .names import name_for
 from .pace import Reporter, check_min_speed, check_rate_limit
 from .partfile import PartFile, check_target
 from .ranges import Representation, Verdict, judge
-from .segments import MIN_SEGMENT_SIZE, Segments
+from .segments import MIN_SEGMENT_SIZE, Piece, Segments
 
 if TYPE_CHECKING:
     import requests
@@ -104,8 +103,9 @@ def download(
     """Fetch a file. At ``dest`` there is either the whole right file in the end, or what was there before.
 
     A failed or killed download leaves ``<dest>.part`` and ``<dest>.part.json``; the same call goes on from there, if
-    the server's strong validator says that the file is still the same one. It blocks; threads and processes may
-    download to the same target at once without harm.
+    the server's strong validator says that the file is still the same one. If all of it was there already, it is put
+    in its place without asking again. It blocks; threads and processes may download to the same target at once without
+    harm.
 
     Args:
         url: Where from. Each attempt asks this address, and follows redirects anew.
@@ -272,6 +272,7 @@ class _Download:
         if self._kept > self._highest:  # it went well and was not all: the next request is no retry
             self._highest = self._kept
             self.effort.progressed()
+            self.effort.pause()
             return False
         self._before_next(RemoteProtocolError(reason), 0.0)
         return False
@@ -360,7 +361,7 @@ class _Download:
         self._reporter.total = total
         self._want_digests(response)
         if self.settings.segments > 1 and self._may_split(response, verdict):
-            return self._in_segments(response)
+            return self._in_segments(response, verdict.end)
         length = None if verdict.end is None else verdict.end - part.offset
         self._pour(response, verdict.skip, length)
         if total is None:
@@ -371,10 +372,17 @@ class _Download:
     def _pour(self, response: Response, skip: int, length: int | None) -> None:
         part, digester, reporter = self.part, self._digester, self._reporter
         assert part is not None
-        check = _ContentCheck(response, skip)
+        check = ContentCheck(response.headers, whole=not skip)
+        total, expected = part.version.total, self.settings.expected_size
 
         def write(data: bytes | memoryview) -> None:
             at = part.offset
+            if total is not None and at + len(data) > total:
+                self._restart()
+                raise Failed(RemoteProtocolError(f"the answer goes on after the {total} bytes of the file"))
+            if expected is not None and at + len(data) > expected:
+                part.discard()
+                raise SizeMismatch(f"the file has more than {expected} bytes, which were expected")
             part.write(data)
             digester.update(data, at)
             check.update(data)
@@ -412,10 +420,10 @@ class _Download:
         ranges = response.status == 206 or response.headers.get("accept-ranges", "").strip().lower() == "bytes"
         return ranges and verdict.skip == 0 and total - part.offset >= 2 * MIN_SEGMENT_SIZE
 
-    def _in_segments(self, response: Response | None) -> tuple[bool, str]:
+    def _in_segments(self, response: Response | None, end: int | None = None) -> tuple[bool, str]:
         part = self.part
         assert part is not None
-        crew = Segments(self, part, response, self._interrupt)
+        crew = Segments(self, part, None if response is None else Piece(response, end), self._interrupt)
         try:
             crew.run(self.settings.segments, self._reporter)
         finally:
@@ -500,22 +508,6 @@ class _Download:
             verified=bool(wanted),
             elapsed=self._clock() - began,
         )
-
-
-class _ContentCheck:
-    """``Content-Digest`` of one answer (RFC 9530, section 2): over its content, so only if all of that is read."""
-
-    def __init__(self, response: Response, skip: int) -> None:
-        plain = response.headers.get("content-encoding", "identity").strip().lower() in ("", "identity")
-        self._wanted = parse_digest_field(response.headers.get("content-digest")) if plain and not skip else {}
-        self._hashes = {name: hashlib.new(name) for name in self._wanted}
-
-    def update(self, data: bytes | memoryview) -> None:
-        for known in self._hashes.values():
-            known.update(data)
-
-    def fails(self) -> bool:
-        return any(known.hexdigest() != self._wanted[name] for name, known in self._hashes.items())
 
 
 def _refused(text: str, response: Response) -> TransferError:

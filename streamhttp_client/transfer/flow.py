@@ -22,19 +22,34 @@ from ..exceptions import (
     TransferRefused,
     TransferTimeout,
 )
+from ..net import retry as retrying
 from ..net.body import Body, Response
 from ..net.http import HTTP, AuthLike
 from ..net.interrupt import Interrupt
 from ..net.refusals import is_temporary, status_error
-from ..net.retry import Effort, RetryPolicy, parse_retry_after
+from ..net.retry import RetryPolicy, parse_retry_after
 from ..net.timeouts import Deadline, Timeout
 from .pace import RateLimit, SpeedWatch
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["BUFFER_SIZE", "Failed", "Flow", "final_error", "is_hopeless", "make_effort", "open_http"]
+__all__ = [
+    "BUFFER_SIZE",
+    "Effort",
+    "Failed",
+    "Flow",
+    "final_error",
+    "is_hopeless",
+    "make_effort",
+    "open_http",
+    "refusal",
+    "surely_not_done",
+]
 
+# Attempts begin at least so far apart: a peer that gives one byte, or one event, with each connection brings progress,
+# and would else be asked a thousand times a second.
+_SPACING = 0.05
 # Linux gives several hundred KiB at once on a fast link; more brought nothing, and it counts in peak memory.
 BUFFER_SIZE = 1 << 20
 
@@ -64,6 +79,31 @@ def open_http(http: requests.Session | None, headers: Mapping[str, str] | None, 
     return HTTP(session=http, headers=headers, auth=auth)
 
 
+class Effort(retrying.Effort):
+    """The attempts of a transfer: they begin some time apart, unless the policy says not to wait at all."""
+
+    __slots__ = ("_began",)
+
+    def __init__(self, timeout: Timeout, policy: RetryPolicy, interrupt: Interrupt | None = None) -> None:
+        super().__init__(timeout, policy, interrupt)
+        self._began = time.monotonic()
+
+    def again(self, floor: float = 0.0) -> bool:
+        again = super().again(max(floor, self._too_early()))
+        self._began = time.monotonic()
+        return again
+
+    def pause(self) -> None:
+        """Before a request that follows one that went well."""
+        seconds = self.deadline.within(self._too_early())
+        if seconds:
+            self.interrupt.sleep(seconds)
+        self._began = time.monotonic()
+
+    def _too_early(self) -> float:
+        return max(0.0, self._began + _SPACING - time.monotonic()) if self.policy.base > 0 else 0.0
+
+
 def make_effort(timeout: Timeout, retry: RetryPolicy | None, deadline: Deadline | None = None) -> Effort:
     """One budget of attempts; with a ``deadline``, one of several under the same."""
     if retry is not None and not isinstance(retry, RetryPolicy):
@@ -80,6 +120,15 @@ def refusal(response: Response, method: str, deadline: Deadline) -> StreamHTTPEr
     if is_temporary(response.status) and response.status not in (501, 505):
         raise Failed(error, parse_retry_after(response.headers))
     return error
+
+
+def surely_not_done(response: Response) -> bool:
+    """Whether a status says that nothing was done, so that even what must not happen twice may be asked for again.
+
+    429 is said before anything is done. 503 and 408 are also what a gateway says when the server behind it was cut off
+    in the middle of its work; one that asks to come back later speaks of its load.
+    """
+    return response.status == 429 or (response.status == 503 and "retry-after" in response.headers)
 
 
 def is_hopeless(error: BaseException) -> bool:
@@ -129,10 +178,14 @@ class Flow:
     ) -> None:
         self._effort = effort
         self._min_speed = min_speed
-        self._limit = None if rate_limit is None else RateLimit(rate_limit, effort.interrupt.sleep, clock)
+        self._limit = None if rate_limit is None else RateLimit(rate_limit, self._sleep, clock)
         self._clock = clock
         self._buffer_size = buffer_size if self._limit is None else min(buffer_size, self._limit.piece)
         self._buffer: bytearray | None = None
+
+    def _sleep(self, seconds: float) -> None:
+        within = self._effort.deadline.within(seconds)
+        self._effort.interrupt.sleep(seconds if within is None else within)
 
     def pour(
         self, body: Body, write: Callable[[bytes | memoryview], object], *, skip: int = 0, length: int | None = None

@@ -128,8 +128,8 @@ class RateLimit:
         self._sleep = sleep
         self._clock = clock
         self._free_at: float | None = None
-        # A tenth of a second's worth at a time, so that it flows evenly; not less than a packet.
-        self.piece = max(1460, int(rate / 10))
+        # A tenth of a second's worth at a time, so that it flows evenly and no wait is long.
+        self.piece = max(1, int(rate / 10))
 
     def passed(self, size: int) -> None:
         """``size`` bytes went through; wait until the next ones may."""

@@ -6,6 +6,8 @@ Invariants:
   name, never a truncated one; so a download that was taken over by mistake can do no harm to who took it.
 - The sidecar is the claim: whoever created it owns ``<target>.part``. It names its owner; what a dead owner left is
   taken over by renaming it away, in which one of several succeeds. Who cannot have it works under a name of its own.
+- The sidecar never says of a byte that it is there before it is on the disk: after a power failure, a file whose gaps
+  were known would have others.
 - The final name changes once, from what was there before to the whole file.
 """
 
@@ -17,9 +19,10 @@ import os
 import stat
 from typing import Any
 
-from ..exceptions import DiskFull, TargetChanged, TargetExists
+from .._headers import check_field
+from ..exceptions import DiskFull, LocalProtocolError, TargetChanged, TargetExists
 from .ranges import Representation
-from .sidecar import Sidecar, address_key, is_alive, owner
+from .sidecar import Sidecar, address_key, is_alive, is_ours, open_regular, owner
 
 __all__ = ["PartFile", "check_target"]
 
@@ -100,7 +103,10 @@ class PartFile:
             os.close(self._fd)
             self._fd = -1
         draft = f"{self.path}.{os.urandom(4).hex()}"
-        self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
+        mode = self._mode_of_target()
+        # We must be able to open it again, whatever the mode in the end.
+        mode = 0o666 if mode is None else mode | 0o600
+        self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, mode)
         os.replace(draft, self.path)
         self.offset, self.version, self.gaps = 0, version, None
         self.save()
@@ -112,7 +118,18 @@ class PartFile:
             TargetChanged: Somebody took the part file away.
         """
         self._check_ours()
-        self._sidecar.write(self._state())
+        state = self._state()
+        self._settle()
+        self._sidecar.write(state)
+
+    def _settle(self) -> None:
+        """Bring to the disk what the gaps say is there. Without gaps the size of the file says it, which is safe."""
+        if self.gaps is None:
+            return
+        try:
+            getattr(os, "fdatasync", os.fsync)(self._fd)
+        except OSError as error:
+            raise self.disk_error(error) from error
 
     def _check_ours(self) -> None:
         if not self._is_ours():
@@ -159,8 +176,8 @@ class PartFile:
 
     def open_again(self) -> int:
         """Another descriptor of the same file, for a thread that writes elsewhere in it."""
-        fd = os.open(self.path, os.O_RDWR | _FLAGS)
-        if not os.path.samestat(os.fstat(fd), os.fstat(self._fd)):
+        fd, about = open_regular(self.path, os.O_RDWR)
+        if not os.path.samestat(about, os.fstat(self._fd)):
             os.close(fd)
             self._check_ours()
         return fd
@@ -174,8 +191,16 @@ class PartFile:
 
         Raises:
             TargetExists: Something has come there in the meantime. The part file stays.
-            TargetChanged: The part file is not the one that was written.
+            TargetChanged: The part file is not the one that was written, or not as long.
         """
+        size = os.fstat(self._fd).st_size
+        if size != self.offset:
+            written = self.offset
+            self.discard()
+            raise TargetChanged(f"{self.path!r} has {size} bytes, and {written} were written to it")
+        mode = self._mode_of_target() if overwrite else None
+        if mode is not None and hasattr(os, "fchmod"):
+            os.fchmod(self._fd, mode)
         try:
             os.fsync(self._fd)
         except OSError as error:
@@ -189,6 +214,14 @@ class PartFile:
         self._fd = -1
         self._sidecar.remove()
         _sync_folder(os.path.dirname(self.target) or ".")
+
+    def _mode_of_target(self) -> int | None:
+        """The permissions of the file that is to be replaced: what was private stays so. None if there is none."""
+        try:
+            about = os.lstat(self.target)
+        except OSError:
+            return None
+        return stat.S_IMODE(about.st_mode) & 0o777 if stat.S_ISREG(about.st_mode) else None
 
     def _link(self) -> None:
         """Rename, unless something has the name: a plain rename would replace it."""
@@ -228,7 +261,10 @@ class PartFile:
             return
         worth = self.kept > 0 and self.version.validator is not None
         ours = self._fd < 0 or self._is_ours()
+        state = self._state(released=True)
         if self._fd >= 0:
+            if worth:
+                self._settle()
             os.close(self._fd)
             self._fd = -1
         if not ours:  # what has the name now is somebody else's, and so is the sidecar, unless it still names us
@@ -238,7 +274,7 @@ class PartFile:
         if worth and self._private:
             worth = self._give_usual_name()
         if worth:
-            self._sidecar.write(self._state(released=True))
+            self._sidecar.write(state)
             return
         if self.kept and not self._private:
             # It cannot be gone on with, but it is the user's: "the partial file stays unless it is proven wrong".
@@ -301,14 +337,18 @@ class PartFile:
         if version.validator is None:
             return
         try:
-            fd = os.open(self.path, os.O_RDWR | _FLAGS)
-        except OSError:
+            check_field("if-range", version.validator)
+            fd, about = open_regular(self.path, os.O_RDWR)
+        except (LocalProtocolError, OSError):
             return
-        about = os.fstat(fd)
         gaps = _checked_gaps(state.get("gaps"), total)
-        fits = stat.S_ISREG(about.st_mode) and about.st_size > 0 and (total is None or about.st_size <= total)
-        if gaps == []:  # killed between the last byte and the end
-            fits = fits and about.st_size == total
+        fits = about.st_size > 0 and (total is None or about.st_size <= total)
+        if gaps is not None and total is not None:
+            # All that is no gap must be there.
+            fits = fits and about.st_size >= _end_of_data(gaps, total)
+        # Of another user, it holds what he likes; under a second name, writing changes what that one stands for, be it
+        # the target itself, if the process was killed while the file got its name.
+        fits = fits and is_ours(about) and about.st_nlink == 1
         if not fits or ("gaps" in state and gaps is None):
             os.close(fd)
             return
@@ -339,7 +379,7 @@ class PartFile:
             **self._state_of_owner(released),
         }
         if self.gaps is not None:
-            state["gaps"] = self.gaps
+            state["gaps"] = [list(gap) for gap in self.gaps]  # they go on changing
         return state
 
 
@@ -355,6 +395,16 @@ def _checked_gaps(value: Any, total: int | None) -> list[list[int]] | None:
             return None
         at = gap[1]
     return value
+
+
+def _end_of_data(gaps: list[list[int]], total: int) -> int:
+    """The byte after the last one that is in no gap."""
+    end = total
+    for start, stop in reversed(gaps):
+        if stop != end:
+            break
+        end = start
+    return end
 
 
 def _touched(path: str) -> float | None:

@@ -16,7 +16,7 @@ from .._record import Record
 
 __all__ = ["ContentRange", "Representation", "Verdict", "judge", "parse_content_range", "represented"]
 
-_CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|(\*))/(?:([0-9]{1,18})|\*)$")
+_CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|(\*))/(?:([0-9]{1,18})|\*)")
 
 
 class ContentRange(Record):
@@ -29,7 +29,7 @@ class ContentRange(Record):
 
 def parse_content_range(value: str | None) -> ContentRange | None:
     """Read a field value; None if it is missing, not in bytes, or contradicts itself."""
-    match = _CONTENT_RANGE.match((value or "").strip().replace("bytes=", "bytes "))
+    match = _CONTENT_RANGE.fullmatch((value or "").strip().replace("bytes=", "bytes "))
     if match is None:
         return None
     total = int(match[4]) if match[4] is not None else None
@@ -58,7 +58,7 @@ class Representation(Record):
 
     @property
     def strong_etag(self) -> str | None:
-        return self.etag if self.etag and re.match(r'"[\x21\x23-\xff]*"$', self.etag) else None
+        return self.etag if self.etag and re.fullmatch(r'"[\x21\x23-\xff]*"', self.etag) else None
 
     @property
     def validator(self) -> str | None:
@@ -68,14 +68,15 @@ class Representation(Record):
         return self.last_modified if self.dated else None
 
     def differs(self, other: Representation) -> bool:
-        """Whether another answer shows, by strong comparison, that it speaks of another version.
+        """Whether another answer shows that it speaks of another version.
 
-        What one of the two does not say cannot differ: some servers leave the validators out of a 206.
+        What one of the two does not say cannot differ. Weak tags that are equal are no sign of a change, and no proof
+        of the same bytes either.
         """
         if self.total is not None and other.total is not None and self.total != other.total:
             return True
         if self.etag is not None and other.etag is not None:
-            return self.strong_etag is None or self.etag != other.etag
+            return self.etag.removeprefix("W/") != other.etag.removeprefix("W/")
         if self.last_modified is not None and other.last_modified is not None:
             return self.last_modified != other.last_modified
         return False
@@ -83,6 +84,16 @@ class Representation(Record):
     def confirmed_by(self, other: Representation) -> bool:
         """Whether another answer surely speaks of the same version, by its own strong validator."""
         return not self.differs(other) and self.validator is not None and self.validator == other.validator
+
+    def is_continued_by(self, other: Representation) -> bool:
+        """Whether a 206 to a request under our validator may be joined to what is here.
+
+        The tag must be in it if it would be in a 200, and is what tells when a server ignored ``If-Range``; a date need
+        not be (RFC 9110, section 15.3.7).
+        """
+        if self.differs(other) or self.validator is None:
+            return False
+        return self.etag is None or self.etag == other.etag
 
 
 def represented(headers: Mapping[str, str], total: int | None) -> Representation:
@@ -159,8 +170,10 @@ def judge(
         place = parse_content_range(headers.get("content-range"))
         version = represented(headers, place.total if place else None)
         # If-Range comes before Range (RFC 9110, section 13.2.2): a changed file would have been a 200. So an offset
-        # at the very end says that all is there, unless something contradicts.
-        if place is not None and place.total == offset and end is None and not have.differs(version):
+        # at the very end says that all is there, unless something contradicts. If nobody had named that size before,
+        # a shorter file of another version may end there by chance: then the validator has to say that it is the same.
+        known = have.total == offset or have.confirmed_by(version)
+        if place is not None and place.total == offset and end is None and known and not have.differs(version):
             return Verdict("complete", version=version)
         changed = have.differs(version)
         size = f"{place.total} bytes" if place else "a size it does not name"
@@ -190,6 +203,8 @@ def _partial(
         return useless(f"begins at {place.start}, expected {offset}")
     if place.end <= offset:
         return useless(f"ends at {place.end}, expected more than {offset}")
+    if have != Representation() and not have.is_continued_by(version):
+        return useless("does not show that it is of the same version")
     stop = place.end if end is None else min(place.end, end)
     return Verdict("append", offset, stop, skip=offset - place.start, version=version)
 

@@ -13,19 +13,20 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from .._record import Record
 from ..exceptions import ClientClosed, RemoteProtocolError, StreamHTTPError, TransportError
 from ..net.body import Response
 from ..net.interrupt import Interrupt
-from ..net.retry import Effort
-from .flow import BUFFER_SIZE, Failed, Flow, final_error, is_hopeless, make_effort, refusal
+from .digests import ContentCheck
+from .flow import BUFFER_SIZE, Effort, Failed, Flow, final_error, is_hopeless, make_effort, refusal
 from .pace import Reporter
 from .partfile import PartFile
-from .ranges import Verdict, judge
+from .ranges import Verdict, judge, parse_content_range
 
 if TYPE_CHECKING:
     from .download import _Download
 
-__all__ = ["MIN_SEGMENT_SIZE", "Segments"]
+__all__ = ["MIN_SEGMENT_SIZE", "Piece", "Segments"]
 
 # Below this, another connection takes longer than it saves.
 MIN_SEGMENT_SIZE = 1 << 20
@@ -36,33 +37,40 @@ _SAVE_SECONDS = 1.0
 _JOIN_SECONDS = 5.0
 
 
+class Piece(Record):
+    """An answer whose body begins where a gap does, and the byte in the file after its last one; None: the end."""
+
+    response: Response
+    end: int | None
+
+
 class Segments:
     """The threads of one download.
 
     Args:
         job: The download that they belong to.
         part: Its part file; ``gaps`` say what is missing, or all from ``offset`` on is.
-        response: An answer whose body begins at the first gap, or None.
-        interrupt: What ends the reading of ``response``.
+        first: What is there for the first gap, or None.
+        interrupt: What ends the reading of ``first``.
 
     Attributes:
         requests: Made here.
         verdict: The answer that showed that this does not work, or None.
     """
 
-    def __init__(self, job: _Download, part: PartFile, response: Response | None, interrupt: Interrupt) -> None:
+    def __init__(self, job: _Download, part: PartFile, first: Piece | None, interrupt: Interrupt) -> None:
         self.requests = 0
         self.verdict: Verdict | None = None
         self._job = job
         self._part = part
-        self._first = response
+        self._first = first
         # Guards everything below and part.gaps, and announces the end of each thread.
         self._changed = threading.Condition()
         self._error: BaseException | None = None
         self._stopping = False
         self._running = 0
         self._interrupts = [interrupt]
-        self._queue: deque[tuple[list[int], Response | None]] = deque()
+        self._queue: deque[tuple[list[int], Piece | None]] = deque()
 
     def run(self, count: int, reporter: Reporter) -> None:
         """Fetch all gaps, or set ``verdict``, or raise what ended it."""
@@ -90,11 +98,11 @@ class Segments:
                     self._changed.wait(_TICK_SECONDS)
                     kept = part.kept
                     now = time.monotonic()
-                    if now >= save_at:
-                        part.save()
-                        save_at = now + _SAVE_SECONDS
-                    self._changed.release()  # no lock is held while user code runs
+                    self._changed.release()  # no lock is held while the disk works or user code runs
                     try:
+                        if now >= save_at:
+                            part.save()
+                            save_at = now + _SAVE_SECONDS
                         reporter.attempt = max(reporter.attempt, self.requests)
                         reporter.tick(kept)
                     finally:
@@ -128,12 +136,12 @@ class Segments:
                 with self._changed:
                     if self._stopping or not self._queue:
                         return
-                    gap, response = self._queue.popleft()
+                    gap, first = self._queue.popleft()
                     effort = make_effort(settings.timeout, settings.retry, self._job.effort.deadline)
                     self._interrupts.append(effort.interrupt)
                 rate = settings.rate_limit and settings.rate_limit / settings.segments
                 flow = Flow(effort, settings.min_speed, rate, max(_LEAST_BUFFER, BUFFER_SIZE // settings.segments))
-                self._fetch(gap, fd, effort, flow, response)
+                self._fetch(gap, fd, effort, flow, first)
         except ClientClosed:
             pass  # stopped from outside
         except BaseException as error:
@@ -148,23 +156,23 @@ class Segments:
                 self._running -= 1
                 self._changed.notify_all()
 
-    def _fetch(self, gap: list[int], fd: int, effort: Effort, flow: Flow, response: Response | None) -> None:
+    def _fetch(self, gap: list[int], fd: int, effort: Effort, flow: Flow, piece: Piece | None) -> None:
         """Fill one gap, in as many attempts as it takes."""
         while gap[0] < gap[1]:
             before = gap[0]
             failure: StreamHTTPError = RemoteProtocolError("the answer brought nothing")
             floor = 0.0
             try:
-                if response is None:
-                    response = self._ask(gap, effort)
-                if response is None:
+                if piece is None:
+                    piece = self._ask(gap, effort)
+                if piece is None:
                     return
-                self._take(response, gap, fd, flow)
+                self._take(piece, gap, fd, flow)
             except Failed as failed:
                 failure, floor = failed.error, failed.floor
             except TransportError as error:
                 failure = error
-            response = None
+            piece = None
             if self._stopping:
                 return
             if gap[0] > before:
@@ -175,7 +183,7 @@ class Segments:
                     failure, expired=expired, kept=self._part.kept, resumable=True, attempts=self.requests
                 ) from failure
 
-    def _ask(self, gap: list[int], effort: Effort) -> Response | None:
+    def _ask(self, gap: list[int], effort: Effort) -> Piece | None:
         """Ask for what is missing of a gap; None, with ``verdict`` set, if the answer is not that."""
         start, end = gap
         version = self._part.version
@@ -205,12 +213,18 @@ class Segments:
         except BaseException:
             response.body.abandon()
             raise
-        return response
+        return Piece(response, verdict.end)
 
-    def _take(self, response: Response, gap: list[int], fd: int, flow: Flow) -> None:
-        os.lseek(fd, gap[0], os.SEEK_SET)
+    def _take(self, piece: Piece, gap: list[int], fd: int, flow: Flow) -> None:
+        """Put what an answer brings where it says that it belongs, and no more."""
+        start, headers = gap[0], piece.response.headers
+        stop = gap[1] if piece.end is None else min(gap[1], piece.end)
+        place = parse_content_range(headers.get("content-range"))
+        check = ContentCheck(headers, whole=place is not None and (place.start, place.end) == (start, stop))
+        os.lseek(fd, start, os.SEEK_SET)
 
         def write(data: bytes | memoryview) -> None:
+            check.update(data)
             view = memoryview(data)
             try:
                 while view:
@@ -220,7 +234,10 @@ class Segments:
             except OSError as error:
                 raise self._part.disk_error(error) from error
 
-        flow.pour(response.body, write, length=gap[1] - gap[0])
+        flow.pour(piece.response.body, write, length=stop - start)
+        if check.fails():
+            gap[0] = start
+            raise Failed(RemoteProtocolError("the content is not what its Content-Digest says"))
 
 
 def _split(gaps: list[list[int]], count: int) -> list[list[int]]:

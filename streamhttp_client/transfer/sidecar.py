@@ -6,14 +6,16 @@ locks are not relied on, since on network file systems some of them do nothing, 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import socket
+import stat
 import time
 from typing import Any
 
-__all__ = ["Sidecar", "address_key", "is_alive", "owner"]
+__all__ = ["Sidecar", "address_key", "is_alive", "is_ours", "open_regular", "owner"]
 
 # A transfer of another machine's counts as abandoned when its file was not written to for so long: longer than any
 # default silence, so that a slow one is not taken for dead.
@@ -69,6 +71,30 @@ def address_key(url: str) -> dict[str, str]:
     return {"url": shown, "key": hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:32]}
 
 
+def open_regular(path: str, flags: int) -> tuple[int, os.stat_result]:
+    """Open a file that may be anything, since others may write to its folder: a descriptor, and what it is.
+
+    Never waits: opening a pipe would, until somebody writes to it.
+
+    Raises:
+        OSError: It is no regular file, or a symbolic link.
+    """
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):
+        flags |= getattr(os, name, 0)
+    fd = os.open(path, flags)
+    about = os.fstat(fd)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return fd, about
+
+
+def is_ours(about: os.stat_result) -> bool:
+    """Whether a file belongs to the user of this process: in a shared folder, anybody can put one under any name."""
+    user = getattr(os, "geteuid", None)
+    return user is None or about.st_uid == user()
+
+
 class Sidecar:
     """One JSON file that is replaced as a whole.
 
@@ -80,15 +106,21 @@ class Sidecar:
         self.path = path
 
     def read(self) -> dict[str, Any] | None:
-        """What is in it; None if it is missing, or is nothing that we wrote."""
+        """What is in it; None if it is missing, or is nothing that we wrote.
+
+        Of what another user wrote, only the owner: that he is at work may be true, and costs nothing if it is not. All
+        else says which bytes to believe in, or where to send them.
+        """
         try:
-            fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            fd, about = open_regular(self.path, os.O_RDONLY)
             with open(fd, "rb") as file:
                 data = file.read(_MAX_SIZE + 1)
             state = json.loads(data) if len(data) <= _MAX_SIZE else None
         except (OSError, ValueError, RecursionError):
             return None
-        return state if isinstance(state, dict) else None
+        if not isinstance(state, dict):
+            return None
+        return state if is_ours(about) else {"owner": state.get("owner")}
 
     def write(self, state: dict[str, Any]) -> None:
         """Replace it, atomically."""
@@ -105,10 +137,10 @@ class Sidecar:
             raise
 
     def _overwrite(self, data: bytes) -> None:
-        with open(self.path, "r+b", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            file.write(data.ljust(size))
-            file.truncate(max(size, len(data)))
+        fd, about = open_regular(self.path, os.O_RDWR)
+        with open(fd, "r+b", buffering=0) as file:
+            file.write(data.ljust(about.st_size))
+            file.truncate(max(about.st_size, len(data)))
 
     def create(self, state: dict[str, Any]) -> bool:
         """Write it if there is none; False if there is one. Of several that try at once, one succeeds."""

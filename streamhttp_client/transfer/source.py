@@ -32,11 +32,11 @@ from ..exceptions import (
 )
 from ..net.body import CHUNK_SIZE, Body, Response
 from ..net.http import AuthLike
-from ..net.retry import Effort, RetryPolicy
+from ..net.retry import RetryPolicy
 from ..net.target import check_url
 from ..net.timeouts import Deadline, Timeout
 from ..progress import OnProgress
-from .flow import Failed, final_error, make_effort, open_http, refusal
+from .flow import Effort, Failed, final_error, make_effort, open_http, refusal
 from .pace import Reporter
 from .ranges import Representation, parse_content_range, represented
 
@@ -261,7 +261,10 @@ class Source:
             raise RemoteProtocolError(
                 f"expected {place.end - place.start} bytes by the content range, got a content length of {length!r:.40}"
             )
-        self._compare(represented(headers, place.total))
+        version, known = represented(headers, place.total), self.version
+        if known is not None and known.etag is not None and version.etag is None and (self.at or self.received):
+            raise RemoteProtocolError(f"expected the entity tag {known.etag!r:.60} in the partial answer, got none")
+        self._compare(version)
         self.ranges = True
         self._skip = self.at - place.start
         self._answer_end = place.end

@@ -31,12 +31,11 @@ from ..exceptions import (
 )
 from ..net.body import Response
 from ..net.http import HTTP
-from ..net.refusals import read_beginning
-from ..net.retry import Effort
+from ..net.refusals import read_beginning, status_error
 from ..net.sending import FilePart, Piece
 from ..net.target import Target
 from ..net.timeouts import Timeout
-from .flow import Failed, final_error, is_hopeless, make_effort, open_http, refusal
+from .flow import Effort, Failed, final_error, is_hopeless, make_effort, open_http, refusal, surely_not_done
 from .pace import Reporter
 from .payload import Payload
 from .sidecar import Sidecar, address_key, is_alive, owner
@@ -109,7 +108,7 @@ class TusUpload:
                 # Once is what happens: it expired while nobody was looking, or the server was cleaned up. Twice is
                 # no accident.
                 if self._restarts:
-                    self._forget()
+                    self.forget()
                     raise UploadGone(
                         f"the server no longer holds the upload{expired(self.expires)}", attempts=max(self.attempts, 1)
                     ) from None
@@ -122,7 +121,7 @@ class TusUpload:
                 self._lanes = []
                 self._save()
                 self.reporter.restarted()
-        self._forget()
+        self.forget()
         return Outcome(
             url=url,
             resumed_from=self._resumed_from,
@@ -186,6 +185,7 @@ class TusUpload:
                 headers["content-type"] = "application/offset+octet-stream"
             url, offset = self._create(headers, body)
             lane = Lane(self, url, 0, size)
+            lane.given = len(body)
             lane.offset = offset if 0 <= offset <= size else lane.ask_offset()
             self._lanes = [lane]
         self._save()
@@ -288,7 +288,7 @@ class TusUpload:
             compare_digest(self._digesting.hexdigest(), self.settings.digest)
         except TransferError:
             self._terminate()
-            self._forget()
+            self.forget()
             raise
 
     def before_last(self, end: int) -> None:
@@ -362,7 +362,11 @@ class TusUpload:
         """Create an upload: its address, and how much of ``body`` it has. Repeated as often as need be.
 
         A creation whose answer was lost leaves an empty upload behind, which the server expires; that is the price.
+        One that carries the data, or joins the parts, leaves a whole one, and servers act on those: it is repeated only
+        if the last one surely did nothing, or if the caller says that twice does no harm.
         """
+        whole = bool(body) or headers.get("upload-concat", "").startswith("final")
+        must_not_repeat = whole and not self.settings.idempotent
         if self._metadata and headers.get("upload-concat") != "partial":
             headers = {**headers, "upload-metadata": self._metadata}
         while True:
@@ -374,6 +378,8 @@ class TusUpload:
                     if 200 <= response.status < 400:
                         response.body.abandon()
                         raise RemoteProtocolError(f"expected status 201 for a new upload, got {response.status}")
+                    if must_not_repeat and not surely_not_done(response):
+                        raise self.final(status_error(response, "POST", self.effort.deadline), self.effort)
                     raise self.final(refusal(response, "POST", self.effort.deadline), self.effort)
                 location = response.headers.get("location")
                 answer = answer_of(response, read_beginning(response, self.effort.deadline))
@@ -385,6 +391,8 @@ class TusUpload:
             except Failed as failed:
                 error, floor = failed.error, failed.floor
             except TransportError as lost:
+                if must_not_repeat and lost.may_have_executed:
+                    raise self.final(lost, self.effort) from lost
                 error, floor = lost, 0.0
             self.again(error, floor, self.effort)
 
@@ -444,7 +452,8 @@ class TusUpload:
         if state is None:
             return
         key = address_key(self.settings.address)["key"]
-        lanes = [Lane(self, *part) for part in parse_parts(state.get("uploads"), self.payload.size)]
+        # What the earlier process sent may still be on its way to the disk of the server.
+        lanes = [Lane(self, *part, given=None) for part in parse_parts(state.get("uploads"), self.payload.size)]
         expires = state.get("expires")
         self.expires = expires if isinstance(expires, str) else None
         same = state.get("key") == key and state.get("fingerprint") == self._fingerprint
@@ -478,7 +487,8 @@ class TusUpload:
             except OSError:
                 pass  # a full disk must not end an upload
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """There is nothing to go on with any more."""
         if self._sidecar is not None:
             self._sidecar.remove()
             self._sidecar = None

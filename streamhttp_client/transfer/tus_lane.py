@@ -37,9 +37,10 @@ class Lane:
         start, end: The range; ``end`` is None while the size is not known.
         offset: Bytes that the server has confirmed.
         sent: Bytes that have been handed to the network, confirmed or not.
+        given: The most that can have left for the server in any request; None if an earlier process sent some too.
     """
 
-    def __init__(self, job: TusUpload, url: str, start: int, end: int | None) -> None:
+    def __init__(self, job: TusUpload, url: str, start: int, end: int | None, given: int | None = 0) -> None:
         self.job = job
         self.url = url
         self.start = start
@@ -47,6 +48,7 @@ class Lane:
         self.length = None if end is None else end - start
         self.offset = 0
         self.sent = 0
+        self.given = given
         self.effort = make_effort(job.settings.timeout, job.settings.retry, job.effort.deadline)
         chunk = job.settings.chunk_size
         self._chunks = Chunks(None if chunk == "auto" else chunk)
@@ -119,6 +121,9 @@ class Lane:
                     raise TargetChanged(
                         f"the upload has {offset} of {length or 'unknown'} bytes on the server, expected {self.length}"
                     )
+                if not self._is_possible(offset):
+                    self.job.forget()  # the next call would believe it
+                    raise TargetChanged(f"the server says that it has {offset} bytes, and {self.given} were sent to it")
                 self.job.note(UploadAnswer(status=status, headers=response.headers))
                 return offset
             except Failed as failed:
@@ -126,6 +131,10 @@ class Lane:
             except TransportError as lost:
                 error, floor = lost, 0.0
             self.job.again(error, floor, self.effort)
+
+    def _is_possible(self, offset: int) -> bool:
+        """Whether the server can have so much from us."""
+        return self.given is None or offset <= self.given
 
     def _patch(
         self,
@@ -144,6 +153,8 @@ class Lane:
         def body() -> Iterator[Piece]:
             self.sent = before
             for piece in pieces():
+                if self.given is not None:
+                    self.given = max(self.given, self.sent + len(piece))
                 yield piece
                 self.sent += len(piece)
                 moved(self.sent)
@@ -160,7 +171,8 @@ class Lane:
             if 200 <= response.status < 300:
                 job.note(answer_of(response, read_beginning(response, effort.deadline)))
                 offset = offset_of(response.headers)
-                if offset is not None and (before < offset <= before + size or (empty and offset == before)):
+                moving = offset is not None and before < offset <= before + size and self._is_possible(offset)
+                if offset is not None and (moving or (empty and offset == before)):
                     self.offset = offset
                     self._chunks.took(size)
                     effort.progressed()

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin
 
+from .._headers import check_header
 from .._record import Record
 from ..exceptions import (
+    ConnectionLost,
     HTTPStatusError,
     LocalProtocolError,
     NotReplayable,
@@ -24,7 +26,7 @@ from ..exceptions import (
 )
 from ..net.body import Response
 from ..net.http import AuthLike
-from ..net.refusals import is_temporary, read_beginning
+from ..net.refusals import read_beginning, status_error
 from ..net.retry import RetryPolicy
 from ..net.sending import FilePart, Piece
 from ..net.target import check_url
@@ -32,7 +34,7 @@ from ..net.timeouts import Timeout, TimeoutLike
 from ..progress import OnProgress
 from . import progressbar
 from .digests import dump_digest_field, parse_digest
-from .flow import Failed, final_error, is_hopeless, make_effort, open_http, refusal
+from .flow import Failed, final_error, is_hopeless, make_effort, open_http, refusal, surely_not_done
 from .pace import Reporter
 from .payload import Payload, Source, open_payload
 from .uploading import Outcome, Settings, UploadAnswer, answer_of, compare_digest
@@ -114,7 +116,8 @@ def upload(
         field: The form field of the file.
         filename: Its name in the form; by default that of the source.
         content_type: By default ``application/octet-stream``.
-        idempotent: True if a POST may be repeated without harm. By default only what surely was not acted on is.
+        idempotent: True if a POST may be repeated without harm. By default only what surely was not acted on is; for
+            tus, that holds for a creation that carries the whole of a small source, and for the joining of segments.
         sidecar: Where to keep what another process needs to go on.
         timeout: Seconds for everything, or a :class:`Timeout`. Default: 10 s to connect, 120 s of silence, no total.
         retry: How many attempts in a row may bring nothing.
@@ -141,6 +144,8 @@ def upload(
         raise LocalProtocolError(f"segments must be an integer from 1 to 64, got {segments!r}")
     if metadata is not None and protocol in ("put", "post"):
         raise LocalProtocolError("metadata goes with protocol 'tus' or 'multipart' only; use headers")
+    if content_type is not None:
+        check_header("content-type", content_type)
     shown = progressbar.chosen(on_progress, progress)
     wanted = parse_digest(digest)
     address = check_url(url)
@@ -313,15 +318,19 @@ class _PlainUpload:
             deadline=effort.deadline,
             interrupt=effort.interrupt,
         )
-        if 200 <= response.status < 300 or response.status == 303:
+        done = 200 <= response.status < 300 or response.status == 303
+        done = done or (method == "POST" and response.status in (301, 302))
+        if done and not response.request_sent:
+            # It speaks of a body that it has not seen the end of.
+            response.body.abandon()
+            raise ConnectionLost(
+                f"the server answered {response.status} and took no more after {self._sent} bytes",
+                may_have_executed=True,
+            )
+        if done:
             return response, read_beginning(response, effort.deadline)
-        # After 429 and 503 nothing was done; other errors of the server may have come in the middle of doing it.
-        if not settings.idempotent and is_temporary(response.status) and response.status not in (408, 429, 503):
-            error: Any = None
-            try:
-                error = refusal(response, method, effort.deadline)
-            except Failed as failed:
-                error = failed.error
+        if not settings.idempotent and not surely_not_done(response):
+            error = status_error(response, method, effort.deadline)
             raise self._final(error) from error
         refused = refusal(response, method, effort.deadline)
         raise self._final(refused) from refused

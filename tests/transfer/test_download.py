@@ -11,6 +11,7 @@ import pickle
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ from streamhttp_client.net.retry import RetryPolicy
 from streamhttp_client.net.timeouts import Timeout
 from streamhttp_client.progress import Progress
 from streamhttp_client.transfer.download import DownloadResult, download
+from streamhttp_client.transfer.partfile import PartFile
+from streamhttp_client.transfer.ranges import Representation
+from streamhttp_client.transfer.sidecar import Sidecar, address_key
 from tests.support.rawserver import Peer, RawServer, Request, refusing_port
 from tests.transfer.fileserver import LONG_AGO, NOW, FileServer, answer, cut
 
@@ -413,6 +417,36 @@ def test_a_cut_exactly_at_the_end_is_found_complete_by_416(tmp_path: Path) -> No
     assert (result.restarts, result.attempts) == (0, 2) and (tmp_path / "x").read_bytes() == DATA
 
 
+def test_a_416_at_an_end_that_nobody_had_named_must_say_of_which_version(tmp_path: Path) -> None:
+    """A new file that is as long as what is here of the old one would be taken for it."""
+
+    def chunked(peer: Peer, request: Request) -> None:
+        peer.start_stream(headers={"ETag": '"v1"'})
+        peer.write(DATA[:50_000])
+        peer.cut()
+
+    with FileServer(DATA, chunked, answer(416, b"", {"Content-Range": "bytes */50000"})) as server:
+        assert fetch(server, tmp_path / "x").bytes == len(DATA)
+    assert (tmp_path / "x").read_bytes() == DATA
+
+
+def test_a_206_without_the_tag_is_not_joined_to_what_has_one(tmp_path: Path) -> None:
+    """It may be of a new version, from a server that does not know If-Range; 206 must have what a 200 would have."""
+    new = DATA[::-1]
+    bare = answer(206, new[50_000:], {"Content-Range": f"bytes 50000-{len(DATA) - 1}/{len(DATA)}"})
+    with FileServer(DATA, cut(50_000), bare) as server:
+        fetch(server, tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == DATA
+
+
+def test_a_weak_tag_that_stays_is_no_change(tmp_path: Path) -> None:
+    """Connections that break are what is wrong, and are counted as that."""
+    with FileServer(DATA, etag='W/"w"', cut_after=50_000) as server:
+        with pytest.raises(TransferInterrupted):
+            fetch(server, tmp_path / "x")
+        assert len(server.requests) == 1 + QUICK.attempts  # the first one brought something
+
+
 def test_a_416_that_names_another_size_begins_again(tmp_path: Path) -> None:
     """A file that shrank."""
     with FileServer(DATA, cut(30_000)) as server:
@@ -455,6 +489,32 @@ def test_another_size_than_expected_is_an_error(tmp_path: Path, expected: int) -
     with FileServer(DATA) as server, pytest.raises(SizeMismatch, match=f"expected {expected}"):
         fetch(server, tmp_path / "x", expected_size=expected)
     assert leftovers(tmp_path) == []
+
+
+def test_a_body_that_goes_on_beyond_the_expected_size_is_left(tmp_path: Path) -> None:
+    """An answer without an end would fill the disk."""
+
+    def endless(peer: Peer, request: Request) -> None:
+        peer.send_head(200, {"ETag": '"v1"'})
+        for _ in range(1000):
+            peer.send(bytes(65_536))
+        peer.cut()
+
+    with FileServer(DATA, endless) as server:
+        with pytest.raises(SizeMismatch, match="more than 1000 bytes"):
+            fetch(server, tmp_path / "x", expected_size=1000)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_whole_answer_that_goes_on_beyond_the_file_begins_again(tmp_path: Path) -> None:
+    def longer(peer: Peer, request: Request) -> None:
+        peer.start_stream(headers={"ETag": '"v1"'})
+        peer.write(DATA + b"more")
+        peer.end_stream()
+
+    with FileServer(DATA, cut(30_000), longer) as server:
+        assert fetch(server, tmp_path / "x").restarts == 1
+    assert (tmp_path / "x").read_bytes() == DATA
 
 
 def test_a_length_that_is_too_long_never_makes_a_file(tmp_path: Path) -> None:
@@ -674,6 +734,34 @@ def test_silence_is_a_failure_that_is_tried_again(tmp_path: Path) -> None:
         assert fetch(server, tmp_path / "x", timeout=Timeout(read=0.2, total=None)).attempts == 2
 
 
+def test_a_rate_limit_does_not_outlast_the_deadline(tmp_path: Path) -> None:
+    with FileServer(DATA) as server:
+        began = time.monotonic()
+        with pytest.raises(TransferTimeout):
+            fetch(server, tmp_path / "x", rate_limit=20, timeout=Timeout(total=0.5))
+        assert time.monotonic() - began < 5  # the first bytes alone would take over a minute at that rate
+
+
+@pytest.mark.parametrize("ending", ["cut", "range"])
+def test_attempts_that_bring_a_byte_each_do_not_storm_the_server(tmp_path: Path, ending: str) -> None:
+    """They begin at least 50 ms apart, whether a connection broke or the server gave less than it could."""
+
+    def little(peer: Peer, request: Request) -> None:
+        at = int((request.header("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        place = {"ETag": '"v1"', "Content-Range": f"bytes {at}-{at}/6"}
+        peer.respond(206, b"abcdef"[at : at + 1], headers=place)
+
+    began = time.monotonic()
+    if ending == "cut":
+        with FileServer(b"abcdef", cut_after=1) as server:
+            fetch(server, tmp_path / "x", retry=RetryPolicy())
+    else:
+        with FileServer(b"abcdef", *[little] * 6) as server:
+            fetch(server, tmp_path / "x", retry=RetryPolicy())
+    assert len(server.requests) == 6 and time.monotonic() - began >= 0.25
+    assert (tmp_path / "x").read_bytes() == b"abcdef"
+
+
 def test_the_deadline_ends_everything(tmp_path: Path) -> None:
     """However fast the bytes drip in, and with what came kept."""
     done = threading.Event()
@@ -772,7 +860,19 @@ def test_a_sidecar_that_makes_no_sense_is_ignored(tmp_path: Path, sidecar: bytes
     assert (tmp_path / "x").read_bytes() == DATA and leftovers(tmp_path) == ["x"]
 
 
-@pytest.mark.parametrize("change", [{"gaps": [[5, 3]]}, {"gaps": "x"}, {"total": 10}, {"etag": 5}, {"etag": 'W/"v1"'}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gaps": [[5, 3]]},
+        {"gaps": "x"},
+        {"gaps": [[0, 10]]},  # all the rest is there, it says, and the file is shorter
+        {"total": 10},
+        {"etag": 5},
+        {"etag": 'W/"v1"'},
+        {"etag": '"v1"\n'},
+        {"etag": None, "dated": True, "last_modified": "Mon\r\nX: y"},
+    ],
+)
 def test_a_sidecar_that_does_not_fit_is_ignored(tmp_path: Path, change: dict[str, Any]) -> None:
     with FileServer(DATA, cut(30_000)) as server:
         with pytest.raises(TransferInterrupted):
@@ -781,6 +881,84 @@ def test_a_sidecar_that_does_not_fit_is_ignored(tmp_path: Path, change: dict[str
         sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), **change}))
         assert fetch(server, tmp_path / "x").resumed_from == 0
     assert (tmp_path / "x").read_bytes() == DATA
+
+
+def leave(folder: Path, url: str, data: bytes, **state: Any) -> None:
+    """What a killed download leaves, with what the test wants in the sidecar."""
+    (folder / "x.part").write_bytes(data)
+    about = {"etag": '"v1"', "last_modified": None, "dated": False, "total": len(DATA), "owner": None}
+    (folder / "x.part.json").write_text(json.dumps({**address_key(url), **about, **state}))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("whose", ["x.part", "x.part.json"])
+def test_what_another_user_left_is_not_gone_on_with(tmp_path: Path, whose: str) -> None:
+    """In a shared folder anybody can put any bytes under the name of a part file."""
+    with FileServer(DATA) as server:
+        leave(tmp_path, server.url, b"EVIL" * 100)
+        os.chown(tmp_path / whose, 65534, 65534)
+        assert fetch(server, tmp_path / "x").resumed_from == 0
+    assert (tmp_path / "x").read_bytes() == DATA and (tmp_path / "x").stat().st_uid == 0
+
+
+def test_a_hard_link_in_place_of_the_part_is_not_written_through(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    with FileServer(DATA) as server:
+        leave(tmp_path, server.url, b"precious")
+        os.link(tmp_path / "x.part", victim)
+        fetch(server, tmp_path / "x")
+    assert victim.read_bytes() == b"precious" and (tmp_path / "x").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("name", ["x.part", "x.part.json"])
+def test_a_pipe_in_place_of_what_was_left_blocks_nothing(tmp_path: Path, name: str) -> None:
+    with FileServer(DATA) as server:
+        leave(tmp_path, server.url, DATA[:100])
+        (tmp_path / name).unlink()
+        os.mkfifo(tmp_path / name)
+        thread = threading.Thread(target=lambda: fetch(server, tmp_path / "x"), daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+    assert (tmp_path / "x").read_bytes() == DATA
+
+
+def test_a_process_that_was_killed_while_the_file_got_its_name(tmp_path: Path) -> None:
+    """Part and target are one file then: neither is written to, and the new version takes the place of both."""
+    with FileServer(DATA[::-1], etag='"v2"') as server:
+        leave(tmp_path, server.url, DATA)
+        os.link(tmp_path / "x.part", tmp_path / "x")
+        assert fetch(server, tmp_path / "x", overwrite=True).attempts == 1
+    assert (tmp_path / "x").read_bytes() == DATA[::-1] and leftovers(tmp_path) == ["x"]
+
+
+def test_what_was_private_stays_private(tmp_path: Path) -> None:
+    """The file that replaces another one has its permissions, and no more while it comes."""
+    (tmp_path / "x").write_bytes(b"old")
+    (tmp_path / "x").chmod(0o600)
+    modes = []
+
+    def look(_: Progress) -> None:
+        if (tmp_path / "x.part").exists():
+            modes.append((tmp_path / "x.part").stat().st_mode & 0o777)
+
+    with FileServer(DATA, cut(30_000)) as server:
+        fetch(server, tmp_path / "x", overwrite=True, on_progress=look)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o600
+    assert set(modes) <= {0o600}
+
+
+def test_a_part_that_somebody_writes_to_is_not_put_in_place(tmp_path: Path) -> None:
+    """Its size is looked at once more in the end; what is wrong is removed."""
+    part = PartFile(str(tmp_path / "x"), "http://example.org/x", resume=True)
+    part.begin(Representation('"v1"', total=4))
+    part.write(b"data")
+    with open(tmp_path / "x.part", "ab") as file:
+        file.write(b"more")
+    with pytest.raises(TargetChanged, match="8 bytes, and 4 were written"):
+        part.finish(overwrite=False)
+    part.release()
+    assert leftovers(tmp_path) == []
 
 
 def test_no_secret_is_in_the_sidecar(tmp_path: Path) -> None:
@@ -1055,6 +1233,67 @@ def test_interrupted_segments_go_on(tmp_path: Path, again: int) -> None:
             fetched += int(last) + 1 - int(first)
     assert result.resumed_from >= kept and fetched == len(BIG) - result.resumed_from
     assert (tmp_path / "x").read_bytes() == BIG
+
+
+def test_segments_keep_to_the_range_of_the_answer(tmp_path: Path) -> None:
+    """What a body has beyond its Content-Range belongs nowhere."""
+
+    class Lying(FileServer):
+        def serve(self, peer: Peer, request: Request, cut_after: int | None = None) -> None:
+            asked = request.header("Range")
+            if asked is None:
+                return super().serve(peer, request, cut_after)
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            start, stop = int(first), int(last) + 1
+            end = min(start + 300_000, stop)
+            peer.start_stream(206, headers={"ETag": '"v1"', "Content-Range": f"bytes {start}-{end - 1}/{len(BIG)}"})
+            peer.write(BIG[start:end] + bytes(stop - end))
+            peer.end_stream()
+
+    with Lying(BIG) as server:
+        fetch(server, tmp_path / "x", segments=3)
+    assert (tmp_path / "x").read_bytes() == BIG
+
+
+def test_segments_check_the_digest_of_each_answer(tmp_path: Path) -> None:
+    damaged = []
+
+    class Damaging(FileServer):
+        def serve(self, peer: Peer, request: Request, cut_after: int | None = None) -> None:
+            asked = request.header("Range")
+            if asked is None:
+                return super().serve(peer, request, cut_after)
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            body = BIG[int(first) : int(last) + 1]
+            digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+            if first not in damaged:
+                damaged.append(first)
+                body = bytes(len(body))
+            place = f"bytes {first}-{last}/{len(BIG)}"
+            peer.respond(
+                206, body, headers={"ETag": '"v1"', "Content-Range": place, "Content-Digest": f"sha-256=:{digest}:"}
+            )
+
+    with Damaging(BIG) as server:
+        fetch(server, tmp_path / "x", segments=3)
+    assert damaged and (tmp_path / "x").read_bytes() == BIG
+
+
+def test_gaps_are_only_told_of_what_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power failure, bytes that a sidecar vouches for would be missing."""
+    order = []
+    sync, write = os.fdatasync, Sidecar.write
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (order.append("sync"), sync(fd)))
+
+    def written(self: Sidecar, state: dict[str, Any]) -> None:
+        order.append("gaps" if state.get("gaps") is not None else "none")
+        write(self, state)
+
+    monkeypatch.setattr(Sidecar, "write", written)
+    with FileServer(BIG) as server:
+        fetch(server, tmp_path / "x", segments=3)
+    vouched = [index for index, what in enumerate(order) if what == "gaps"]
+    assert vouched and all(order[index - 1] == "sync" for index in vouched)
 
 
 def test_segments_need_ranges(tmp_path: Path) -> None:

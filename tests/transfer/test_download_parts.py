@@ -243,7 +243,8 @@ def test_a_rate_limit_waits_as_long_as_it_takes() -> None:
     assert clock.now == pytest.approx(1061)
     limit.passed(1000)
     assert clock.now == pytest.approx(1062)
-    assert limit.piece == 1460 and RateLimit(1e6, clock.sleep, clock).piece == 100_000
+    assert limit.piece == 100 and RateLimit(1, clock.sleep, clock).piece == 1
+    assert RateLimit(1e6, clock.sleep, clock).piece == 100_000
 
 
 # -- progress

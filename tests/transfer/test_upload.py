@@ -17,12 +17,14 @@ from typing import Any
 
 import pytest
 import requests
+from requests.auth import HTTPDigestAuth
 
 from streamhttp_client.exceptions import (
     DigestMismatch,
     LocalProtocolError,
     NotReplayable,
     SourceChanged,
+    TransferError,
     TransferForbidden,
     TransferInterrupted,
     TransferRefused,
@@ -319,15 +321,100 @@ def test_post_is_not_repeated_after_a_lost_answer(file: Path) -> None:
         assert send(server, file, protocol="post", idempotent=True).attempts == 2
 
 
-@pytest.mark.parametrize(("code", "repeated"), [(429, True), (503, True), (408, True), (500, False), (502, False)])
-def test_post_is_repeated_only_if_nothing_was_done(file: Path, code: int, repeated: bool) -> None:
-    with Receiver(status(code)) as server:
+@pytest.mark.parametrize(
+    ("code", "headers", "repeated"),
+    [
+        (429, {}, True),
+        (503, {"retry_after": "0"}, True),
+        (503, {}, False),
+        (408, {}, False),
+        (500, {"retry_after": "0"}, False),
+        (502, {}, False),
+    ],
+)
+def test_post_is_repeated_only_if_nothing_was_done(
+    file: Path, code: int, headers: dict[str, str], repeated: bool
+) -> None:
+    """A gateway says 503 and 408 also of a server that was cut off while it worked."""
+    with Receiver(status(code, **headers)) as server:
         if repeated:
             assert send(server, file, protocol="post").attempts == 2
         else:
             with pytest.raises(TransferRefused) as caught:
                 send(server, file, protocol="post")
             assert caught.value.status == code and len(server.requests) == 1
+
+
+def early_ok(peer: Peer) -> None:
+    peer.respond(200, b"thanks")
+    peer.cut()
+
+
+@pytest.fixture
+def large(file: Path) -> Path:
+    """More than the buffers of both ends hold."""
+    with open(file, "r+b") as sparse:
+        sparse.truncate(32 << 20)
+    return file
+
+
+def test_a_success_before_all_was_sent_is_none(large: Path) -> None:
+    """It cannot be about bytes that never left; a PUT is made again."""
+    with EarlyReceiver(64 << 10, early_ok) as server:
+        assert send(server, large).attempts == 2
+        assert len(server.requests[-1].body) == 32 << 20
+
+
+@pytest.mark.parametrize("kind", ["path", "iterator"])
+@pytest.mark.parametrize("code", [200, 302, 303])
+def test_a_success_before_all_was_sent_ends_what_must_not_be_repeated(large: Path, kind: str, code: int) -> None:
+    def answer(peer: Peer) -> None:
+        peer.respond(code, b"thanks", headers={"Location": "/thanks"})
+        peer.cut()
+
+    source: Any = large if kind == "path" else iter([bytes(1 << 20)] * 32)
+    with EarlyReceiver(64 << 10, answer) as server:
+        with pytest.raises(TransferError, match="took no more|only once"):
+            send(server, source, protocol="post")
+        assert {request.connection for request in server.requests} <= {1}
+
+
+@pytest.mark.parametrize("code", [301, 302, 303])
+def test_a_post_that_leads_elsewhere_is_done(code: int) -> None:
+    """Post, redirect, get: what was sent is not sent to where the thanks are."""
+    with Receiver(status(code, location="/thanks")) as server:
+        result = send(server, DATA, protocol="post")
+        assert result.response is not None and result.response.status == code
+        assert [request.target for request in server.requests] == ["/up/file.bin"]
+
+
+class Challenging(Receiver):
+    """Asks for HTTP Digest credentials."""
+
+    def handle(self, peer: Peer) -> None:
+        while peer.open:
+            request = peer.read_request()
+            if (request.header("Authorization") or "").startswith("Digest"):
+                peer.respond(201)
+            else:
+                challenge = 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'
+                peer.respond(401, headers={"WWW-Authenticate": challenge})
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "iterable"])
+def test_http_digest_gets_the_whole_body(file: Path, kind: str) -> None:
+    """It sends the request twice: the body begins again."""
+    source: Any = {"path": file, "bytes": DATA, "iterable": [DATA[:1000], DATA[1000:]]}[kind]
+    with Challenging() as server:
+        result = send(server, source, auth=HTTPDigestAuth("user", "pw"), timeout=Timeout(read=10.0))
+        assert result.bytes == len(DATA) and server.requests[-1].body == DATA
+
+
+def test_http_digest_cannot_send_an_iterator_twice() -> None:
+    """And says so, where an empty body would be taken for the file."""
+    with Challenging() as server:
+        with pytest.raises(NotReplayable):
+            send(server, iter([DATA]), auth=HTTPDigestAuth("user", "pw"), timeout=Timeout(read=10.0))
 
 
 def test_post_is_repeated_if_it_surely_did_not_arrive_whole(file: Path) -> None:
