@@ -127,9 +127,17 @@ class Handshake:
                 era, session = self._initialize(offer, effort, farewell)
                 break
             except RPCError as error:
-                other = self._counter_offer(error, tried)
+                supported = _supported(error)
+                if supported is None:
+                    raise  # it is about something else
+                other = None if self._pinned else _newest(supported, tried)
                 if other is None:
-                    raise
+                    raise UnsupportedVersion(
+                        f"the server speaks {', '.join(map(repr, supported)) or 'no revision'}, and none that is "
+                        "acceptable here",
+                        requested=offer.name,
+                        supported=supported,
+                    ) from error
                 offer = other
                 tried.add(other.name)
         try:
@@ -179,14 +187,6 @@ class Handshake:
             )
         return StatefulEra(agreed), session
 
-    def _counter_offer(self, error: RPCError, tried: set[str]) -> Revision | None:
-        """The newest revision that the server named when it refused ours and that was not tried yet, or None."""
-        supported = error.data.get("supported") if isinstance(error.data, Mapping) else None
-        if self._pinned or not isinstance(supported, list):
-            return None
-        known = (find_revision(name) for name in supported if isinstance(name, str) and name not in tried)
-        return max((revision for revision in known if revision), key=lambda revision: revision.name, default=None)
-
     def _answer_ping(
         self, era: Era, exchange: Exchange, effort: Effort
     ) -> Callable[[jsonrpc.Request], object]:
@@ -201,6 +201,20 @@ class Handshake:
             self._transport.post(era, session, jsonrpc.Response(request.id, {}), effort)
 
         return answer
+
+
+def _supported(error: RPCError) -> tuple[str, ...] | None:
+    """The revisions that the server named when it refused ours, or None if that is not what it says."""
+    supported = error.data.get("supported") if isinstance(error.data, Mapping) else None
+    if not isinstance(supported, list):
+        return None
+    return tuple(name for name in supported if isinstance(name, str))
+
+
+def _newest(names: tuple[str, ...], tried: set[str]) -> Revision | None:
+    """The newest revision among them that is spoken here and was not tried yet."""
+    known = (find_revision(name) for name in names if name not in tried)
+    return max((revision for revision in known if revision), key=lambda revision: revision.name, default=None)
 
 
 def await_response(exchange: Exchange, serve: Callable[[jsonrpc.Request], object]) -> Any:

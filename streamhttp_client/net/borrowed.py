@@ -34,7 +34,8 @@ def send(
 
     Nothing reaches a connection inside requests before the head of its answer is here. So that an interrupt wakes that
     wait too, it takes place on a thread that can be left behind; not for a request with response hooks, which may keep
-    state for the thread that prepared it, as HTTP Digest does: there the timeouts end it.
+    state for the thread that prepared it, as HTTP Digest does: there the timeouts end it. What is left behind while it
+    connects may still send its request.
     """
     seconds = remaining()
     where = request.url or ""
