@@ -10,6 +10,7 @@ hints are understood: ``str``, ``int``, ``float``, ``bool``, ``list``, ``dict``,
 from __future__ import annotations
 
 import inspect
+import json
 import operator
 import types
 import typing
@@ -17,10 +18,11 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Union
 
 from ..exceptions import LocalProtocolError
+from .schemas import SchemaError, check_value
 
 Converter = Callable[[Mapping[str, Any]], dict[str, Any]]
 
-__all__ = ["ArgumentError", "Signature", "output_schema", "read_signature"]
+__all__ = ["ArgumentError", "Signature", "read_signature", "refuse_async"]
 
 
 class ArgumentError(ValueError):
@@ -57,15 +59,40 @@ class Signature:
         self.required = required
 
 
+def refuse_async(function: Callable[..., Any], *, generators: bool = False) -> None:
+    """Refuse what gives a coroutine instead of a result, when it is registered.
+
+    Args:
+        generators: Let plain generators pass.
+
+    Raises:
+        LocalProtocolError: It is no plain function.
+    """
+    name = getattr(function, "__name__", repr(function))
+    # Of an object that can be called, the method tells.
+    method: Any = type(function).__call__
+    for part in (function, method):
+        if inspect.iscoroutinefunction(part) or inspect.isasyncgenfunction(part):
+            raise LocalProtocolError(f"{name}() is async, but handlers are plain blocking functions")
+        if inspect.isgeneratorfunction(part) and not generators:
+            raise LocalProtocolError(f"{name}() is a generator, which only a tool may be")
+
+
 def read_signature(
-    function: Callable[..., Any], context_type: type, *, input_schema: Mapping[str, Any] | None = None
+    function: Callable[..., Any],
+    context_type: type,
+    *,
+    input_schema: Mapping[str, Any] | None = None,
+    texts: bool = False,
 ) -> Signature:
     """Look at a function once, when it is registered.
 
     Args:
-        context_type: A parameter annotated with this type is filled in by the server and is no argument.
-        input_schema: Sent as it is, instead of one derived from the hints. Then only the presence of
-            arguments is checked here, and their shapes are for the function to judge.
+        context_type: A parameter annotated with this type, or with it or None, is filled in by the server and is
+            no argument.
+        input_schema: Sent as it is, instead of one derived from the hints. Then arguments are checked against
+            what :mod:`.schemas` knows of it, and what is beyond is for the function to judge.
+        texts: All arguments come as strings, and become what the hints say.
 
     Raises:
         LocalProtocolError: A parameter cannot be passed by name, or has a hint for which no schema is known.
@@ -76,7 +103,7 @@ def read_signature(
     parameters: dict[str, inspect.Parameter] = {}
     anything = False
     for parameter in inspect.signature(function).parameters.values():
-        if hints.get(parameter.name) is context_type:
+        if _is_context(hints.get(parameter.name), context_type):
             context = parameter.name
         elif parameter.kind is parameter.VAR_KEYWORD and input_schema is not None:
             anything = True
@@ -91,13 +118,40 @@ def read_signature(
     if input_schema is not None:
         schema = dict(input_schema)
         known = None if anything else kinds.keys()
-        convert = lambda arguments: _check_names(arguments, known, required)  # noqa: E731
+        convert = _by_schema(schema, known, required)
     else:
         try:
-            schema, convert = _with_msgspec(name, parameters, kinds)
+            schema, convert = _with_msgspec(name, parameters, kinds, texts)
         except ImportError:
-            schema, convert = _without_msgspec(name, parameters, kinds)
+            schema, convert = _without_msgspec(name, parameters, kinds, texts)
+        if texts:
+            _refuse_no_texts(name, schema)
     return Signature(schema, convert, context, hints.get("return", inspect.Signature.empty), tuple(kinds), required)
+
+
+def _is_context(hint: Any, context_type: type) -> bool:
+    return hint is context_type or (
+        typing.get_origin(hint) in (Union, types.UnionType) and set(typing.get_args(hint)) == {context_type, type(None)}
+    )
+
+
+def _by_schema(schema: Mapping[str, Any], known: Any, required: tuple[str, ...]) -> Converter:
+    def convert(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        values = _check_names(arguments, known, required)
+        try:
+            check_value(arguments, schema)
+        except SchemaError as error:
+            raise ArgumentError(str(error)) from None
+        return values
+
+    return convert
+
+
+def _refuse_no_texts(name: str, schema: Mapping[str, Any]) -> None:
+    for key, found in schema.get("properties", {}).items():
+        found = schema.get("$defs", {}).get(str(found.get("$ref", "")).rpartition("/")[2], found)
+        if found.get("type") in ("array", "object"):
+            raise LocalProtocolError(f"{name}(): {key!r} comes as a string, and cannot become an {found['type']}")
 
 
 def _hints(function: Callable[..., Any], context_type: type) -> dict[str, Any]:
@@ -127,7 +181,7 @@ def _check_names(arguments: Mapping[str, Any], known: Any, required: tuple[str, 
 
 
 def _with_msgspec(
-    name: str, parameters: dict[str, inspect.Parameter], kinds: dict[str, Any]
+    name: str, parameters: dict[str, inspect.Parameter], kinds: dict[str, Any], texts: bool
 ) -> tuple[dict[str, Any], Converter]:
     import msgspec
 
@@ -155,13 +209,29 @@ def _with_msgspec(
 
     def convert(arguments: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            filled = msgspec.convert(arguments, shape)
+            filled = msgspec.convert(arguments, shape, strict=not texts)
         except msgspec.ValidationError as error:
             _check_names(arguments, names, required)  # says the same in the words of the caller
-            raise ArgumentError(_named(str(error))) from None
+            try:
+                filled = msgspec.convert(_whole_numbers(arguments), shape, strict=not texts)
+            except msgspec.ValidationError:
+                raise ArgumentError(_named(str(error))) from None
         return {key: getattr(filled, key) for key in names}
 
     return schema, convert
+
+
+def _whole_numbers(value: Any) -> Any:
+    """Write 1.0 as 1: for JSON Schema an integer is "any number with a zero fractional part", and JavaScript knows
+    only one kind of number.
+    """
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _whole_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(item) for item in value]
+    return value
 
 
 def _named(text: str) -> str:
@@ -197,7 +267,7 @@ _JSON_NAMES: dict[Any, str] = {
 
 
 def _without_msgspec(
-    name: str, parameters: dict[str, inspect.Parameter], kinds: dict[str, Any]
+    name: str, parameters: dict[str, inspect.Parameter], kinds: dict[str, Any], texts: bool
 ) -> tuple[dict[str, Any], Converter]:
     properties: dict[str, Any] = {}
     for key, parameter in parameters.items():
@@ -211,10 +281,24 @@ def _without_msgspec(
     def convert(arguments: Mapping[str, Any]) -> dict[str, Any]:
         filled = _check_names(arguments, kinds.keys(), tuple(required))
         for key, value in filled.items():
-            filled[key] = _plain_check(key, kinds[key], value)
+            try:
+                filled[key] = _plain_check(key, kinds[key], value)
+            except ArgumentError:
+                if not texts or not isinstance(value, str):
+                    raise
+                filled[key] = _plain_check(key, kinds[key], _read_text(value))
         return filled
 
     return schema, convert
+
+
+def _read_text(text: str) -> Any:
+    """The number or truth value that a string spells; the string itself if it spells none."""
+    try:
+        value = json.loads(text.lower())
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, (bool, int, float)) else text
 
 
 def _plain_schema(function: str, key: str, kind: Any) -> dict[str, Any]:
@@ -262,6 +346,8 @@ def _plain_check(path: str, kind: Any, value: Any) -> Any:
         raise problem or ArgumentError(f"argument {path!r} fits none of its types")
     if kind is float and type(value) is int:
         return float(value)
+    if kind is int:
+        value = _whole_numbers(value)
     plain = origin or kind
     if type(value) is not plain:
         expected, got = _JSON_NAMES[plain], _JSON_NAMES.get(type(value), "something else")
@@ -271,30 +357,3 @@ def _plain_check(path: str, kind: Any, value: Any) -> Any:
     if origin is dict:
         return {key: _plain_check(f"{path}.{key}", args[1], item) for key, item in value.items()}
     return value
-
-
-def output_schema(returns: Any) -> dict[str, Any] | None:
-    """The schema of a result with fields (a dataclass, ``TypedDict`` or msgspec ``Struct``), or None for all
-    others.
-
-    None too without msgspec. "outputSchema … type: object" (MCP 2025-11-25, server/tools), so other types
-    have none.
-    """
-    if not (
-        hasattr(returns, "__dataclass_fields__")
-        or typing.is_typeddict(returns)
-        or hasattr(returns, "__struct_fields__")
-    ):
-        return None
-    try:
-        import msgspec
-    except ImportError:
-        return None
-    try:
-        (top,), definitions = msgspec.json.schema_components([returns], ref_template="#/$defs/{name}")
-    except (TypeError, ValueError):
-        return None
-    schema: dict[str, Any] = definitions.pop(top["$ref"].rpartition("/")[2])
-    if definitions:
-        schema["$defs"] = definitions
-    return schema if schema.get("type") == "object" else None

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import jsonrpc
 from ..exceptions import LocalProtocolError, RPCError
+from .arguments import refuse_async
 from .calls import Call
 
 __all__ = ["Completions"]
@@ -29,6 +30,7 @@ class Completions:
     def add(self, prompt: str | None, resource: str | None, argument: str, completer: Completer) -> None:
         if (prompt is None) == (resource is None):
             raise LocalProtocolError("a completion belongs to one of prompt= and resource=")
+        refuse_async(completer, generators=True)
         kind = ("ref/prompt", prompt) if prompt is not None else ("ref/resource", resource or "")
         self._completers[kind[0], kind[1], argument] = completer
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import jsonrpc
 from ..exceptions import RPCError
-from .arguments import ArgumentError, read_signature
+from .arguments import ArgumentError, read_signature, refuse_async
 from .calls import Call
 from .context import Context
 from .pages import Listing
@@ -18,13 +18,15 @@ __all__ = ["Prompt", "Prompts"]
 
 
 class Prompt:
-    """One registered prompt. Its arguments are the function's parameters, and all are strings."""
+    """One registered prompt. Its arguments are the function's parameters; they come as strings, and become what
+    the type hints say."""
 
     def __init__(self, function: Callable[..., Any], *, name: str, title: str | None, description: str | None) -> None:
         self.name = name
         self.description = inspect.getdoc(function) if description is None else description
         self._function = function
-        self._signature = read_signature(function, Context)
+        refuse_async(function)
+        self._signature = read_signature(function, Context, texts=True)
         properties = self._signature.input_schema.get("properties", {})
         wire: dict[str, Any] = {"name": name}
         if title is not None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import unquote
 
 from .. import jsonrpc
 from ..exceptions import LocalProtocolError, ResourceNotFound, RPCError
-from .arguments import read_signature
+from .arguments import ArgumentError, read_signature, refuse_async
 from .calls import Call
 from .context import Context
 from .pages import Listing
 from .results import Blob, plain
+from .templates import MAX_URI, Template
 
 __all__ = ["Resource", "Resources"]
 
@@ -23,15 +22,9 @@ _NOT_FOUND = -32002
 # Subscriptions of one session; each is a field that the store keeps.
 _MAX_SUBSCRIPTIONS = 1000
 
-_VARIABLE = re.compile(r"\{(\+?)([A-Za-z_][A-Za-z0-9_]*)\}")
-
 
 class Resource:
-    """One registered resource, or a template: a URI with ``{name}`` in it, or ``{+name}`` where slashes may
-    be.
-
-    These are level 1 and 2 of RFC 6570, which can be read back without doubt.
-    """
+    """One registered resource, or a :class:`Template` of many."""
 
     def __init__(
         self,
@@ -48,8 +41,10 @@ class Resource:
         self.uri = uri
         self.media_type = media_type
         self._function = function
-        self._signature = read_signature(function, Context, input_schema={})
-        self._pattern, variables = _compile(uri)
+        refuse_async(function)
+        self._signature = read_signature(function, Context, texts=True)
+        self._template = Template(uri)
+        variables = self._template.variables
         self.is_template = bool(variables)
         if set(self._signature.names) != set(variables):
             raise LocalProtocolError(
@@ -76,27 +71,17 @@ class Resource:
 
     def match(self, uri: str) -> dict[str, str] | None:
         """The variables of a URI, or None if it is not of this template."""
-        found = self._pattern.fullmatch(uri)
-        return None if found is None else {key: unquote(value) for key, value in found.groupdict().items()}
+        return self._template.match(uri)
 
     def read(self, call: Call, uri: str, variables: Mapping[str, str]) -> dict[str, Any]:
-        values: dict[str, Any] = dict(variables)
+        try:
+            values = self._signature.convert(variables)
+        except ArgumentError as error:
+            # The template with these values names nothing.
+            raise ResourceNotFound(f"resource not found: {error}", code=_NOT_FOUND, data={"uri": uri}) from None
         if self._signature.context is not None:
             values[self._signature.context] = Context(call)
         return {"contents": _contents(self._function(**values), uri, self.media_type)}
-
-
-def _compile(uri: str) -> tuple[re.Pattern[str], list[str]]:
-    pattern, end, variables = "", 0, []
-    for found in _VARIABLE.finditer(uri):
-        kind = ".+" if found[1] else "[^/]+"
-        pattern += f"{re.escape(uri[end : found.start()])}(?P<{found[2]}>{kind})"
-        variables.append(found[2])
-        end = found.end()
-    rest = uri[end:]
-    if "{" in rest or len(set(variables)) != len(variables):
-        raise LocalProtocolError(f"a URI template may have each {{name}} or {{+name}} once, got {uri!r}")
-    return re.compile(pattern + re.escape(rest)), variables
 
 
 def _contents(value: Any, uri: str, media_type: str | None) -> list[dict[str, Any]]:
@@ -172,10 +157,12 @@ class Resources:
         uri = call.params.get("uri")
         if not isinstance(uri, str):
             raise RPCError("'uri' must be a string", code=jsonrpc.INVALID_PARAMS)
+        if len(uri) > MAX_URI:
+            raise RPCError(f"'uri' must have at most {MAX_URI} characters", code=jsonrpc.INVALID_PARAMS)
         return uri
 
     def _find(self, uri: Any) -> tuple[Resource, Mapping[str, str]] | None:
-        if not isinstance(uri, str):
+        if not isinstance(uri, str) or len(uri) > MAX_URI:
             return None
         if (resource := self._single.get(uri)) is not None:
             return resource, {}

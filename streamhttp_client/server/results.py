@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 __all__ = ["Blob", "content_blocks", "plain", "tool_result"]
@@ -38,13 +40,19 @@ class Blob:
 
 
 def plain(value: Any) -> Any:
-    """Turn records, dataclasses, msgspec structs and what is in them into what ``json`` can write."""
+    """Turn records, dataclasses, msgspec structs and what is in them into what ``json`` can write, as msgspec would.
+
+    Raises:
+        TypeError: It has no form but the address of an object, such as a coroutine.
+    """
+    if isinstance(value, Enum):
+        return plain(value.value)
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if hasattr(value, "to_wire"):
         return value.to_wire()
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(plain(key)): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]
     if hasattr(value, "__dataclass_fields__"):
@@ -57,17 +65,48 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, (bytes, bytearray)):
         return base64.b64encode(value).decode("ascii")
+    if isinstance(value, timedelta):
+        return _duration(value)
+    own: Any = type(value).__str__
+    if own is object.__str__:
+        raise TypeError(f"a result of type {type(value).__name__!r} has no JSON form")
     return str(value)
 
 
+def _duration(value: timedelta) -> str:
+    """As "format": "duration" of JSON Schema wants it (ISO 8601), in seconds."""
+    micros = value // timedelta(microseconds=1)
+    whole, rest = divmod(abs(micros), 1_000_000)
+    fraction = f".{rest:06}".rstrip("0") if rest else ""
+    return f"{'-' if micros < 0 else ''}PT{whole}{fraction}S"
+
+
+# The members that a block must have (MCP 2025-11-25, schema, ContentBlock); what lacks them is data of the
+# handler that looks alike.
+_BLOCKS: dict[Any, dict[str, type]] = {
+    "text": {"text": str},
+    "image": {"data": str, "mimeType": str},
+    "audio": {"data": str, "mimeType": str},
+    "resource": {"resource": Mapping},
+    "resource_link": {"uri": str, "name": str},
+}
+_RESULT_MEMBERS = frozenset({"content", "structuredContent", "isError", "_meta"})
+
+
 def _is_block(value: Any) -> bool:
-    return isinstance(value, Mapping) and value.get("type") in {
-        "text",
-        "image",
-        "audio",
-        "resource",
-        "resource_link",
-    }
+    if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
+        return False
+    members = _BLOCKS.get(value["type"])
+    return members is not None and all(isinstance(value.get(name), kind) for name, kind in members.items())
+
+
+def _is_result(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("content"), (list, tuple))
+        and _RESULT_MEMBERS.issuperset(value)
+        and all(isinstance(item, str) or _is_content(item) for item in value["content"])
+    )
 
 
 def content_blocks(value: Any) -> list[dict[str, Any]]:
@@ -102,7 +141,7 @@ def tool_result(value: Any, *, structured: bool) -> dict[str, Any]:
     """
     if hasattr(value, "to_wire") and not isinstance(value, Blob):
         value = value.to_wire()
-    if isinstance(value, Mapping) and isinstance(value.get("content"), (list, tuple)) and "type" not in value:
+    if _is_result(value):
         # A whole result, made by the handler; "isError" and "_meta" are in it as it wants.
         return {**value, "content": [block for item in value["content"] for block in content_blocks(item)]}
     fields = hasattr(value, "__dataclass_fields__") or hasattr(value, "__struct_fields__")

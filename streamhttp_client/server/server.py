@@ -101,7 +101,8 @@ class Server:
         Args:
             name: The function's name if not given.
             description: The function's docstring if not given.
-            input_schema: JSON schema of the arguments; derived from the type hints if not given.
+            input_schema: JSON schema of the arguments; derived from the type hints if not given. Types, enums,
+                required and unknown members are checked by it.
             output_schema: JSON schema of the structured result; derived if the function's result is annotated
                 with a dataclass, ``TypedDict`` or msgspec ``Struct``.
             annotations: Hints for the client: ``{"readOnlyHint": True}``.
@@ -145,7 +146,8 @@ class Server:
 
         Args:
             uri: With ``{name}`` in it it is a template, and the function's parameters are its variables, as
-                strings. ``{+name}`` also takes slashes; then beware of ``..`` in what it gives.
+                strings or what their hints say. ``{name}`` gives no slashes and no ``..``; one ``{+name}`` may be
+                there, which gives both, so check it before it becomes a file name.
             name: The function's name if not given.
             media_type: Of what is returned.
         """
@@ -241,7 +243,8 @@ class Server:
             allowed_hosts: Names in ``Host`` that are let in, against DNS rebinding. None: only those of the
                 loopback interface. ``["*"]``: any.
             allowed_origins: Web pages that are let in (``Origin``). None: only those of the allowed hosts.
-            principal: Takes the WSGI environ and says who calls; a session then belongs to who opened it.
+            principal: Takes the WSGI environ and says who calls; a session then belongs to who opened it. It refuses
+                with ``PermissionError``, which is answered with 403.
             bearer: Lets in only who has a token, and says where to get one; it also is the ``principal``.
             max_body: Bytes of one request.
             max_threads: Handlers that run at the same time; four times as many may wait.

@@ -17,9 +17,10 @@ from ..exceptions import (
     RPCError,
     ToolError,
 )
-from .arguments import ArgumentError, output_schema, read_signature
+from .arguments import ArgumentError, read_signature, refuse_async
 from .calls import Call
 from .context import Context
+from .outputs import output_check, output_schema
 from .pages import Listing
 from .results import plain, tool_result
 
@@ -48,11 +49,13 @@ class Tool:
     ) -> None:
         if not 1 <= len(name) <= 128 or not _NAME_CHARS.issuperset(name):
             raise LocalProtocolError(f"a tool name must be 1 to 128 letters, digits and _-./ only, got {name!r}")
+        refuse_async(function, generators=True)
         self.name = name
         self._function = function
         self._signature = read_signature(function, Context, input_schema=input_schema)
         schema = dict(output) if output is not None else output_schema(self._signature.returns)
         self._structured = schema is not None
+        self._check = output_check(self._signature.returns, schema, derived=output is None)
         wire: dict[str, Any] = {"name": name, "inputSchema": self._signature.input_schema}
         for key, value in (
             ("title", title),
@@ -87,7 +90,11 @@ class Tool:
             value = self._function(**values)
             if isinstance(value, Generator):
                 value = _drain(value, context)
-            return tool_result(value, structured=self._structured)
+            result = tool_result(value, structured=self._structured)
+            if not result.get("isError"):
+                # "Servers MUST provide structured results that conform to this schema", Output Schema
+                self._check(result.get("structuredContent"))
+            return result
         except ToolError as error:
             return _failure(str(error)) if error.result is None else tool_result(error.result, structured=False)
         except (CapabilityError, CallTimeout) as error:

@@ -13,7 +13,8 @@ import pytest
 
 from streamhttp_client.exceptions import LocalProtocolError
 from streamhttp_client.server import Context
-from streamhttp_client.server.arguments import ArgumentError, Signature, output_schema, read_signature
+from streamhttp_client.server.arguments import ArgumentError, Signature, read_signature
+from streamhttp_client.server.outputs import output_schema
 
 
 def plain(

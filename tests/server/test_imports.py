@@ -32,7 +32,7 @@ def test_server_stands_on_the_pure_layers() -> None:
     modules = loaded("from streamhttp_client.server import Server, RedisStore; Server('a', '1').wsgi()")
     assert not modules & set(FOREIGN)
     ours = {name.split(".")[1] for name in modules if name.startswith("streamhttp_client.")}
-    assert ours <= {"exceptions", "_record", "_headers", "jsonrpc", "sse", "protocol", "server", "progress"}
+    assert ours <= {"exceptions", "_record", "_headers", "_version", "jsonrpc", "sse", "protocol", "server", "progress"}
 
 
 def test_client_does_not_import_the_server() -> None:
