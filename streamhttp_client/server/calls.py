@@ -26,8 +26,9 @@ from ..exceptions import (
     RemoteProtocolError,
     RPCError,
 )
+from .delivery import Backlog, LogWriter
 from .sessions import ServerSession
-from .stores.base import Store, StoreClosed
+from .stores.base import Store, StoreClosed, StoreError
 
 __all__ = ["Call", "JSONOutlet", "LogOutlet", "Outlet", "RunningCalls", "inbox_of", "inbox_of_answer"]
 
@@ -36,9 +37,6 @@ _SLICE = 1.0
 # A store that other processes share is asked for a cancellation at most this often, in seconds.
 _PEEK_INTERVAL = 0.1
 
-
-# Seconds between the tries to hand a response to a store that fails: a restart of Redis takes about as long.
-_STORE_PAUSES = (0.1, 0.5, 2.0, 5.0)
 
 _log = logging.getLogger("streamhttp_client.server")
 
@@ -60,46 +58,45 @@ class Outlet(Protocol):
 
 
 class LogOutlet:
-    """Writes to a log of the store, and ends it when all calls of the POST have ended."""
+    """Writes to a log of the store, and ends it when all calls of the POST have ended. The store may be away for
+    a moment.
+    """
 
-    def __init__(self, store: Store, session: str, log: str, calls: int, *, interactive: bool, polling: bool) -> None:
+    def __init__(
+        self, store: Store, session: str, log: str, calls: int, *, backlog: Backlog, interactive: bool, polling: bool
+    ) -> None:
         self.interactive = interactive
         self._store = store
         self._session = session
         self._log = log
+        self._writer = LogWriter(store, session, log, backlog)
         self._polling = polling
-        # Guards the count; a batch has several calls, each on its own thread.
+        # Guards the count, and that the last to count down writes last; a batch has several calls, each on its
+        # own thread.
         self._lock = threading.Lock()
         self._left = calls
 
     def send(self, message: jsonrpc.Notification | jsonrpc.Request) -> None:
-        self._store.append(self._session, self._log, jsonrpc.dump(message))
+        self._writer.append(jsonrpc.dump(message), droppable=isinstance(message, jsonrpc.Notification))
 
     def finish(self, response: jsonrpc.Response | jsonrpc.ErrorResponse | None) -> None:
-        data = None if response is None else jsonrpc.dump(response)
+        data = instead = None
+        if response is not None:
+            data = jsonrpc.dump(response)
+            problem = "the server had no room to keep the result"
+            instead = jsonrpc.dump(jsonrpc.ErrorResponse(response.id, jsonrpc.INTERNAL_ERROR, problem))
         with self._lock:
             self._left -= 1
-            self._append_surely(data, end=not self._left)
-
-    def _append_surely(self, data: bytes | None, *, end: bool) -> None:
-        """Append what a client waits for, also if the store is away for a moment."""
-        for pause in _STORE_PAUSES:
-            try:
-                self._store.append(self._session, self._log, data, end=end)
-                return
-            except StoreClosed:
-                _log.warning("a handler ended after its store was closed")
-                return
-            except Exception:
-                # If it was done all the same, the log has ended, and the next try does nothing.
-                _log.warning("the store did not take a response, trying again in %g s", pause, exc_info=True)
-                time.sleep(pause)
-        self._store.append(self._session, self._log, data, end=end)
+            self._writer.append(data, end=not self._left, instead=instead)
 
     def pause(self, retry_ms: int | None) -> None:
         # Before 2025-11-25 a client may take a stream without its response for a lost one.
-        if self._polling and self._store.position(self._session, self._log) is None:
-            self._store.append(self._session, self._log, b"" if retry_ms is None else b"%d" % retry_ms)
+        try:
+            connected = self._store.position(self._session, self._log) is None
+        except StoreError:
+            return  # the connection may stay
+        if self._polling and connected:
+            self._writer.append(b"" if retry_ms is None else b"%d" % retry_ms, droppable=True)
 
 
 class JSONOutlet:
@@ -150,13 +147,16 @@ class Call:
     The handler's thread uses it; :meth:`cancel` may come from any thread.
     """
 
-    def __init__(self, store: Store, session: ServerSession, request: jsonrpc.Request, outlet: Outlet) -> None:
+    def __init__(
+        self, store: Store, session: ServerSession, request: jsonrpc.Request, outlet: Outlet, backlog: Backlog
+    ) -> None:
         self.session = session
         self.request = request
         self.outlet = outlet
         name = _canonical(request.id)
         self.key = (session.key, name)
         self._store = store
+        self._backlog = backlog
         self._inbox = "i" + name
         self._inbox_made = False
         self._read_to = 0
@@ -202,7 +202,7 @@ class Call:
             self.outlet.finish(response)
         finally:
             if self._inbox_made and self.session.session_id is not None:
-                self._store.append(self.session.session_id, self._inbox, None, end=True)
+                LogWriter(self._store, self.session.session_id, self._inbox, self._backlog).append(None, end=True)
 
     def cancel(self) -> None:
         """The client does not want the result any more.
@@ -274,7 +274,15 @@ class Call:
 
     def _take_messages(self, wait: float) -> list[jsonrpc.Message]:
         assert self.session.session_id is not None
-        page = self._store.read(self.session.session_id, self._inbox, self._read_to, wait=wait)
+        try:
+            page = self._store.read(self.session.session_id, self._inbox, self._read_to, wait=wait)
+        except StoreClosed:
+            raise ClientClosed("the server has stopped") from None
+        except StoreError:
+            # The handler shall not fail because the store is away for a moment. Whoever waits, comes again.
+            _log.debug("the store cannot say what the client answered", exc_info=True)
+            self._cancelled.wait(min(wait, _SLICE))
+            return []
         found: list[jsonrpc.Message] = []
         for number, data in page.entries:
             self._read_to = number

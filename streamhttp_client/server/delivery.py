@@ -152,7 +152,8 @@ class LogWriter:
             if not self._backlog.reserve(size, force=not droppable and instead is None):
                 if droppable:
                     return
-                data, size, instead = instead, 0, None
+                data, instead = instead, None
+                self._backlog.reserve(0 if data is None else len(data), force=True)
             self._left.append(_Entry(data, end, instead, time.monotonic()))
             if len(self._left) == 1:
                 self._backlog.add(self._drain)

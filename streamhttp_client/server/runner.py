@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
 from .calls import Call, JSONOutlet, LogOutlet, RunningCalls
+from .delivery import Backlog
 from .disconnect import connection_probe
 from .http_answers import Answer, HTTPError
 from .sessions import ServerSession, new_token
@@ -47,6 +49,7 @@ class Runner:
     def __init__(self, server: Server, *, max_threads: int, max_streams: int, keepalive: float, retry_ms: int) -> None:
         self.running = RunningCalls()
         self.stopping = False
+        self._backlog = Backlog()
         self._server = server
         self._workers = Workers("handler", max_threads, max_waiting=max_threads * 4)
         self._max_streams = max_streams
@@ -62,7 +65,7 @@ class Runner:
         """Run requests here and now."""
         outlet = JSONOutlet()
         for request in requests:
-            call = Call(store, session, request, outlet)
+            call = Call(store, session, request, outlet, self._backlog)
             if self._begin(call):
                 self._run(call)
         if not outlet.responses:  # all were cancelled
@@ -101,10 +104,11 @@ class Runner:
             session.key,
             log,
             len(requests),
+            backlog=self._backlog,
             interactive=session.session_id is not None,
             polling=self._polling(session),
         )
-        calls = [Call(store, session, request, outlet) for request in requests]
+        calls = [Call(store, session, request, outlet, self._backlog) for request in requests]
         stream = self.open_stream(environ, store, session, log, 0, calls)
         try:
             for call in calls:
@@ -184,6 +188,7 @@ class Runner:
             polling=self._polling(session),
             retry_ms=self._retry_ms,
             keepalive=self._keepalive,
+            backlog=self._backlog,
             gone=connection_probe(environ),
             stopping=lambda: self.stopping,
             on_close=closed,
@@ -192,6 +197,7 @@ class Runner:
     def close(self, stores: Sequence[Store], timeout: float) -> bool:
         """End all streams, let the handlers end, and answer for those that do not."""
         self.stopping = True
+        deadline = time.monotonic() + timeout
         for store in stores:
             store.wake()
         self.running.stop_all()
@@ -200,4 +206,5 @@ class Runner:
             self.running.abandon_all()
         except Exception:
             _log.exception("calls that did not end could not be answered for")
+        self._backlog.close(max(deadline - time.monotonic(), 0.0))
         return ended

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 
 from ..sse import encode_comment, encode_event
+from .delivery import Backlog
 from .stores.base import Store
 
 __all__ = ["EVENT_STREAM_HEADERS", "EventStream", "event_id", "is_message", "read_event_id"]
@@ -60,6 +61,7 @@ class EventStream:
             on. Older ones take them for broken messages.
         retry_ms: Milliseconds after which a client that lost the stream should come back.
         keepalive: Seconds of silence after which a comment is sent.
+        backlog: Lets go of the log later if the store is away at the end.
         gone: Says whether the client has disconnected.
         stopping: Says whether the server stops.
         on_close: Called once at the end, whatever the reason was; it gets True if the stream was read to its
@@ -78,6 +80,7 @@ class EventStream:
         polling: bool,
         retry_ms: int,
         keepalive: float,
+        backlog: Backlog,
         gone: Callable[[], bool] | None,
         stopping: Callable[[], bool],
         on_close: Callable[[bool], None] | None = None,
@@ -91,6 +94,7 @@ class EventStream:
         self._polling = polling
         self._retry_ms = retry_ms
         self._keepalive = keepalive
+        self._backlog = backlog
         self._gone = gone
         self._stopping = stopping
         self._on_close = on_close
@@ -110,9 +114,15 @@ class EventStream:
         if not self._closed:
             self._closed = True
             self._chunks.close()
-            self._store.release(self._session, self._log, self._reader, self._position)
-            if self._on_close is not None:
-                self._on_close(self._whole)
+            try:
+                self._backlog.attempt(self._release, "the end of a stream")
+            finally:
+                # Whatever the store does: who counts the open streams must hear of it.
+                if self._on_close is not None:
+                    self._on_close(self._whole)
+
+    def _release(self) -> None:
+        self._store.release(self._session, self._log, self._reader, self._position)
 
     def _run(self) -> Generator[bytes, None, None]:
         # WSGI holds the headers back until the first bytes of the body, so there is always something to begin
