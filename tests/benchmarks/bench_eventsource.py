@@ -111,6 +111,21 @@ def _requests_sse() -> Read:
     return read
 
 
+_FLOOR = "iter_content, unparsed"
+
+
+def _iter_content() -> Read:
+    """The floor: bytes as requests hands them out, only counted, with nothing parsed."""
+    import requests
+
+    def read(url: str) -> Iterator[str]:
+        with requests.get(url, stream=True) as response:
+            for chunk in response.iter_content(chunk_size=None):
+                yield from [""] * chunk.count(b"\n\n")
+
+    return read
+
+
 CLIENTS: dict[str, Callable[[], Read]] = {
     _OURS: _streamhttp,
     "streamhttp, http=": _streamhttp_session,
@@ -118,6 +133,7 @@ CLIENTS: dict[str, Callable[[], Read]] = {
     "sseclient-py": _sseclient_py,
     "httpx-sse": _httpx_sse,
     "requests-sse": _requests_sse,
+    _FLOOR: _iter_content,
 }
 
 
@@ -193,7 +209,7 @@ def _throughput(clients: dict[str, _Client], origin: str, rounds: int) -> None:
         for name, results in figures.items():
             ratios = [ours["cpu"] / theirs["cpu"] for ours, theirs in zip(figures[_OURS], results, strict=True)]
             cpu, wall = (median(result[key] for result in results) for key in ("cpu", "wall"))
-            verdict = "" if results[0]["size"] == right else "wrong"
+            verdict = "" if results[0]["size"] == right or name == _FLOOR else "wrong"
             rows.append((name, size / cpu / 1e6, size / wall / 1e6, cpu / count * 1e6, median(ratios), verdict))
         header = ("client", "MB/s of CPU", "MB/s", "us an event", "of ours", "")
         print_table(f"{shape}: {count} events, {size / 1e6:.1f} MB", header, rows)
