@@ -5,14 +5,14 @@
 ``server_gunicorn.py`` beside this file is a configuration that stops such workers without losing calls.
 
 A client may come to any worker with any request: the events of a call are in the store, and so is what it
-answers. Without STORE the processes of one machine share an SQLite file. Each open stream keeps a thread, so
+answers. Without STORE the processes of one machine share an SQLite file in the current folder; it holds
+session ids, so it does not belong into a folder where others may write. Each open stream keeps a thread, so
 give enough of them.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 
 from streamhttp_client.server import Context, RedisStore, Server, SQLiteStore, Store
@@ -33,7 +33,7 @@ def make_store() -> Store:
     address = os.environ.get("STORE", "")
     if address.startswith("redis"):
         return RedisStore(address)
-    return SQLiteStore(address or os.path.join(tempfile.gettempdir(), "streamhttp-example.db"))
+    return SQLiteStore(address or "streamhttp-example.db")
 
 
 # Behind a proxy, name the host under which clients know this service.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import ipaddress
 import os
 import signal
 import socket
@@ -28,7 +29,7 @@ def serve(parser: argparse.ArgumentParser) -> Runner:
     )
     parser.add_argument("--app-dir", default=".", help="folder to find the module in (default: this one)")
     parser.add_argument("--host", default="127.0.0.1", help="interface to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8000, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--path", default="/mcp", help="path of the endpoint (default: %(default)s)")
     parser.add_argument("--stateless", action="store_true", help="keep no sessions")
     parser.add_argument("--json", action="store_true", help="answer with JSON only, never with a stream")
@@ -63,6 +64,9 @@ def _serve(options: argparse.Namespace) -> int:
                 allowed_origins=options.allow_origin,
             ) as running,
         ):
+            if hosts is None and not _is_loopback(options.host):
+                hint = "only this machine's own names are let in; say with --allow-host how others call it"
+                print(f"streamhttp: {hint}", file=sys.stderr, flush=True)
             print(running.url, flush=True)
             signals.wait()
             print("streamhttp: stopping", file=sys.stderr, flush=True)
@@ -70,6 +74,20 @@ def _serve(options: argparse.Namespace) -> int:
         if store is not None:
             store.close()
     return 0
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"a port is between 0 and 65535, got {port}")
+    return port
 
 
 class _Signals:
@@ -127,4 +145,9 @@ def _make_store(where: str | None) -> Store | None:
         return None
     from ..server import RedisStore, SQLiteStore
 
-    return RedisStore(where) if where.startswith(("redis://", "rediss://", "unix://")) else SQLiteStore(where)
+    if where.startswith(("redis://", "rediss://", "unix://")):
+        return RedisStore(where)
+    folder = os.path.dirname(os.path.abspath(where))
+    if not os.path.isdir(folder):
+        raise CommandFailed(f"the folder of --store is not there: {folder!r}", USAGE)
+    return SQLiteStore(where)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +14,8 @@ from .http_answers import HTTPError
 __all__ = ["check_accept", "read_messages"]
 
 _JSON = "application/json"
-_CLOSE = [("Connection", "close")]
+# Messages of one POST, since each may cost much more than its bytes.
+_MAX_BATCH = 100
 
 
 def check_accept(environ: Mapping[str, Any], *needed: str) -> None:
@@ -21,13 +24,21 @@ def check_accept(environ: Mapping[str, Any], *needed: str) -> None:
     Raises:
         HTTPError: 406.
     """
-    accept = environ.get("HTTP_ACCEPT", "")
-    if all(kind in accept for kind in needed):  # the usual case, without taking it apart
-        return
-    ranges = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    ranges = _ranges(environ.get("HTTP_ACCEPT", ""))
     for kind in needed:
         if not ranges & {kind, f"{kind.partition('/')[0]}/*", "*/*"}:
             raise HTTPError(406, f"the Accept header must list {' and '.join(needed)}")
+
+
+@functools.lru_cache(maxsize=64)
+def _ranges(accept: str) -> frozenset[str]:
+    """The media ranges of an Accept header, without those that it excludes (RFC 9110, section 12.5.1)."""
+    found = set()
+    for part in accept.split(","):
+        kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        if not any(re.fullmatch(r"q=0(\.0{0,3})?", parameter) for parameter in parameters):
+            found.add(kind)
+    return frozenset(found)
 
 
 def read_messages(environ: Mapping[str, Any], max_body: int) -> tuple[list[jsonrpc.Message], bool]:
@@ -46,6 +57,8 @@ def read_messages(environ: Mapping[str, Any], max_body: int) -> tuple[list[jsonr
         # JSON-RPC 2.0 tells "Invalid JSON was received" from "The JSON sent is not a valid Request object".
         broken = isinstance(error.__cause__, (ValueError, RecursionError))
         raise HTTPError(400, str(error), code=jsonrpc.PARSE_ERROR if broken else jsonrpc.INVALID_REQUEST) from None
+    if len(messages) > _MAX_BATCH:
+        raise HTTPError(400, f"a batch may have at most {_MAX_BATCH} messages")
     for message in messages:
         if isinstance(message, jsonrpc.Request) and isinstance(message.id, str):
             _check_id(message.id)
@@ -64,23 +77,24 @@ def _read_body(environ: Mapping[str, Any], max_body: int) -> bytes:
     declared = environ.get("CONTENT_LENGTH") or ""
     # 18 digits are more than any limit, and few enough for int().
     if not declared.isascii() or declared and not declared.isdigit() or len(declared) > 18:
-        raise HTTPError(400, "Content-Length must be a number", headers=_CLOSE)
+        raise HTTPError(400, "Content-Length must be a number")
     if not declared and not environ.get("wsgi.input_terminated"):
         # Without a length, PEP 3333 gives no safe way to find the end.
         raise HTTPError(411, "Content-Length is needed")
     size = int(declared) if declared else max_body + 1
     if declared and size > max_body:
-        # The rest is not read, so the connection cannot be used again.
-        raise HTTPError(413, f"the body must be at most {max_body} bytes", headers=_CLOSE)
+        # What is not read is for the WSGI server to drop, or to close the connection for: "Connection" is a header
+        # that PEP 3333 forbids to applications.
+        raise HTTPError(413, f"the body must be at most {max_body} bytes")
     try:
         body = b"".join(_pieces(environ["wsgi.input"], size))
     except OSError as error:
         # The peer has gone, was too slow, or its chunks are none; servers tell by errors of their own.
-        raise HTTPError(400, "the body could not be read to its end", headers=_CLOSE) from error
+        raise HTTPError(400, "the body could not be read to its end") from error
     if declared and len(body) < size:
-        raise HTTPError(400, "the body ended early", headers=_CLOSE)
+        raise HTTPError(400, "the body ended early")
     if len(body) > max_body:
-        raise HTTPError(413, f"the body must be at most {max_body} bytes", headers=_CLOSE)
+        raise HTTPError(413, f"the body must be at most {max_body} bytes")
     return body
 
 

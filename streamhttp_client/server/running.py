@@ -37,7 +37,7 @@ class RunningServer:
     """Made by :meth:`Server.serve`. A context manager; ``stop()`` may be called twice, from any thread.
 
     Attributes:
-        host, port: Where it listens.
+        host, port: Where it can be reached from this machine.
         url: The endpoint's address.
         app: The WSGI application that runs.
     """
@@ -46,8 +46,10 @@ class RunningServer:
         self.app = app
         self._server = _make_server(app, host, port, max_connections)
         self._server.prepare()
-        self.host, self.port = host, int(self._server.bind_addr[1])
-        shown = f"[{host}]" if ":" in host else host
+        # What listens on all interfaces is called on this one.
+        self.host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
+        self.port = int(self._server.bind_addr[1])
+        shown = f"[{self.host}]" if ":" in self.host else self.host
         self.url = f"http://{shown}:{self.port}/{path.strip('/')}"
         # Guards the stop, which must happen once.
         self._lock = threading.Lock()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..exceptions import LocalProtocolError
 from .http_answers import Answer, HTTPError
 
 __all__ = ["HostGuard"]
@@ -47,6 +48,9 @@ class HostGuard:
     """
 
     def __init__(self, allowed_hosts: Iterable[str] | None, allowed_origins: Iterable[str] | None) -> None:
+        for given in (allowed_hosts, allowed_origins):
+            if isinstance(given, str):
+                raise LocalProtocolError(f"expected a list of names, got the text {given!r}")
         self._hosts = _LOOPBACK if allowed_hosts is None else frozenset(host.lower() for host in allowed_hosts)
         self._origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins or ())
         # Hosts and origins that were let in before, so that the usual request costs two look-ups. Both are
@@ -63,7 +67,7 @@ class HostGuard:
         host = environ.get("HTTP_HOST", "")
         if host not in self._known_hosts:
             if not self._allows(host.lower()):
-                raise HTTPError(421, "the host of this request is not one of allowed_hosts")
+                raise HTTPError(421, f"the host {host!r:.100} is not one of allowed_hosts")
             _remember(self._known_hosts, host)
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None and origin not in self._known_origins:

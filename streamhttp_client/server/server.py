@@ -294,7 +294,8 @@ class Server:
             port: 0 takes a free one.
             max_connections: Requests and open streams at the same time, each on a thread; a stream that waits costs
                 about 33 KiB and 0.006 % of a core. A client that vanished is noticed within about a second.
-            options: As for :meth:`wsgi`.
+            options: As for :meth:`wsgi`; but ``max_streams`` is at most, and by default, three quarters of
+                ``max_connections``, since a stream keeps its thread, and others shall have some.
 
         Raises:
             OSError: The port is taken.
@@ -302,6 +303,8 @@ class Server:
         """
         from .running import RunningServer
 
+        most = max(max_connections * 3 // 4, 1)
+        options["max_streams"] = min(options.get("max_streams", most), most)
         return RunningServer(self.wsgi(path, **options), host, port, path, max_connections)
 
     # What the HTTP half asks.

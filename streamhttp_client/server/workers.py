@@ -45,12 +45,18 @@ class Workers:
         with self._lock:
             if self._closed or self._unfinished >= self._max_threads + self._max_waiting:
                 return False
-            self._unfinished += 1
-            if self._unfinished > len(self._threads) and len(self._threads) < self._max_threads:
+            if self._unfinished >= len(self._threads) and len(self._threads) < self._max_threads:
                 number = len(self._threads) + 1
                 thread = threading.Thread(target=self._work, name=f"streamhttp-{self._name}-{number}", daemon=True)
-                thread.start()
-                self._threads.append(thread)
+                try:
+                    thread.start()
+                except RuntimeError:  # the system has no more threads; those that there are will come to it
+                    if not self._threads:
+                        return False
+                    _log.warning("no more %s threads can be started", self._name)
+                else:
+                    self._threads.append(thread)
+            self._unfinished += 1
             self._jobs.put(job)
             return True
 

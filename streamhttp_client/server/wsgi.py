@@ -40,6 +40,11 @@ def _path_of(environ: Mapping[str, Any]) -> str:
     return "/" + (inside or environ.get("SCRIPT_NAME", "").strip("/"))
 
 
+def _is_mount(environ: Mapping[str, Any]) -> bool:
+    """Whether the request is for the very place where a framework has put this application."""
+    return not environ.get("PATH_INFO", "").strip("/") and bool(environ.get("SCRIPT_NAME", "").strip("/"))
+
+
 Environ = Mapping[str, Any]
 Principal = Callable[[Environ], "str | None"]
 
@@ -119,18 +124,21 @@ class WSGIApp:
         path = _path_of(environ)
         if self._bearer is not None and path == self._bearer.metadata_path and method == "GET":
             return self._bearer.metadata()
-        if self._path is not None and path != self._path:
+        if self._path is not None and path != self._path and not _is_mount(environ):
             raise HTTPError(404, "there is nothing at this path")
         self._guard.check(environ)
         if (preflight := self._guard.preflight(environ)) is not None:
             return preflight  # it carries no credentials, so nobody is asked for them
         if self._runner.stopping:
-            raise HTTPError(503, "the server stops", headers=[("Retry-After", "1"), ("Connection", "close")])
+            raise HTTPError(503, "the server stops", headers=[("Retry-After", "1")])
         try:
             principal = None if self._principal is None else self._principal(environ)
         except PermissionError as error:
             _log.info("a caller is not let in: %s", error)
             raise HTTPError(403, "the caller is not let in") from None
+        if principal is not None and not isinstance(principal, str):
+            # Stores keep it as JSON, which would give back something else than a tuple.
+            raise LocalProtocolError(f"principal must return a text or None, got {type(principal).__name__}")
         if method == "POST":
             return self._post(environ, principal)
         if self._stateless:

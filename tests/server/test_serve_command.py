@@ -116,3 +116,23 @@ def test_what_cannot_be_served(tmp_path: Path, target: str, said: str) -> None:
     with command(tmp_path, target) as process:
         out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (2, "") and said in err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--port", "99999"], "between 0 and 65535"), (["--store", "missing/s.db"], "folder of --store is not there")],
+)
+def test_options_that_cannot_be(tmp_path: Path, options: list[str], said: str) -> None:
+    with command(tmp_path, "tools_module:server", *options) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (2, "") and said in err
+
+
+def test_listening_everywhere(tmp_path: Path) -> None:
+    """It says that only this machine's names are let in, and prints a URL that works."""
+    with command(tmp_path, "tools_module:server", "--host", "0.0.0.0") as process:
+        assert process.stdout is not None and process.stderr is not None
+        Wire(process.stdout.readline().strip()).initialize()
+        assert "--allow-host" in process.stderr.readline()
+        process.terminate()
+        assert process.wait(PATIENCE) == 0

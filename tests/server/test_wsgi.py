@@ -152,7 +152,7 @@ def test_body_over_the_limit(server: Server) -> None:
     app = server.wsgi(max_body=1000)
     direct = Direct(app).initialize()
     with direct.request("ping", {"padding": "x" * 1000}) as reply:
-        assert reply.status == 413 and reply.headers["connection"] == "close"
+        assert reply.status == 413
     app.close()
 
 
