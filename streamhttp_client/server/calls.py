@@ -290,9 +290,22 @@ class Call:
                 found.extend(jsonrpc.parse(data))
             except RemoteProtocolError:  # pragma: no cover - it was parsed before it was put here
                 continue
-        if page.state == "gone" or any(_is_cancellation(message) for message in found):
+        if any(_is_cancellation(message) for message in found) or (page.state == "gone" and not self._renew_inbox()):
             self.cancel()
         return found
+
+    def _renew_inbox(self) -> bool:
+        """Begin an inbox anew that has expired, since the handler did not look for long; False if the session has
+        ended.
+        """
+        assert self.session.session_id is not None
+        try:
+            held = self._store.get_session(self.session.session_id) is not None
+            held = held and self._store.create_log(self.session.session_id, self._inbox)
+        except StoreError:
+            return True  # the next look tells
+        self._read_to = 0
+        return held
 
 
 def _is_cancellation(message: jsonrpc.Message) -> bool:

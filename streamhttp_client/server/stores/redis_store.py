@@ -149,7 +149,8 @@ local data = nil
 if ARGV[5] == '1' then data = ARGV[4] end
 return append(data, ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]))
 """,
-    # after, reader, events of a page, max_log_events, max_log_bytes, ttl, log_ttl
+    # after, reader, events of a page, max_log_events, max_log_bytes, ttl, log_ttl, worker, whether it may take
+    # others for dead. An inbox is read by its call alone, without being claimed, and lives as long as that looks.
     "read": _APPEND_BODY
     + """
 local after, reader = tonumber(ARGV[4]), ARGV[5]
@@ -158,11 +159,15 @@ if not m[1] then return {'gone'} end
 if reader ~= '0' then
     if m[4] ~= reader then return {'taken'} end
     touch(tonumber(ARGV[9]))
-    if m[3] == '0' then redis.call('EXPIRE', meta, ARGV[9]) redis.call('EXPIRE', events, ARGV[9]) end
+end
+if m[3] == '0' and (reader ~= '0' or m[5] == ARGV[11]) then
+    redis.call('EXPIRE', meta, ARGV[9])
+    redis.call('EXPIRE', events, ARGV[9])
 end
 local first, last, ended = tonumber(m[1]), tonumber(m[2]), m[3]
 if after < first - 1 or after > last then return {'gone'} end
-if after == last and ended == '0' and m[6] ~= '' and redis.call('EXISTS', p .. 'w:' .. m[5]) == 0 then
+if after == last and ended == '0' and m[6] ~= '' and m[5] ~= ARGV[11] and ARGV[12] == '1'
+    and redis.call('EXISTS', p .. 'w:' .. m[5]) == 0 then
     last = append(m[6], '1', tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]))
     ended = '1'
 end
@@ -185,9 +190,10 @@ if redis.call('HGET', meta, 'reader') == ARGV[4] then
 end
 return 1
 """,
+    # worker
     "position": """
 local m = redis.call('HMGET', meta, 'position', 'reading')
-if not m[1] or (m[2] and redis.call('EXISTS', p .. 'w:' .. m[2]) == 1) then return -1 end
+if not m[1] or (m[2] and (m[2] == ARGV[4] or redis.call('EXISTS', p .. 'w:' .. m[2]) == 1)) then return -1 end
 return tonumber(m[1])
 """,
 }
@@ -210,6 +216,9 @@ class _Connection:
         self.scripts = {name: self.redis.register_script(_HEAD + text) for name, text in _SCRIPTS.items()}
         self.stop = threading.Event()
         self.thread: threading.Thread | None = None
+        # By the monotonic clock: the last sign of life, and from when on others may be taken for dead.
+        self.beaten = time.monotonic()
+        self.judging = self.beaten
 
 
 class RedisStore(Store):
@@ -256,6 +265,7 @@ class RedisStore(Store):
         self._max_finished = max_finished
         self._limits = (max_log_events, max_log_bytes, session_ttl, log_ttl)
         self._worker_timeout = worker_timeout
+        self._heartbeat = min(_HEARTBEAT, worker_timeout / 5)
         self._waiters = Waiters()
         # Guards the making of the connection.
         self._lock = threading.Lock()
@@ -289,21 +299,33 @@ class RedisStore(Store):
     def _beat(self, connection: _Connection) -> None:
         life = int(self._worker_timeout * 1000)
         connection.redis.set(f"{self._prefix}w:{connection.worker}", 1, px=life)
+        now = time.monotonic()
+        if self._had_gap(connection, now):
+            # Redis was away, perhaps for all; the others get the time for a sign of life before they count as
+            # dead.
+            connection.judging = now + 2 * self._heartbeat + 1.0
+        connection.beaten = now
+
+    def _had_gap(self, connection: _Connection, now: float) -> bool:
+        return now - connection.beaten > self._worker_timeout / 2
+
+    def _may_judge(self, connection: _Connection) -> bool:
+        """Whether a process without a sign of life is dead, and not only this one was without contact."""
+        now = time.monotonic()
+        return now >= connection.judging and not self._had_gap(connection, now)
 
     def _watch(self, connection: _Connection, listening: Any) -> None:
         """The thread of the store: signs of life, and changes from all processes."""
-        beaten = time.monotonic()
         while not connection.stop.is_set():
             try:
+                if time.monotonic() - connection.beaten >= self._heartbeat:
+                    self._beat(connection)
                 # Comes back at once when something is said; redis-py subscribes anew after a broken
                 # connection.
-                message = listening.get_message(timeout=_HEARTBEAT / 4)
+                message = listening.get_message(timeout=self._heartbeat / 4)
                 if message is not None:
                     session, _, log = message["data"].decode().partition("/")
                     self._waiters.wake([(session, log)])
-                if time.monotonic() - beaten >= _HEARTBEAT:
-                    self._beat(connection)
-                    beaten = time.monotonic()
             except Exception:
                 _log.exception("the store could not hear of changes")
                 connection.stop.wait(1.0)
@@ -370,7 +392,9 @@ class RedisStore(Store):
         return self._waiters.read((session, log), wait, lambda: self._read(session, log, after, reader))
 
     def _read(self, session: str, log: str, after: int, reader: int) -> Page:
-        found = self._run("read", session, log, after, reader, _PAGE_EVENTS, *self._limits)
+        connection = self._open()
+        judging = int(self._may_judge(connection))
+        found = self._run("read", session, log, after, reader, _PAGE_EVENTS, *self._limits, connection.worker, judging)
         if found[0] == b"gone":
             return Page([], "gone")
         if found[0] == b"taken":
@@ -392,7 +416,7 @@ class RedisStore(Store):
         self._run("release", session, log, reader, position)
 
     def position(self, session: str, log: str) -> int | None:
-        found = int(self._run("position", session, log))
+        found = int(self._run("position", session, log, self._open().worker))
         return None if found < 0 else found
 
     # The rest.

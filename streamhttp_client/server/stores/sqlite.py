@@ -58,10 +58,12 @@ CREATE TABLE IF NOT EXISTS entries (
 
 
 class _Connection:
-    """One process's connection, and the name under which it is known to the others.
+    """One process's connections, and the name under which it is known to the others.
 
-    ``lock`` guards the connection: a statement takes microseconds, and a connection for each thread would
-    cost more than it gives, since SQLite lets one write at a time anyway.
+    One connection writes and one reads, so that reads go on while a write waits for another process. Each has a
+    lock that guards it: a statement takes microseconds, and a connection for each thread would cost more than it
+    gives, since SQLite lets one write at a time anyway. Nobody who holds the lock of the reads may ask for the
+    other.
     """
 
     def __init__(self, path: str) -> None:
@@ -72,6 +74,9 @@ class _Connection:
         _patiently(lambda: self.sql.execute("PRAGMA journal_mode = WAL"))
         # What the last milliseconds before a power cut wrote may be lost, never the file's consistency.
         self.sql.execute("PRAGMA synchronous = NORMAL")
+        self.read_lock = threading.Lock()
+        self.reading = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        self.reading.execute("PRAGMA query_only = 1")
         self.stop = threading.Event()
         self.thread: threading.Thread | None = None
 
@@ -127,9 +132,13 @@ class SQLiteStore(Store):
         self._max_log_events = max_log_events
         self._max_log_bytes = max_log_bytes
         self._worker_timeout = worker_timeout
+        self._heartbeat = min(_HEARTBEAT, worker_timeout / 5)
         self._clock = clock
         self._waiters = Waiters()
         self._changed = 0
+        # When this process last gave a sign of life, and from when on it may take others for dead; by the clock.
+        self._beaten = clock()
+        self._judging = float("-inf")
         # Guards the making of the connection.
         self._lock = threading.Lock()
         self._connection: _Connection | None = None
@@ -155,6 +164,7 @@ class SQLiteStore(Store):
                 # as it is.
                 self._waiters = Waiters()
                 connection = _Connection(self._path)
+                self._beaten = self._clock()  # the time before the first use is no gap
                 connection.sql.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
                 self._beat(connection)
                 connection.thread = threading.Thread(
@@ -165,11 +175,11 @@ class SQLiteStore(Store):
             return connection
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        connection = self._open()
-        with connection.lock:
+    def _reading(self, connection: _Connection | None = None) -> Iterator[sqlite3.Connection]:
+        connection = connection or self._open()
+        with connection.read_lock:
             try:
-                yield connection.sql
+                yield connection.reading
             except sqlite3.OperationalError as error:
                 raise StoreUnavailable("the store does not answer") from error
 
@@ -195,14 +205,15 @@ class SQLiteStore(Store):
         while not connection.stop.wait(_POLL if len(self._waiters) else _POLL * 10):
             try:
                 now = time.monotonic()
-                with connection.lock:
-                    if now - beaten >= _HEARTBEAT:
-                        beaten = now
-                        self._beat(connection)
-                    (found,) = connection.sql.execute("PRAGMA data_version").fetchone()
+                with self._reading(connection) as sql:
+                    (found,) = sql.execute("PRAGMA data_version").fetchone()
                 if found != version:
                     version = found
                     self._wake_changed(connection)
+                if now - beaten >= self._heartbeat:
+                    with connection.lock:
+                        self._beat(connection)
+                    beaten = now  # only now: a sign of life that failed is given again
                 if now - swept >= min(self._session_ttl, self._log_ttl) / 10:
                     swept = now
                     self._sweep(connection)
@@ -211,14 +222,14 @@ class SQLiteStore(Store):
                 _log.exception("the store could not look for changes")
 
     def _beat(self, connection: _Connection) -> None:
-        row = (connection.worker, self._clock())
-        connection.sql.execute("INSERT OR REPLACE INTO workers (worker, seen) VALUES (?, ?)", row)
+        now = self._clock()
+        self._living()  # notices a gap, which is over then
+        connection.sql.execute("INSERT OR REPLACE INTO workers (worker, seen) VALUES (?, ?)", (connection.worker, now))
+        self._beaten = now
 
     def _wake_changed(self, connection: _Connection) -> None:
-        with connection.lock:
-            rows = connection.sql.execute(
-                "SELECT session, log, changed FROM logs WHERE changed > ?", (self._changed,)
-            ).fetchall()
+        with self._reading(connection) as sql:
+            rows = sql.execute("SELECT session, log, changed FROM logs WHERE changed > ?", (self._changed,)).fetchall()
         for _, _, changed in rows:
             self._changed = max(self._changed, changed)
         self._waiters.wake((session, log) for session, log, _ in rows)
@@ -230,7 +241,13 @@ class SQLiteStore(Store):
 
     def _living(self) -> float:
         """Processes that were seen after this moment are alive."""
-        return self._clock() - self._worker_timeout
+        now = self._clock()
+        if abs(now - self._beaten) > self._worker_timeout / 2:
+            # This process has not run for a while: the machine slept, or the file was locked. Then the others
+            # may not have run either, and get the time for a sign of life before they count as dead.
+            self._judging = max(self._judging, now + self._worker_timeout / 2)
+            return float("-inf")
+        return float("-inf") if now < self._judging else now - self._worker_timeout
 
     # Sessions.
 
@@ -250,8 +267,9 @@ class SQLiteStore(Store):
             fields, touched = row
             if now - touched > self._session_ttl and not self._is_read(sql, session):
                 return None
-            if now - touched > self._session_ttl / 10:
-                # Not each time: reads are cheap, writes wait for each other.
+        if now - touched > self._session_ttl / 10:
+            # Not each time: reads are cheap, writes wait for each other.
+            with self._writing() as sql:
                 sql.execute("UPDATE sessions SET touched = ? WHERE session = ?", (now, session))
         found: dict[str, Any] = json.loads(fields)
         return found
@@ -362,6 +380,7 @@ class SQLiteStore(Store):
         return self._waiters.read((session, log), wait, lambda: self._read(session, log, after, reader))
 
     def _read(self, session: str, log: str, after: int, reader: int) -> Page:
+        orphaned = False
         with self._reading() as sql:
             row = sql.execute(
                 "SELECT id, first, last, ended, reader, will, writer FROM logs"
@@ -389,12 +408,17 @@ class SQLiteStore(Store):
                         break
                 found.close()
             elif not ended and will is not None and not self._is_alive(sql, writer):
-                self._execute_will(session, log, will)
-                return self._read(session, log, after, reader)
+                orphaned = True
+        if orphaned:
+            self._execute_will(session, log, will)
+            return self._read(session, log, after, reader)
         state: State = "ended" if ended and after + len(entries) == last else "open"
         return Page(entries, state)
 
     def _is_alive(self, sql: sqlite3.Connection, worker: str) -> bool:
+        own = self._connection
+        if own is not None and own.worker == worker:
+            return True  # who asks is alive, however long its last sign of life is ago
         row = sql.execute("SELECT 1 FROM workers WHERE worker = ? AND seen > ?", (worker, self._living())).fetchone()
         return row is not None
 
@@ -438,7 +462,7 @@ class SQLiteStore(Store):
         with self._writing(connection) as sql:
             unread = "NOT EXISTS (SELECT 1 FROM workers WHERE worker = reading AND seen > ?)"
             sql.execute("DELETE FROM logs WHERE gone AND touched < ?", (now - self._log_ttl,))
-            sql.execute("DELETE FROM workers WHERE seen < ?", (now - 10 * self._worker_timeout,))
+            sql.execute("DELETE FROM workers WHERE seen < ?", (self._living() - 9 * self._worker_timeout,))
             dropped = self._drop_logs(sql, f"ended AND touched < ? AND {unread}", now - self._log_ttl, self._living())
             # What processes that have died left unfinished, with nobody coming to execute their wills.
             dead = "NOT EXISTS (SELECT 1 FROM workers WHERE worker = writer AND seen > ?)"
@@ -472,4 +496,6 @@ class SQLiteStore(Store):
             # Said, and not left to the timeout: whatever this process has not ended will not be.
             connection.sql.execute("DELETE FROM workers WHERE worker = ?", (connection.worker,))
             connection.sql.close()
+        with connection.read_lock:
+            connection.reading.close()
         self._waiters.wake_all()

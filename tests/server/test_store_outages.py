@@ -1,0 +1,167 @@
+"""What a store thinks of processes, its own and others, after a time without contact."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamhttp_client import jsonrpc
+from streamhttp_client.server import RedisStore, SQLiteStore
+from streamhttp_client.server.calls import Call, LogOutlet
+from streamhttp_client.server.delivery import Backlog
+from streamhttp_client.server.sessions import ServerSession
+from tests.server.kit import PATIENCE
+from tests.server.redis_server import redis_url  # noqa: F401
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def begin(store: Any) -> None:
+    store.create_session("s", {})
+    store.create_log("s", "l", will=b"will")
+
+
+def test_own_call_outlives_a_sleep_of_the_machine(tmp_path: Path, clock: Clock) -> None:
+    """The process that asks is alive, however long it gave no sign of life; so its handler's result is kept."""
+    store = SQLiteStore(tmp_path / "store.db", clock=clock)
+    begin(store)
+    reader = store.claim("s", "l")
+    clock.now += 3600 - 1
+    assert store.read("s", "l", 0) == ([], "open")
+    assert store.position("s", "l") is None
+    assert store.append("s", "l", b"result", end=True) == 1
+    store.release("s", "l", reader, 1)
+    store.close()
+
+
+def test_calls_of_others_outlive_a_sleep_of_the_machine(tmp_path: Path, clock: Clock) -> None:
+    """Who was away himself gives the others the time for a sign of life; without one they are dead."""
+    first, second = (SQLiteStore(tmp_path / "store.db", clock=clock) for _ in range(2))
+    begin(first)
+    first.create_log("s", "m", will=b"will")
+    assert second.read("s", "l", 0) == ([], "open")
+    for has_spoken in (False, True):  # before and after its own sign of life
+        clock.now += 30
+        if has_spoken:
+            second._beat(second._open())
+        second._sweep(second._open())
+        assert second.read("s", "l", 0) == ([], "open")
+        first._beat(first._open())
+    clock.now += 5.1
+    second._beat(second._open())
+    assert second.read("s", "l", 0) == ([], "open")
+    for _ in range(3):
+        clock.now += 4
+        second._beat(second._open())
+    assert second.read("s", "l", 0) == ([(1, b"will")], "ended")
+    first.close()
+    second.close()
+
+
+def test_reads_go_on_while_a_write_waits(tmp_path: Path) -> None:
+    """Another process holds the write lock: who writes waits, who reads does not."""
+    store = SQLiteStore(tmp_path / "store.db")
+    begin(store)
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    writer = threading.Thread(target=lambda: store.append("s", "l", b"a"))
+    writer.start()
+    while store._open().lock.acquire(blocking=False):  # until the writer has it
+        store._open().lock.release()
+    began = time.monotonic()
+    assert store.get_session("s") == {} and store.read("s", "l", 0) == ([], "open")
+    assert time.monotonic() - began < PATIENCE / 10 and writer.is_alive()
+    other.execute("COMMIT")
+    writer.join(PATIENCE)
+    assert store.read("s", "l", 0) == ([(1, b"a")], "open")
+    other.close()
+    store.close()
+
+
+@pytest.fixture
+def redis_pair(redis_url: str, tmp_path: Path) -> Any:  # noqa: F811
+    made = [RedisStore(redis_url, prefix=f"outage:{tmp_path.name}", session_ttl=2) for _ in range(2)]
+    yield made
+    for store in made:
+        store.close()
+
+
+def forget(store: Any) -> None:
+    """As after a time without contact: the sign of life has expired."""
+    connection = store._open()
+    connection.redis.delete(f"{store._prefix}w:{connection.worker}")
+
+
+def test_redis_own_call_outlives_an_outage(redis_pair: Any) -> None:
+    store, other = redis_pair
+    begin(store)
+    assert other.read("s", "l", 0) == ([], "open")
+    reader = store.claim("s", "l")
+    forget(store)
+    assert store.read("s", "l", 0, reader=reader) == ([], "open") and store.position("s", "l") is None
+    other._open().judging = time.monotonic() + PATIENCE  # as after an outage
+    assert other.read("s", "l", 0) == ([], "open")
+    other._open().judging = 0.0
+    assert other.read("s", "l", 0) == ([(1, b"will")], "ended")
+
+
+def test_redis_time_without_contact_is_noticed(redis_pair: Any) -> None:
+    """Before the next sign of life of its own a process does not judge, and for a while after it."""
+    store, _ = redis_pair
+    connection = store._open()
+    assert store._may_judge(connection)
+    connection.beaten -= 6.0
+    assert not store._may_judge(connection)
+    store._beat(connection)
+    assert not store._may_judge(connection)
+    connection.judging = 0.0
+    assert store._may_judge(connection)
+
+
+def test_redis_inbox_lives_as_long_as_its_call_looks(redis_pair: Any) -> None:
+    """A call that runs for longer than the life of a session must not lose its inbox, and take that for its end."""
+    store, other = redis_pair
+    begin(store)
+    store.create_log("s", "i1")
+    meta = f"{store._prefix}m:s:i1"
+    redis = store._open().redis
+    redis.pexpire(meta, 100)
+    assert other.read("s", "i1", 0) == ([], "open")  # somebody else's look does not count
+    assert redis.pttl(meta) <= 100
+    assert store.read("s", "i1", 0) == ([], "open")
+    assert redis.pttl(meta) > 1000
+
+
+def test_redis_inbox_that_expired_is_no_cancellation(redis_pair: Any) -> None:
+    """A handler that did not look for long goes on, and can still be cancelled; the end of its session ends it."""
+    store, _ = redis_pair
+    begin(store)
+    backlog = Backlog()
+    outlet = LogOutlet(store, "s", "l", 1, backlog=backlog, interactive=True, polling=True)
+    call = Call(store, ServerSession("s", {}), jsonrpc.Request(1, "tools/call", {}), outlet, backlog)
+    call.begin()
+    for cancel in (False, True):
+        store._open().redis.delete(f"{store._prefix}m:s:i1")
+        call._next_peek = 0.0
+        assert not call.cancelled
+        if cancel:
+            store.delete_session("s")
+            call._next_peek = 0.0
+            assert call.cancelled
+    backlog.close(0.0)
