@@ -60,6 +60,9 @@ _RETRY = RetryPolicy(attempts=10, base=1.0, maximum=30.0)
 # of a few seconds" (HTML, 9.2.2), since millions of browsers come back at once. We are few, and want to miss
 # little; yet a server that sends one event and closes must not be asked more than once a second.
 _RECONNECTION_TIME = 1.0
+# What a server can ask for is no less than this: one that says 0 and sends an event with each connection would else be
+# asked a thousand times a second.
+_LEAST_RECONNECTION_TIME = 0.05
 # A wait that the server asks for is made longer by up to this share, so that its clients do not all come back
 # at once.
 _JITTER = 0.25
@@ -357,8 +360,8 @@ class EventSource:
             return
         if self.retry_ms is not None:
             floor = max(floor, self.retry_ms / 1000)
-        elif self._policy.base > 0:
-            floor = max(floor, _RECONNECTION_TIME)
+        if self._policy.base > 0:
+            floor = max(floor, _RECONNECTION_TIME if self.retry_ms is None else _LEAST_RECONNECTION_TIME)
         longest = self._policy.max_server_wait
         too_long = floor > longest
         if not too_long:

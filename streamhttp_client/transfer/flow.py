@@ -12,6 +12,7 @@ from ..exceptions import (
     ConnectionLost,
     HTTPStatusError,
     LocalProtocolError,
+    MessageTooLarge,
     ReadTimeout,
     RemoteProtocolError,
     StreamHTTPError,
@@ -39,6 +40,7 @@ __all__ = [
     "Effort",
     "Failed",
     "Flow",
+    "TransferHTTP",
     "final_error",
     "is_hopeless",
     "make_effort",
@@ -72,11 +74,22 @@ class Slow(TransferError):
     """Below the least speed, once."""
 
 
+class TransferHTTP(HTTP):
+    """Takes an answer that makes no sense for a broken connection: mostly somebody on the way garbled it, once."""
+
+    def send(self, method: str, url: str, headers: Mapping[str, str], body: Any = None, **how: Any) -> Response:
+        """As :meth:`HTTP.send`, but that it raises only TransportError and LocalProtocolError."""
+        try:
+            return super().send(method, url, headers, body, **how)
+        except (RemoteProtocolError, MessageTooLarge) as error:
+            raise ConnectionLost(str(error), may_have_executed=True) from error
+
+
 def open_http(http: requests.Session | None, headers: Mapping[str, str] | None, auth: AuthLike) -> HTTP:
     """What sends the requests of one transfer."""
     if http is not None and not callable(getattr(http, "send", None)):
         raise LocalProtocolError(f"http must be a requests.Session or None, got {type(http).__name__}")
-    return HTTP(session=http, headers=headers, auth=auth)
+    return TransferHTTP(session=http, headers=headers, auth=auth)
 
 
 class Effort(retrying.Effort):

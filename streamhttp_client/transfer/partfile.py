@@ -22,7 +22,7 @@ from typing import Any
 from .._headers import check_field
 from ..exceptions import DiskFull, LocalProtocolError, TargetChanged, TargetExists
 from .ranges import Representation
-from .sidecar import Sidecar, address_key, is_alive, is_ours, open_regular, owner
+from .sidecar import Sidecar, address_key, is_alive, is_ours, open_regular, owner, touched
 
 __all__ = ["PartFile", "check_target"]
 
@@ -285,20 +285,8 @@ class PartFile:
 
     def _claim(self) -> dict[str, Any] | None:
         """Become the owner of the usual names: what the last one left, empty if nothing; None if somebody lives."""
-        sidecar = self._sidecar
-        if os.path.lexists(sidecar.path):
-            seen = sidecar.read() or {}
-            if is_alive(seen.get("owner"), _touched(self.path)):
-                return None
-            found = sidecar.take()
-            if found is None:
-                return None
-            if found.get("owner") != seen.get("owner") and is_alive(found.get("owner"), _touched(self.path)):
-                sidecar.create(found)  # somebody was faster: put it back
-                return None
-        else:
-            found = {}
-        if not sidecar.create({**found, **self._state_of_owner(False)}):
+        found = self._sidecar.claim(self.path)
+        if found is None:
             return None
         return found or self._take_over_strays()
 
@@ -310,7 +298,7 @@ class PartFile:
             path = name.removesuffix(".json")
             stray = Sidecar(name)
             state = stray.read()
-            if state is None or "key" not in state or is_alive(state.get("owner"), _touched(path)):
+            if state is None or "key" not in state or is_alive(state.get("owner"), touched(path)):
                 continue
             if stray.take() is None:
                 continue  # somebody else has it
@@ -365,18 +353,15 @@ class PartFile:
         own.remove()
         return True
 
-    def _state_of_owner(self, released: bool) -> dict[str, Any]:
-        return {"owner": None if released else owner()}
-
     def _state(self, released: bool = False) -> dict[str, Any]:
         version = self.version
-        state = {
+        state: dict[str, Any] = {
             **self._key,
             "etag": version.etag,
             "last_modified": version.last_modified,
             "dated": version.dated,
             "total": version.total,
-            **self._state_of_owner(released),
+            "owner": None if released else owner(),
         }
         if self.gaps is not None:
             state["gaps"] = [list(gap) for gap in self.gaps]  # they go on changing
@@ -405,13 +390,6 @@ def _end_of_data(gaps: list[list[int]], total: int) -> int:
             break
         end = start
     return end
-
-
-def _touched(path: str) -> float | None:
-    try:
-        return os.lstat(path).st_mtime
-    except OSError:
-        return None
 
 
 def _sync_folder(folder: str) -> None:

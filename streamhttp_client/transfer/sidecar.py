@@ -15,7 +15,7 @@ import stat
 import time
 from typing import Any
 
-__all__ = ["Sidecar", "address_key", "is_alive", "is_ours", "open_regular", "owner"]
+__all__ = ["Sidecar", "address_key", "is_alive", "is_ours", "open_regular", "owner", "touched"]
 
 # A transfer of another machine's counts as abandoned when its file was not written to for so long: longer than any
 # default silence, so that a slow one is not taken for dead.
@@ -29,22 +29,22 @@ def owner() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
 
 
-def is_alive(who: Any, touched: float | None) -> bool:
+def is_alive(who: Any, when: float | None) -> bool:
     """Whether the owner of a transfer is still at it.
 
     Args:
         who: What :func:`owner` said there; anything else is nobody.
-        touched: When its file was last written, seconds since the epoch.
+        when: When its file was last written, seconds since the epoch.
     """
     if not isinstance(who, dict) or not isinstance(who.get("pid"), int):
         return False
     if who.get("host") != socket.gethostname():
-        return touched is not None and time.time() - touched < _FOREIGN_SECONDS
+        return when is not None and time.time() - when < _FOREIGN_SECONDS
     pid = who["pid"]
     if pid == os.getpid():
         return bool(who.get("started") == _started(pid))
     if os.name == "nt":  # os.kill would end it
-        return touched is not None and time.time() - touched < _FOREIGN_SECONDS
+        return when is not None and time.time() - when < _FOREIGN_SECONDS
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -93,6 +93,14 @@ def is_ours(about: os.stat_result) -> bool:
     """Whether a file belongs to the user of this process: in a shared folder, anybody can put one under any name."""
     user = getattr(os, "geteuid", None)
     return user is None or about.st_uid == user()
+
+
+def touched(path: str) -> float | None:
+    """When a file was last written, seconds since the epoch; None if it is not there."""
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:
+        return None
 
 
 class Sidecar:
@@ -159,6 +167,29 @@ class Sidecar:
         finally:
             _remove(draft)
         return True
+
+    def claim(self, worked_on: str) -> dict[str, Any] | None:
+        """Become the owner: what the last one left, empty if nothing; None if somebody lives.
+
+        Args:
+            worked_on: The file that is written to while somebody is at it.
+
+        Raises:
+            OSError: The folder cannot be written to.
+        """
+        found: dict[str, Any] = {}
+        if os.path.lexists(self.path):
+            seen, when = self.read() or {}, touched(worked_on)
+            if is_alive(seen.get("owner"), when):
+                return None
+            taken = self.take()
+            if taken is None:
+                return None
+            found = taken
+            if found.get("owner") != seen.get("owner") and is_alive(found.get("owner"), when):
+                self.create(found)  # somebody was faster: put it back
+                return None
+        return found if self.create({**found, "owner": owner()}) else None
 
     def take(self) -> dict[str, Any] | None:
         """Take it away, and say what was in it. Of several that try at once, one succeeds: a rename is atomic."""

@@ -30,15 +30,24 @@ from ..exceptions import (
     UploadGone,
 )
 from ..net.body import Response
-from ..net.http import HTTP
 from ..net.refusals import read_beginning, status_error
 from ..net.sending import FilePart, Piece
 from ..net.target import Target
 from ..net.timeouts import Timeout
-from .flow import Effort, Failed, final_error, is_hopeless, make_effort, open_http, refusal, surely_not_done
+from .flow import (
+    Effort,
+    Failed,
+    TransferHTTP,
+    final_error,
+    is_hopeless,
+    make_effort,
+    open_http,
+    refusal,
+    surely_not_done,
+)
 from .pace import Reporter
 from .payload import Payload
-from .sidecar import Sidecar, address_key, is_alive, owner
+from .sidecar import Sidecar, address_key, owner
 from .tus_lane import Gone, Lane, offset_of
 from .tus_values import dump_metadata, expired, is_past, parse_parts, rechunk
 from .uploading import Outcome, Settings, UploadAnswer, answer_of, compare_digest
@@ -71,7 +80,7 @@ class TusUpload:
         self._origin = Target(settings.url).origin
         names = [name.lower() for name in settings.headers or ()]
         self.has_credentials = settings.auth is not None or "authorization" in names
-        self._bare: HTTP | None = None
+        self._bare: TransferHTTP | None = None
         self._sidecar: Sidecar | None = None
         self._fingerprint: dict[str, Any] | None = None
         self._restarts = 0
@@ -314,7 +323,7 @@ class TusUpload:
             if self._bare is None:
                 session = self.settings.http
                 verify, cert = (session.verify, session.cert) if session is not None else (True, None)
-                self._bare = HTTP(verify=True if verify is None else verify, cert=cert)
+                self._bare = TransferHTTP(verify=True if verify is None else verify, cert=cert)
             http = self._bare
         return http.send(
             method,
@@ -438,18 +447,14 @@ class TusUpload:
     def _claim(self, path: str) -> None:
         """Find what an earlier process left, if it is of this file and address, and nobody is at it."""
         sidecar = Sidecar(path)
-        state = sidecar.read()
-        if state is not None and is_alive(state.get("owner"), None):
-            return  # somebody is sending it right now: this one is an upload of its own
-        if state is not None:
-            state = sidecar.take()
         try:
-            if not sidecar.create({"owner": owner()}):
-                return
+            state = sidecar.claim(path)
         except OSError:
             return  # a folder that cannot be written to: it works, and cannot be gone on with
-        self._sidecar = sidecar
         if state is None:
+            return  # somebody is sending it right now: this one is an upload of its own
+        self._sidecar = sidecar
+        if not state:
             return
         key = address_key(self.settings.address)["key"]
         # What the earlier process sent may still be on its way to the disk of the server.

@@ -568,6 +568,33 @@ def test_a_broken_gzip_body_is_an_attempt(tmp_path: Path) -> None:
     assert (tmp_path / "x").read_bytes() == DATA
 
 
+SENSELESS = [
+    b"HTTP/1.1 what\r\n\r\n",
+    b"SSH-2.0-x\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 302 Found\r\nLocation: ftp://example.org/x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nX: " + b"y" * 300_000 + b"\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("head", SENSELESS)
+def test_an_answer_that_makes_no_sense_is_an_attempt(tmp_path: Path, head: bytes) -> None:
+    """Somebody on the way may have garbled it; and if not, the error is one of a transfer."""
+
+    def senseless(peer: Peer, request: Request) -> None:
+        peer.send(head)
+        peer.cut()
+
+    with FileServer(DATA, cut(30_000), senseless) as server:
+        assert fetch(server, tmp_path / "x").attempts == 3
+    assert (tmp_path / "x").read_bytes() == DATA
+    with FileServer(DATA, cut(30_000), *[senseless] * 3) as server:
+        with pytest.raises(TransferInterrupted) as caught:
+            fetch(server, tmp_path / "y")
+    assert (caught.value.bytes_kept, caught.value.resumable, caught.value.attempts) == (30_000, True, 4)
+
+
 def test_a_broken_chunk_is_an_attempt(tmp_path: Path) -> None:
     def broken(peer: Peer, request: Request) -> None:
         peer.start_stream(headers={"ETag": '"v1"'})

@@ -271,13 +271,18 @@ def test_put_of_more_than_the_server_takes(web: str, tmp_path: Path) -> None:
 # -- kill -9
 
 DOWNLOADER = """
-    import sys, threading
+    import json, sys, threading
     from streamhttp_client.transfer.download import download
+    segments = int(sys.argv[4])
+    def noted():
+        with open(sys.argv[2] + ".part.json") as file:
+            state = json.load(file)
+        return state["total"] - sum(end - start for start, end in state["gaps"])
     def report(p):
-        if p.progress >= int(sys.argv[3]):
+        if p.progress >= int(sys.argv[3]) and (segments == 1 or noted() > 0):
             print("reached", flush=True)
             threading.Event().wait()
-    download(sys.argv[1], sys.argv[2], segments=int(sys.argv[4]), rate_limit=4 << 20, on_progress=report)
+    download(sys.argv[1], sys.argv[2], segments=segments, rate_limit=2 << 20, on_progress=report)
 """
 
 
@@ -295,8 +300,8 @@ def test_a_killed_process_is_gone_on_from(origin: str, tmp_path: Path, segments:
     process.wait(10)
     process.stdout.close()
     result = download(f"{origin}/file.bin", tmp_path / "x", digest=SHA)
-    if segments == 1:  # with several, what came since the last note of the gaps is fetched again
-        assert result.resumed_from >= 1_500_000
+    # With several, what came since the last note of the gaps is fetched again.
+    assert result.resumed_from >= (1_500_000 if segments == 1 else 1)
     assert result.verified and leftovers(tmp_path) == ["x"]
 
 

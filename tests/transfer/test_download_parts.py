@@ -24,6 +24,7 @@ from streamhttp_client.transfer.names import name_for, safe_name
 from streamhttp_client.transfer.pace import RateLimit, Reporter, SpeedWatch
 from streamhttp_client.transfer.ranges import Representation, judge, parse_content_range, represented
 from streamhttp_client.transfer.sidecar import Sidecar
+from tests.transfer.fileserver import LONG_AGO
 
 
 class Clock:
@@ -174,22 +175,37 @@ def test_only_a_strong_validator_is_one(
     ),
     st.integers(0, 20),
     st.one_of(st.none(), st.integers(6, 20)),
+    st.sampled_from(
+        [
+            Representation('"v1"'),
+            Representation('"v1"', total=10),
+            Representation('W/"v1"', total=10),
+            Representation(None, LONG_AGO, True, 10),
+            Representation(None, LONG_AGO, True),
+            Representation(total=10),
+        ]
+    ),
 )
 def test_no_answer_puts_bytes_where_they_do_not_belong(
-    status: int, headers: dict[str, str], offset: int, end: int | None
+    status: int, headers: dict[str, str], offset: int, end: int | None, have: Representation
 ) -> None:
-    """Whatever is appended begins at the offset, and comes from a place that the answer itself names."""
-    have = Representation('"v1"', None, False, None) if offset else Representation()
+    """Whatever is appended begins at the offset, and comes from a place and a version that the answer itself names."""
+    if not offset:
+        have = Representation()
     verdict = judge(status, headers, have, offset, end)
     if verdict.kind == "append":
         assert verdict.start == offset and verdict.skip >= 0
         assert verdict.end is None or verdict.end > offset
         assert not have.differs(verdict.version)
+        if offset:  # a date need not be repeated in a 206
+            assert have.validator is not None and verdict.version.etag == have.etag or have.etag is None
         if status == 206:
             place = parse_content_range(headers.get("content-range"))
             assert place is not None and place.start is not None and place.start + verdict.skip == offset
     if verdict.kind == "complete":
-        assert status == 416 and parse_content_range(headers.get("content-range")) is not None
+        place = parse_content_range(headers.get("content-range"))
+        assert status == 416 and place is not None and place.total == offset and end is None
+        assert have.total == offset or headers.get("etag") == have.strong_etag is not None
     if status not in (200, 203, 206, 416):
         assert verdict.kind == "refused"
 

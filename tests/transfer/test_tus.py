@@ -16,6 +16,7 @@ import pytest
 
 from streamhttp_client.exceptions import (
     CapabilityError,
+    ConnectionLost,
     DigestMismatch,
     NotReplayable,
     RemoteProtocolError,
@@ -50,6 +51,7 @@ class FakeTus(RawServer):
         uploads: Content by path; ``lengths`` what was announced.
         answers: By method, scripts for the first requests of that method.
         largest: Bytes of one PATCH above which it answers 413.
+        early: Answers each PATCH before its body is read, instead.
     """
 
     def __init__(self, extensions: str | None = "creation,termination") -> None:
@@ -63,6 +65,7 @@ class FakeTus(RawServer):
         self.finals: dict[str, str] = {}
         self.answers: dict[str, list[Answer]] = {}
         self.largest: int | None = None
+        self.early: Callable[[Peer], None] | None = None
         self.expires: str | None = None
 
     def on(self, method: str, *answers: Answer) -> None:
@@ -70,7 +73,10 @@ class FakeTus(RawServer):
 
     def handle(self, peer: Peer) -> None:
         while peer.open:
-            request = peer.read_request()
+            request = peer.read_request(body=self.early is None)
+            if self.early is not None and request.method == "PATCH":
+                self.early(peer)
+                return
             queue = self.answers.get(request.method)
             if queue:
                 queue.pop(0)(peer, request)
@@ -205,6 +211,83 @@ def test_a_small_file_goes_along_with_its_creation() -> None:
         assert server.methods == ["OPTIONS", "POST"] and bytes(server.uploads["/files/1"]) == b"small"
         send(server, DATA)
         assert server.methods[2:] == ["OPTIONS", "POST", "PATCH"]
+
+
+def stored_and_lost(server: FakeTus) -> Answer:
+    """The server does it all, and its answer does not arrive."""
+
+    def answer(peer: Peer, request: Request) -> None:
+        server.uploads[f"/files/{len(server.lengths) + 1}"] = bytearray(request.body)
+        server.lengths[f"/files/{len(server.lengths) + 1}"] = len(request.body)
+        peer.cut()
+
+    return answer
+
+
+def test_a_creation_with_data_whose_answer_was_lost_is_not_repeated() -> None:
+    """The server may have the whole file, and have acted on it; two creations would be two files."""
+    with FakeTus(ALL) as server:
+        server.on("POST", stored_and_lost(server))
+        with pytest.raises(TransferInterrupted) as caught:
+            send(server, b"small")
+        assert isinstance(caught.value.__cause__, ConnectionLost) and caught.value.__cause__.may_have_executed
+        assert [bytes(data) for data in server.uploads.values()] == [b"small"]
+
+
+@pytest.mark.parametrize("answer", [status(503), status(502), status(408)])
+def test_a_creation_with_data_is_not_repeated_after_what_a_gateway_says(answer: Answer) -> None:
+    with FakeTus(ALL) as server:
+        server.on("POST", answer)
+        with pytest.raises(TransferRefused):
+            send(server, b"small")
+        assert server.methods == ["OPTIONS", "POST"]
+
+
+def test_a_creation_with_data_is_repeated_if_that_does_no_harm() -> None:
+    with FakeTus(ALL) as server:
+        server.on("POST", stored_and_lost(server))
+        assert bytes(server.uploads["/files/" + send(server, b"small", idempotent=True).url[-1]]) == b"small"
+    with FakeTus(ALL) as server:
+        server.on("POST", status(429))
+        assert send(server, b"small").attempts == 2
+
+
+def test_a_joining_whose_answer_was_lost_is_not_repeated(file: Path) -> None:
+    with FakeTus(ALL) as server:
+
+        def post(peer: Peer, request: Request) -> None:
+            if (request.header("Upload-Concat") or "").startswith("final"):
+                peer.cut()
+            else:
+                server.answer(peer, request)
+
+        server.on("POST", *[post] * 9)
+        with pytest.raises(TransferInterrupted):
+            send(server, file, segments=3)
+        finals = [request.header("Upload-Concat") or "" for request in server.requests if request.method == "POST"]
+        assert [final.startswith("final") for final in finals].count(True) == 1
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PATCH"])
+def test_a_server_cannot_have_more_than_was_sent(file: Path, method: str) -> None:
+    """What says so is about other bytes, and nothing goes on from there, neither now nor later."""
+    with open(file, "r+b") as sparse:
+        sparse.truncate(64 << 20)
+    with FakeTus() as server:
+
+        def early(peer: Peer) -> None:
+            if method == "PATCH":
+                peer.send_head(204, server.fields(Upload_Offset=str(64 << 20)))
+            peer.cut()
+
+        def claims(peer: Peer, request: Request) -> None:
+            peer.send_head(200, server.fields(Upload_Offset=str(64 << 20), Upload_Length=str(64 << 20)))
+
+        server.early = early
+        server.on("HEAD", *[claims] * 3)
+        with pytest.raises(TargetChanged, match="were sent"):
+            send(server, file)
+        assert sidecars(file.parent) == []
 
 
 def test_an_empty_file_is_created_and_that_is_all() -> None:
@@ -569,6 +652,43 @@ def test_a_sidecar_that_makes_no_sense_is_ignored(file: Path, text: str) -> None
         interrupt(server, file, 1_000_000)
         sidecars(file.parent)[0].write_text(text)
         assert send(server, file).resumed_from == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_the_sidecar_of_another_user_says_nothing_about_where_to_send(file: Path) -> None:
+    """He would get the file."""
+    with FakeTus() as server, FakeTus() as other:
+        state = interrupt(server, file, 1_000_000)
+        (sidecar,) = sidecars(file.parent)
+        other.uploads["/files/9"], other.lengths["/files/9"] = bytearray(), len(DATA)
+        state["uploads"] = [[f"{other.origin}/files/9", 0, len(DATA)]]
+        sidecar.write_text(json.dumps(state))
+        os.chown(sidecar, 65534, 65534)
+        assert send(server, file).resumed_from == 0
+        assert other.methods == []
+
+
+def test_a_pipe_in_place_of_the_sidecar_blocks_nothing(file: Path) -> None:
+    with FakeTus() as server:
+        interrupt(server, file, 1000)
+        (sidecar,) = sidecars(file.parent)
+        sidecar.unlink()
+        os.mkfifo(sidecar)
+        thread = threading.Thread(target=lambda: send(server, file), daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive() and bytes(server.uploads["/files/2"]) == DATA
+
+
+def test_an_upload_of_another_machine_is_left_alone_while_it_is_young(file: Path) -> None:
+    """There its process id says nothing."""
+    with FakeTus() as server:
+        state = interrupt(server, file, 1_000_000)
+        (sidecar,) = sidecars(file.parent)
+        sidecar.write_text(json.dumps({**state, "owner": {"host": "elsewhere", "pid": 1, "started": 1}}))
+        assert send(server, file).resumed_from == 0 and sidecar.exists()
+        os.utime(sidecar, (0, 0))
+        assert send(server, file).resumed_from == 1_000_000
 
 
 def test_a_sidecar_may_lie_elsewhere(file: Path, tmp_path: Path) -> None:

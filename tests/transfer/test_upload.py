@@ -218,6 +218,7 @@ def test_an_iterable_of_strings_is_no_source() -> None:
         ({"segments": 0}, "segments"),
         ({"digest": "sha256"}, "algorithm:hex"),
         ({"metadata": {"a": "b"}}, "metadata"),
+        ({"content_type": "text/plain\r\nX: y", "protocol": "multipart"}, "line break"),
         ({"metadata": {"a": 5}, "protocol": "multipart"}, "strings"),
         ({"metadata": {"a b": "c"}, "protocol": "tus"}, "metadata key"),
         ({"metadata": {"a": 5}, "protocol": "tus"}, "must be a string"),
@@ -302,6 +303,20 @@ def test_put_is_repeated_after_a_lost_answer(file: Path) -> None:
     with Receiver(lost) as server:
         assert send(server, file).attempts == 2
         assert server.requests[1].body == DATA
+
+
+def garbled(peer: Peer, request: Request) -> None:
+    peer.send(b"HTTP/1.1 what\r\n\r\n")
+    peer.cut()
+
+
+def test_an_answer_that_makes_no_sense_is_a_lost_one(file: Path) -> None:
+    with Receiver(garbled) as server:
+        assert send(server, file).attempts == 2
+    with Receiver(garbled) as server:
+        with pytest.raises(TransferInterrupted):
+            send(server, file, protocol="post")
+        assert len(server.requests) == 1
 
 
 def test_put_is_repeated_after_a_cut_in_the_middle(file: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from streamhttp_client.exceptions import RemoteProtocolError, SourceChanged, TransferRefused
+from streamhttp_client.exceptions import SourceChanged, TransferInterrupted, TransferRefused
 from streamhttp_client.net.retry import RetryPolicy
 from streamhttp_client.net.sending import FilePart, in_memory
 from streamhttp_client.net.timeouts import Timeout
@@ -117,7 +117,7 @@ def test_what_is_no_refusal_does_not_stop_it(file: Path, said: bytes, then: byte
     ("said", "error"),
     [
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", TransferRefused),
-        (b"ICY 200 OK\r\n\r\n", RemoteProtocolError),
+        (b"ICY 200 OK\r\n\r\n", TransferInterrupted),
     ],
 )
 def test_what_is_a_refusal_stops_it(file: Path, said: bytes, error: type[Exception]) -> None:
