@@ -32,27 +32,54 @@ def listen(store: Store, session: ServerSession) -> tuple[str, int] | None:
     for log in reversed(session.listeners):
         position = store.position(session.session_id, log)
         if position is not None:
-            return log, position
-    kept = tuple(log for log in session.listeners if store.read(session.session_id, log, 0).state != "gone")
-    if len(kept) >= _MAX_LISTENERS:
+            return log, _oldest_held(store, session.session_id, log, position)
+    gone = [log for log in session.listeners if store.read(session.session_id, log, 0).state == "gone"]
+    gone = [log for log in gone if not store.append(session.session_id, log, None)]  # else it is only long
+    if len(session.listeners) - len(gone) >= _MAX_LISTENERS:
         raise StoreFull(f"the session has {_MAX_LISTENERS} listening streams already")
     log = "g" + new_token()
     if not store.create_log(session.session_id, log):
         return None
-    store.update_session(session.session_id, {"listeners": [*kept, log]})
+    # One field for each, so that two that come at the same time do not undo each other.
+    changes: dict[str, int | None] = {f"listener:{old}": None for old in gone}
+    store.update_session(session.session_id, changes | {f"listener:{log}": session.next_listener})
     return log, 0
+
+
+def _oldest_held(store: Store, session: str, log: str, position: int) -> int:
+    """Where to go on: at the position, or, if too much was said meanwhile, before the oldest entry that is held."""
+    if store.read(session, log, position).state != "gone":
+        return position
+    lost, held = position, store.append(session, log, None)
+    while held - lost > 1:
+        middle = (lost + held) // 2
+        if store.read(session, log, middle).state == "gone":
+            lost = middle
+        else:
+            held = middle
+    return held
 
 
 def tell(store: Store, method: str, params: dict[str, str] | None, wanted: Callable[[ServerSession], bool]) -> int:
     """Send a notification to all sessions that listen and want it; return how many those are.
 
-    "The server MUST send each of its JSON-RPC messages on only one of the connected streams": the newest,
-    since an older one may be dead without anybody knowing it yet.
+    "The server MUST send each of its JSON-RPC messages on only one of the connected streams": the newest that
+    is connected, since an older one may be dead without anybody knowing it yet.
     """
     data = jsonrpc.dump(jsonrpc.Notification(method, params))
     told = 0
     for session_id, fields in store.iter_sessions():
         session = ServerSession(session_id, fields)
         if session.listeners and wanted(session):
-            told += bool(store.append(session_id, session.listeners[-1], data))
+            told += _say(store, session_id, session.listeners, data)
     return told
+
+
+def _say(store: Store, session: str, logs: tuple[str, ...], data: bytes) -> bool:
+    """Write to the newest log with a reader; if there is none, to the newest, for a client that comes back."""
+    if len(logs) > 1:
+        for log in reversed(logs):
+            # None also says that the log is gone; then it takes nothing.
+            if store.position(session, log) is None and store.append(session, log, data):
+                return True
+    return bool(store.append(session, logs[-1], data))

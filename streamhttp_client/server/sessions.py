@@ -49,7 +49,10 @@ class ServerSession:
         self.subscriptions: frozenset[str] = frozenset(
             key.removeprefix("subscribed:") for key, on in fields.items() if on and key.startswith("subscribed:")
         )
-        self.listeners: tuple[str, ...] = tuple(fields.get("listeners") or ())
+        found = {key.removeprefix("listener:"): age for key, age in fields.items() if key.startswith("listener:")}
+        self.listeners: tuple[str, ...] = tuple(sorted(found, key=lambda log: (found[log], log)))
+        #: What the field of the next one is set to, so that their order is known.
+        self.next_listener: int = max(found.values(), default=0) + 1
 
     def wants_log(self, level: str) -> bool:
         """Whether a message of this level is severe enough for the client."""
