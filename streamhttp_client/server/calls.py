@@ -27,6 +27,7 @@ from ..exceptions import (
     RPCError,
 )
 from .delivery import Backlog, LogWriter
+from .pace import Pace
 from .sessions import ServerSession
 from .stores.base import Store, StoreClosed, StoreError
 
@@ -37,6 +38,9 @@ _SLICE = 1.0
 # A store that other processes share is asked for a cancellation at most this often, in seconds.
 _PEEK_INTERVAL = 0.1
 
+
+#: Of all messages of a handler only these can be spared: each replaces the one before.
+PROGRESS = "notifications/progress"
 
 _log = logging.getLogger("streamhttp_client.server")
 
@@ -71,13 +75,19 @@ class LogOutlet:
         self._log = log
         self._writer = LogWriter(store, session, log, backlog)
         self._polling = polling
+        #: Told by the streams of this process what their clients have read.
+        self.pace = Pace()
         # Guards the count, and that the last to count down writes last; a batch has several calls, each on its
         # own thread.
         self._lock = threading.Lock()
         self._left = calls
 
     def send(self, message: jsonrpc.Notification | jsonrpc.Request) -> None:
-        self._writer.append(jsonrpc.dump(message), droppable=isinstance(message, jsonrpc.Notification))
+        data = jsonrpc.dump(message)
+        droppable = isinstance(message, jsonrpc.Notification)
+        if droppable and not self.pace.admit(self._writer.last, len(data)) and message.method == PROGRESS:
+            return
+        self._writer.append(data, droppable=droppable)
 
     def finish(self, response: jsonrpc.Response | jsonrpc.ErrorResponse | None) -> None:
         data = instead = None

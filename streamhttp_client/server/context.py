@@ -59,6 +59,9 @@ class Context:
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Report progress. Nothing is sent if the caller did not ask for progress, or ``done`` has not grown.
 
+        A handler that reports faster than its client reads waits for it, at most 30 seconds in a call; what is
+        still too much is dropped, so that the result always has its place.
+
         Args:
             done: Must grow from call to call (MCP 2025-11-25, basic/utilities/progress).
             total: What ``done`` will be at the end, if that is known.

@@ -158,6 +158,11 @@ class LogWriter:
             if len(self._left) == 1:
                 self._backlog.add(self._drain)
 
+    @property
+    def last(self) -> int:
+        """Number of the last entry that the store took."""
+        return self._last
+
     def _put(self, data: bytes | None, end: bool) -> None:
         # 0 says that the log is gone: nobody waits for it any more.
         self._last = max(self._store.append(self._session, self._log, data, end=end), self._last)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from .calls import Call, JSONOutlet, LogOutlet, RunningCalls
 from .delivery import Backlog
 from .disconnect import connection_probe
 from .http_answers import Answer, HTTPError
+from .pace import Pace
 from .sessions import ServerSession, new_token
 from .stores.base import Store, StoreFull
 from .streams import EventStream
@@ -58,6 +60,8 @@ class Runner:
         # Guards the number of open streams.
         self._lock = threading.Lock()
         self._streams = 0
+        # Of the handlers that run here, so that a client that comes back is waited for like one that stayed.
+        self._paces: weakref.WeakValueDictionary[tuple[str, str], Pace] = weakref.WeakValueDictionary()
 
     def answer_json(
         self, store: Store, session: ServerSession, requests: Sequence[jsonrpc.Request], batch: bool
@@ -108,6 +112,7 @@ class Runner:
             interactive=session.session_id is not None,
             polling=self._polling(session),
         )
+        self._paces[session.key, log] = outlet.pace
         calls = [Call(store, session, request, outlet, self._backlog) for request in requests]
         stream = self.open_stream(environ, store, session, log, 0, calls)
         try:
@@ -189,6 +194,7 @@ class Runner:
             retry_ms=self._retry_ms,
             keepalive=self._keepalive,
             backlog=self._backlog,
+            pace=self._paces.get((session.key, log)),
             gone=connection_probe(environ),
             stopping=lambda: self.stopping,
             on_close=closed,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 
 from ..sse import encode_comment, encode_event
 from .delivery import Backlog
+from .pace import Pace
 from .stores.base import Store
 
 __all__ = ["EVENT_STREAM_HEADERS", "EventStream", "event_id", "is_message", "read_event_id"]
@@ -62,6 +63,7 @@ class EventStream:
         retry_ms: Milliseconds after which a client that lost the stream should come back.
         keepalive: Seconds of silence after which a comment is sent.
         backlog: Lets go of the log later if the store is away at the end.
+        pace: Of the handler that writes the log, if it runs here.
         gone: Says whether the client has disconnected.
         stopping: Says whether the server stops.
         on_close: Called once at the end, whatever the reason was; it gets True if the stream was read to its
@@ -81,6 +83,7 @@ class EventStream:
         retry_ms: int,
         keepalive: float,
         backlog: Backlog,
+        pace: Pace | None = None,
         gone: Callable[[], bool] | None,
         stopping: Callable[[], bool],
         on_close: Callable[[bool], None] | None = None,
@@ -95,6 +98,7 @@ class EventStream:
         self._retry_ms = retry_ms
         self._keepalive = keepalive
         self._backlog = backlog
+        self._pace = pace
         self._gone = gone
         self._stopping = stopping
         self._on_close = on_close
@@ -102,6 +106,8 @@ class EventStream:
         #: Whether the chunk that was just given is the last: it may leave together with the end of the body.
         self.is_last = False
         self._chunks = self._run()
+        if pace is not None:
+            pace.attach(after)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -114,6 +120,8 @@ class EventStream:
         if not self._closed:
             self._closed = True
             self._chunks.close()
+            if self._pace is not None:
+                self._pace.detach()
             try:
                 self._backlog.attempt(self._release, "the end of a stream")
             finally:
@@ -143,14 +151,18 @@ class EventStream:
                 parts.append(encode_event(data.decode(), id=event_id(self._log, position) if self._ids else None))
             ended = page.state == "ended" and not pause
             stopping = not ended and not pause and self._stopping()
-            if stopping and self._polling:
-                parts.append(self._prime(position, self._retry_ms))
+            if stopping:
+                # Without data it is no event, so clients of all revisions only take the time from it.
+                retry = b"retry: %d\n\n" % self._retry_ms
+                parts.append(self._prime(position, self._retry_ms) if self._polling else retry)
             if parts:
                 self.is_last = pause or stopping or page.state != "open"
                 yield b"".join(parts)
                 spoke = time.monotonic()
                 # Only now: if the write failed, the generator was closed at the yield.
                 self._position = position
+                if self._pace is not None:
+                    self._pace.move(position)
             if pause or stopping or page.state != "open":
                 self._whole = ended
                 return

@@ -74,11 +74,18 @@ class Cutter:
 
     def _accept(self) -> None:
         while not self._closed:
-            near, _ = self._listener.accept()
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return  # closed meanwhile
             if self._closed:
                 near.close()
                 return
-            far = socket.create_connection(self._target)
+            try:
+                far = socket.create_connection(self._target)
+            except OSError:
+                near.close()  # the server has ended; a client that still tries finds it out
+                continue
             with self._lock:
                 self._open |= {near, far}
             self._start(self._relay, near, far, False)

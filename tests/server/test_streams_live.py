@@ -256,3 +256,12 @@ def test_stop_ends_streams_with_a_retry(gate: Gate) -> None:
     # The handler ends at once when it is told, so its result may just have made it.
     assert last.get("retry") == "50" or "result" in json.loads(last["data"])
     running.stop()
+
+
+@pytest.mark.parametrize("revision", ["2025-03-26", "2025-06-18"])
+def test_stop_tells_older_clients_too(revision: str) -> None:
+    """By a retry time without an event, which none of them takes for a message."""
+    with Server("test", "1.0").serve(retry_ms=50) as running:
+        listening = Wire(running.url, revision).initialize().send("GET")
+        assert listening.readline() == b":\n"
+    assert listening.read() == b"\nretry: 50\n\n"
