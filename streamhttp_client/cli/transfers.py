@@ -7,12 +7,14 @@ and ``put --tus`` go on where they were.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..progress import OnProgress, Progress
 from .display import make_display, printable
 from .options import add_connection, http_options
 
@@ -43,7 +45,7 @@ def get(parser: argparse.ArgumentParser) -> Runner:
 def _get(options: argparse.Namespace) -> int:
     from ..transfer.download import download
 
-    with make_display(label=_last(options.url), unit="bytes", quiet=options.quiet) as display:
+    with _shown(_last(options.url), options.quiet) as show:
         result = download(
             options.url,
             options.dest,
@@ -52,7 +54,7 @@ def _get(options: argparse.Namespace) -> int:
             digest=options.digest,
             segments=options.segments,
             rate_limit=options.limit,
-            on_progress=display.update,
+            on_progress=show,
             **_connection(options),
         )
     if result.total is None:
@@ -85,7 +87,7 @@ def _put(options: argparse.Namespace) -> int:
     from ..transfer.upload import upload
 
     source: Any = sys.stdin.buffer if options.file == "-" else options.file
-    with make_display(label=os.path.basename(options.file), unit="bytes", quiet=options.quiet) as display:
+    with _shown(os.path.basename(options.file), options.quiet) as show:
         result = upload(
             source,
             options.url,
@@ -95,7 +97,7 @@ def _put(options: argparse.Namespace) -> int:
             segments=options.segments,
             field=options.field,
             content_type=options.type,
-            on_progress=display.update,
+            on_progress=show,
             **_connection(options),
         )
     print(printable(result.url))
@@ -140,6 +142,23 @@ def _events(options: argparse.Namespace) -> int:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     add_connection(parser, protocol=False)
+
+
+@contextlib.contextmanager
+def _shown(label: str, quiet: bool) -> Iterator[OnProgress]:
+    """A display for a transfer, which goes on when whoever looked at it has gone: the file is what is wanted."""
+    display = make_display(label=label, unit="bytes", quiet=quiet)
+
+    def show(progress: Progress) -> None:
+        with contextlib.suppress(OSError):
+            display.update(progress)
+
+    display.__enter__()
+    try:
+        yield show
+    finally:
+        with contextlib.suppress(OSError):
+            display.__exit__(*sys.exc_info())
 
 
 def _connection(options: argparse.Namespace) -> dict[str, Any]:

@@ -114,7 +114,8 @@ def download(
         resume: False to fetch all of it in any case.
         overwrite: True to replace what is at ``dest``.
         digest: ``"sha256:<hex>"``, or another algorithm of hashlib. Digests that the server sends (RFC 9530) are
-            checked anyway.
+            checked anyway. A content coding is undone first, also where a server takes the compression of a
+            ``.tar.gz`` for one.
         expected_size: Bytes.
         segments: Connections at once, if the server does ranges and the file is large enough for them.
         min_speed: ``(bytes a second, seconds)``: an attempt that brings less over that time has failed. None for any.
@@ -208,6 +209,7 @@ class _Download:
         self._restarts = 0
         self._changes = 0
         self._requests = 0
+        self._decoded = ""  # the content coding that was undone, or nothing
         self._resumed_from = 0
         self._highest = 0
         self._ranges = True  # False once the server has shown that its ranges cannot be relied on
@@ -471,7 +473,9 @@ class _Download:
     def _want_digests(self, response: Response) -> None:
         """Check what the server says of the whole file; of a compressed answer it would not be the file as written."""
         headers = response.headers
-        if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        coding = headers.get("content-encoding", "").strip().lower()
+        self._decoded = "" if coding == "identity" else coding
+        if self._decoded:
             return
         self._digester.want(parse_digest_field(headers.get("repr-digest")))
 
@@ -492,7 +496,10 @@ class _Download:
             for name, digits in wanted.items():
                 if found[name] != digits:
                     part.discard()
-                    raise DigestMismatch(f"the {name} digest of the file is {found[name]}, expected {digits}")
+                    text = f"the {name} digest of the file is {found[name]}, expected {digits}"
+                    if self._decoded:
+                        text += f"; the server sent it under Content-Encoding {self._decoded!r:.40}, which was undone"
+                    raise DigestMismatch(text)
             shown = "{}:{}".format(*(self.settings.digest or next(iter(wanted.items()))))
         version = part.version
         part.finish(overwrite=self.settings.overwrite)

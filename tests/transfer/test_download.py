@@ -539,6 +539,19 @@ def test_a_gzip_body_nobody_asked_for_is_decoded_whole(tmp_path: Path) -> None:
     assert (tmp_path / "x").read_bytes() == DATA and result.total is None
 
 
+def test_a_digest_that_may_be_that_of_the_coded_file_is_said_to_be(tmp_path: Path) -> None:
+    """Some servers call the compression of a .tar.gz a content coding; the published digest is of what they hold."""
+    packed = gzip.compress(DATA)
+    published = "sha256:" + hashlib.sha256(packed).hexdigest()
+    with FileServer(DATA, answer(200, packed, {"Content-Encoding": "gzip", "ETag": '"v1"'})) as server:
+        with pytest.raises(DigestMismatch, match="under Content-Encoding 'gzip', which was undone"):
+            fetch(server, tmp_path / "x.tar.gz", digest=published)
+    with FileServer(DATA) as server:
+        with pytest.raises(DigestMismatch) as caught:
+            fetch(server, tmp_path / "x.tar.gz", digest=published)
+    assert "coding" not in str(caught.value).lower()
+
+
 @pytest.mark.parametrize("framing", ["length", "close", "chunked"])
 def test_a_gzip_body_that_is_cut_begins_again(tmp_path: Path, framing: str) -> None:
     """Even where the framing shows no error; places in it are no places in the file."""

@@ -49,6 +49,29 @@ def test_get_says_where_the_file_is(streamhttp: Run, tmp_path: Path) -> None:
     assert "file.bin" in err and "293" in err  # KiB: how far it came
 
 
+@pytest.mark.parametrize("command", ["get", "put"])
+def test_a_transfer_whose_progress_nobody_reads_goes_on(tmp_path: Path, command: str) -> None:
+    """Success means that the file is there; a closed stderr has nothing to do with it."""
+    (tmp_path / "y").write_bytes(DATA)
+    reader, writer = os.pipe()
+    os.close(reader)
+    server: RawServer = FileServer(DATA) if command == "get" else Receiver()
+    with server:
+        url = f"{server.origin}/x"
+        arguments = [command, url, "x"] if command == "get" else [command, "y", url]
+        done = subprocess.run(
+            [sys.executable, "-m", "streamhttp_client", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=writer,
+            timeout=30,
+        )
+        os.close(writer)
+        assert done.returncode == 0 and done.stdout.strip()
+        assert ((tmp_path / "x").read_bytes() if command == "get" else server.requests[-1].body) == DATA
+
+
 def test_get_goes_on_when_it_is_run_again(streamhttp: Run, tmp_path: Path) -> None:
     """The first run meets an error that lasts; the second one fetches the rest only."""
     with FileServer(DATA, cut(100_000), answer(404)) as server:
