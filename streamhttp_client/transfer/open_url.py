@@ -341,7 +341,8 @@ def open_url(
     """Open a file on a server for reading, as a binary file that can be sought in.
 
     The first block is asked for at once, so an address that does not work is an error here. What belongs to another
-    version of the file than that block is refused.
+    version of the file than that block is refused, as far as the server lets them be told apart: by a tag, a date, or
+    the size.
 
     Args:
         url: Asked anew for each part of the file, whatever redirects there were.

@@ -297,6 +297,23 @@ def test_a_server_that_gives_less_than_asked_for() -> None:
         assert file.read(150_000) == DATA[:150_000]
 
 
+def test_a_part_without_the_tag_is_refused() -> None:
+    """It may be of a new version of the same size, from a server that does not know If-Range."""
+    new = DATA[::-1]
+
+    def bare(peer: Peer, request: Request) -> None:
+        first, _, last = (request.header("range") or "").removeprefix("bytes=").partition("-")
+        place = f"bytes {first}-{last}/{len(DATA)}"
+        peer.respond(206, new[int(first) : int(last) + 1], headers={"Content-Range": place})
+
+    with FileServer(DATA) as server, open_url(server.url, retry=AT_ONCE) as file:
+        assert file.read(10) == DATA[:10]
+        server.answers = [bare]
+        file.seek(2_000_000)
+        with pytest.raises(RemoteProtocolError, match="entity tag"):
+            file.read(10)
+
+
 def test_a_cut_that_the_framing_does_not_show() -> None:
     """A body that ends with the connection, too early: the content range tells."""
 
