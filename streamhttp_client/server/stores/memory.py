@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from .base import Page, State, Store, StoreFull
@@ -14,6 +14,10 @@ __all__ = ["MemoryStore"]
 # One page becomes one chunk on the wire; this bounds what a slow reader makes us hold besides the log itself.
 _PAGE_EVENTS = 256
 _PAGE_BYTES = 1 << 18
+# What an entry, a log and a session cost besides their data, in bytes; measured on CPython 3.11, rounded up.
+_ENTRY_COST = 64
+_LOG_COST = 1024
+_SESSION_COST = 1024
 
 
 class _Log:
@@ -41,18 +45,30 @@ class _Log:
         self.reader = self.position = 0
         self.touched = now
 
-    def drop(self) -> None:
+    @property
+    def cost(self) -> int:
+        return 0 if self.gone else _LOG_COST + self.size + _ENTRY_COST * len(self.entries)
+
+    def drop(self) -> int:
+        """Mark as gone; return what it had cost."""
         with self.ready:
+            cost = self.cost
             self.gone = True
             self.entries.clear()
             self.ready.notify_all()
+            return cost
+
+
+def _cost_of(fields: Mapping[str, Any]) -> int:
+    return _SESSION_COST + sum(_ENTRY_COST + len(key) + len(repr(value)) for key, value in fields.items())
 
 
 class _Session:
-    __slots__ = ("fields", "logs", "touched")
+    __slots__ = ("cost", "fields", "logs", "touched")
 
     def __init__(self, fields: dict[str, Any], now: float) -> None:
         self.fields = fields
+        self.cost = _cost_of(fields)
         self.logs: dict[str, _Log] = {}
         self.touched = now
 
@@ -60,8 +76,8 @@ class _Session:
 class MemoryStore(Store):
     """Sessions and events of one process; they end with it.
 
-    What it holds is bounded by ``max_sessions * max_logs * max_log_bytes``, the worst case; a session that is
-    idle and has no recent streams costs about 1 KiB.
+    What it holds is bounded by ``max_bytes``, and then by the newest event of each unfinished stream; a session
+    that is idle and has no recent streams costs about 2 KiB. What has expired goes when the store is next used.
 
     Args:
         session_ttl: Seconds after which an unused session is dropped. An open stream counts as use.
@@ -71,6 +87,9 @@ class MemoryStore(Store):
         max_finished: Finished streams that a session keeps; the oldest are dropped first.
         max_log_events, max_log_bytes: What one stream keeps; the oldest events are dropped first, and a
             client that still needed them is told that the stream is gone.
+        max_bytes: What all sessions and streams keep together. Beyond it the oldest finished streams are dropped;
+            if that is not enough, unfinished ones keep only their newest events (1/256 of it each), and new
+            sessions and streams are refused with 503.
         clock: Monotonic seconds; for tests.
     """
 
@@ -86,6 +105,7 @@ class MemoryStore(Store):
         max_finished: int = 64,
         max_log_events: int = 10_000,
         max_log_bytes: int = 16 << 20,
+        max_bytes: int = 256 << 20,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session_ttl = session_ttl
@@ -95,22 +115,68 @@ class MemoryStore(Store):
         self._max_finished = max_finished
         self._max_log_events = max_log_events
         self._max_log_bytes = max_log_bytes
+        self._max_bytes = max_bytes
         self._clock = clock
         # Guards the two dicts below and each session's dict of logs; held for dict operations only.
         self._lock = threading.Lock()
         self._sessions: dict[str, _Session] = {}
         self._swept = clock()
+        # Guards the sum of all costs; no other lock is taken while it is held.
+        self._sum_lock = threading.Lock()
+        self._sum = 0
+
+    def _count(self, change: int) -> None:
+        with self._sum_lock:
+            self._sum += change
+
+    def _drop(self, logs: Iterable[_Log]) -> None:
+        """Drop logs that were taken out of their sessions; no lock is held."""
+        self._count(-sum(log.drop() for log in logs))
+
+    def _need_room(self) -> None:
+        """Make room if the store is full.
+
+        Raises:
+            StoreFull: There is none.
+        """
+        if self._sum >= self._max_bytes and not self._reclaim():
+            raise StoreFull(f"the store holds {self._max_bytes} bytes already")
+
+    def _reclaim(self) -> bool:
+        """Drop the oldest finished logs that nobody reads, an eighth more than is needed, since finding them means
+        walking everything; return whether there is room now.
+        """
+        dropped: list[_Log] = []
+        with self._lock:
+            surplus = self._sum - self._max_bytes * 7 // 8
+            finished = [
+                (log.touched, held, name, log)
+                for held in self._sessions.values()
+                for name, log in held.logs.items()
+                if log.ended and not log.claimed
+            ]
+            finished.sort(key=lambda found: found[0])
+            for _, held, name, log in finished:
+                if surplus <= 0:
+                    break
+                surplus -= log.cost
+                dropped.append(held.logs.pop(name))
+        self._drop(dropped)
+        return self._sum < self._max_bytes
 
     def create_session(self, session: str, fields: Mapping[str, Any]) -> None:
         now = self._clock()
         self._sweep(now)
+        self._need_room()
         with self._lock:
             if len(self._sessions) >= self._max_sessions:
                 raise StoreFull(f"there are {self._max_sessions} sessions already")
-            self._sessions[session] = _Session(dict(fields), now)
+            held = self._sessions[session] = _Session(dict(fields), now)
+        self._count(held.cost)
 
     def get_session(self, session: str) -> dict[str, Any] | None:
         now = self._clock()
+        self._sweep(now)
         with self._lock:
             held = self._sessions.get(session)
             if held is None:
@@ -125,30 +191,39 @@ class MemoryStore(Store):
             return None if held is None else dict(held.fields)
 
     def update_session(self, session: str, changes: Mapping[str, Any]) -> bool:
+        if any(value is not None for value in changes.values()):
+            self._need_room()
         with self._lock:
             held = self._sessions.get(session)
-            if held is not None:
-                held.fields.update(changes)
-                for key in [key for key, value in changes.items() if value is None]:
-                    del held.fields[key]
-            return held is not None
+            if held is None:
+                return False
+            held.fields.update(changes)
+            for key in [key for key, value in changes.items() if value is None]:
+                del held.fields[key]
+            before, held.cost = held.cost, _cost_of(held.fields)
+            change = held.cost - before
+        self._count(change)
+        return True
 
     def delete_session(self, session: str) -> bool:
         with self._lock:
             held = self._sessions.pop(session, None)
         if held is None:
             return False
-        for log in held.logs.values():
-            log.drop()
+        self._count(-held.cost)
+        self._drop(held.logs.values())
         return True
 
     def iter_sessions(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        self._sweep(self._clock())
         with self._lock:
             found = [(name, dict(held.fields)) for name, held in self._sessions.items()]
         return iter(found)
 
     def create_log(self, session: str, log: str, *, will: bytes | None = None) -> bool:
         now = self._clock()
+        self._sweep(now)
+        self._need_room()
         dropped: list[_Log] = []
         with self._lock:
             held = self._sessions.get(session)
@@ -159,8 +234,8 @@ class MemoryStore(Store):
             if (old := held.logs.pop(log, None)) is not None:
                 dropped.append(old)
             held.logs[log] = _Log(now)
-        for old in dropped:
-            old.drop()
+        self._count(_LOG_COST)
+        self._drop(dropped)
         return True
 
     def _make_room(self, held: _Session, now: float) -> list[_Log]:
@@ -187,21 +262,30 @@ class MemoryStore(Store):
         with found.ready:
             if found.ended or found.gone:
                 return 0
+            before = found.cost
             if data is not None:
                 found.entries.append(data)
                 found.size += len(data)
                 if len(found.entries) > self._max_log_events or found.size > self._max_log_bytes:
-                    self._trim(found)
+                    self._trim(found, self._max_log_bytes)
             found.ended = end
             found.touched = self._clock()
             found.ready.notify_all()
-            return found.first + len(found.entries) - 1
+            number = found.first + len(found.entries) - 1
+            self._count(found.cost - before)
+        if self._sum > self._max_bytes and not self._reclaim():
+            with found.ready:
+                before = found.cost
+                if not found.gone and found.size > self._max_bytes // 256:
+                    self._trim(found, self._max_bytes // 256)
+                self._count(found.cost - before)
+        return number
 
-    def _trim(self, log: _Log) -> None:
+    def _trim(self, log: _Log, max_bytes: int) -> None:
         """Drop an eighth at a time, since dropping one by one would move the whole list for each append."""
         surplus = max(len(log.entries) - self._max_log_events * 7 // 8, 0)
         size = sum(map(len, log.entries[:surplus]))
-        while log.size - size > self._max_log_bytes and surplus < len(log.entries) - 1:
+        while log.size - size > max_bytes and surplus < len(log.entries) - 1:
             size += len(log.entries[surplus])
             surplus += 1
         del log.entries[:surplus]
@@ -223,7 +307,7 @@ class MemoryStore(Store):
         if reader and reader != log.reader:
             return Page([], "taken")
         begin = after + 1 - log.first
-        if log.gone or begin < 0 or begin > len(log.entries):
+        if log.gone or begin < 0 or begin > len(log.entries) or self._has_expired(log, self._clock()):
             return Page([], "gone")
         entries: list[tuple[int, bytes]] = []
         room = _PAGE_BYTES
@@ -261,6 +345,9 @@ class MemoryStore(Store):
         with found.ready:
             return None if found.claimed or found.gone else found.position
 
+    def _has_expired(self, log: _Log, now: float) -> bool:
+        return log.ended and not log.claimed and now - log.touched > self._log_ttl
+
     def _sweep(self, now: float, *, force: bool = False) -> None:
         """Drop what has expired; at most once in a tenth of the shortest life, since it walks everything."""
         with self._lock:
@@ -268,16 +355,18 @@ class MemoryStore(Store):
                 return
             self._swept = now
             expired: list[_Log] = []
+            freed = 0
             for name, held in list(self._sessions.items()):
                 open_logs = [log for log in held.logs.values() if log.claimed or not log.ended]
                 if now - held.touched > self._session_ttl and not any(log.claimed for log in open_logs):
                     expired.extend(self._sessions.pop(name).logs.values())
+                    freed += held.cost
                     continue
                 for log_name, log in list(held.logs.items()):
-                    if log.ended and not log.claimed and now - log.touched > self._log_ttl:
+                    if self._has_expired(log, now):
                         expired.append(held.logs.pop(log_name))
-        for log in expired:
-            log.drop()
+        self._count(-freed)
+        self._drop(expired)
 
     def wake(self) -> None:
         with self._lock:
