@@ -16,6 +16,8 @@ __all__ = ["check_accept", "read_messages"]
 _JSON = "application/json"
 # Messages of one POST, since each may cost much more than its bytes.
 _MAX_BATCH = 100
+# Characters of a request's id; clients use small numbers or UUIDs.
+_MAX_ID = 256
 
 
 def check_accept(environ: Mapping[str, Any], *needed: str) -> None:
@@ -66,7 +68,11 @@ def read_messages(environ: Mapping[str, Any], max_body: int) -> tuple[list[jsonr
 
 
 def _check_id(request_id: str) -> None:
-    """Refuse an id that could not be sent back: JSON can spell a lone surrogate, UTF-8 cannot."""
+    """Refuse an id that could not be sent back: JSON can spell a lone surrogate, UTF-8 cannot. And a long one, since
+    ids name what the store keeps.
+    """
+    if len(request_id) > _MAX_ID:
+        raise HTTPError(400, f"'id' may have at most {_MAX_ID} characters")
     try:
         request_id.encode()
     except UnicodeEncodeError:

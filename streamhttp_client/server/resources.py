@@ -19,8 +19,9 @@ __all__ = ["Resource", "Resources"]
 
 # MCP 2025-11-25, server/resources, Error Handling
 _NOT_FOUND = -32002
-# Subscriptions of one session; each is a field that the store keeps.
+# Subscriptions of one session, and characters of their URIs; each is a field that the store keeps.
 _MAX_SUBSCRIPTIONS = 1000
+_MAX_SUBSCRIBED_URI = 2048
 
 
 class Resource:
@@ -144,6 +145,9 @@ class Resources:
         uri = self._uri(call)
         if self._find(uri) is None:
             raise ResourceNotFound("resource not found", code=_NOT_FOUND, data={"uri": uri})
+        if len(uri) > _MAX_SUBSCRIBED_URI:
+            problem = f"a subscribed 'uri' must have at most {_MAX_SUBSCRIBED_URI} characters"
+            raise RPCError(problem, code=jsonrpc.INVALID_PARAMS)
         if len(call.session.subscriptions) >= _MAX_SUBSCRIPTIONS:
             raise RPCError(f"{_MAX_SUBSCRIPTIONS} subscriptions are the most", code=jsonrpc.INVALID_PARAMS)
         call.update_session({f"subscribed:{uri}": True})

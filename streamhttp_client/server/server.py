@@ -15,7 +15,7 @@ from .completions import Completions
 from .listeners import tell
 from .prompts import Prompt, Prompts
 from .resources import Resource, Resources
-from .sessions import LOG_LEVELS, ServerSession
+from .sessions import LOG_LEVELS, ServerSession, kept_of_client
 from .tools import Tool, Tools
 
 if TYPE_CHECKING:
@@ -345,7 +345,7 @@ class Server:
         result = {"protocolVersion": revision.name, "capabilities": self.capabilities(), "serverInfo": info}
         if self.instructions is not None:
             result["instructions"] = self.instructions
-        return result, {"revision": revision.name, "client_info": client, "client_capabilities": capabilities}
+        return result, {"revision": revision.name, **kept_of_client(client, capabilities)}
 
     def streams(self, request: jsonrpc.Request) -> bool:
         """Whether a request deserves a stream and a thread: its handler may take long, or speak meanwhile."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from ..protocol.versions import LATEST, Revision, find_revision
 from .stores.base import Store
 
-__all__ = ["LOG_LEVELS", "ServerSession", "new_token"]
+__all__ = ["LOG_LEVELS", "ServerSession", "kept_of_client", "new_token", "open_session"]
 
 # RFC 5424 severities, least severe first; MCP 2025-11-25, server/utilities/logging
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
@@ -29,7 +30,7 @@ class ServerSession:
     Attributes:
         session_id: None on a stateless server.
         revision: What was agreed in the handshake.
-        client_info, client_capabilities: As the client declared them.
+        client_info, client_capabilities: As the client declared them; of more than some KiB only what matters.
         principal: Who it is, as the server's ``principal=`` function said; None without one.
         log_level: Least severe level that the client wants to be sent.
         subscriptions: URIs whose updates it wants.
@@ -72,6 +73,37 @@ class ServerSession:
     def __repr__(self) -> str:
         """Without the id, since what is printed ends in logs."""
         return f"ServerSession(revision={self.revision.name!r}, client_info={self.client_info!r})"
+
+
+# Bytes as JSON of what a session keeps of ``clientInfo`` and of the client's capabilities; real ones have some
+# hundred. It is kept before anybody knows who calls, so it must not be the client's choice.
+_MAX_INFO = 1024
+_MAX_CAPABILITIES = 4096
+_MAX_WORD = 256
+# The capabilities that this server asks for, and what it asks below them.
+_ASKED = ("sampling", "elicitation", "roots")
+_ASKED_BELOW = ("form", "url", "tools", "context", "listChanged")
+
+
+def _is_longer(value: Mapping[str, Any], size: int) -> bool:
+    try:
+        return len(json.dumps(value)) > size
+    except RecursionError:
+        return True
+
+
+def kept_of_client(info: Mapping[str, Any], capabilities: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a session that say what the client declared; of what is too long only the part that counts."""
+    if _is_longer(info, _MAX_INFO):
+        words = {key: info[key] for key in ("name", "version", "title") if isinstance(info.get(key), str)}
+        info = {key: word[:_MAX_WORD] for key, word in words.items()}
+    if _is_longer(capabilities, _MAX_CAPABILITIES):
+        capabilities = {
+            name: {key: {} for key in _ASKED_BELOW if isinstance(value, Mapping) and key in value}
+            for name, value in capabilities.items()
+            if name in _ASKED
+        }
+    return {"client_info": dict(info), "client_capabilities": dict(capabilities)}
 
 
 def open_session(store: Store, fields: Mapping[str, Any]) -> ServerSession:
