@@ -264,6 +264,7 @@ class _PlainUpload:
         self._checked = Checked(payload, settings.digest)
         self.attempts = 0
         self._sent = 0
+        self._is_cut = False  # the body was begun and not asked for to its end
         self.size = payload.size or 0
         self._before, self._after = b"", b""
         self._headers: dict[str, str] = {}
@@ -320,7 +321,7 @@ class _PlainUpload:
         )
         done = 200 <= response.status < 300 or response.status == 303
         done = done or (method == "POST" and response.status in (301, 302))
-        if done and not response.request_sent:
+        if done and (self._is_cut or not response.request_sent):
             # It speaks of a body that it has not seen the end of.
             response.body.abandon()
             raise ConnectionLost(
@@ -336,11 +337,13 @@ class _PlainUpload:
         raise self._final(refused) from refused
 
     def _body(self) -> Iterator[Piece]:
+        self._is_cut = True
         if self._before:
             yield self._before
         yield from self._checked.pieces(self._moved)
         if self._after:
             yield self._after
+        self._is_cut = False
 
     def _moved(self, done: int) -> None:
         self._sent = self.size = done

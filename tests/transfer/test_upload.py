@@ -373,10 +373,11 @@ def large(file: Path) -> Path:
     return file
 
 
-def test_a_success_before_all_was_sent_is_none(large: Path) -> None:
+@pytest.mark.parametrize("borrowed", [False, True])
+def test_a_success_before_all_was_sent_is_none(large: Path, borrowed: bool) -> None:
     """It cannot be about bytes that never left; a PUT is made again."""
-    with EarlyReceiver(64 << 10, early_ok) as server:
-        assert send(server, large).attempts == 2
+    with EarlyReceiver(64 << 10, early_ok) as server, requests.Session() as session:
+        assert send(server, large, http=session if borrowed else None).attempts == 2
         assert len(server.requests[-1].body) == 32 << 20
 
 
