@@ -18,6 +18,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from ...exceptions import MissingExtra
@@ -285,14 +286,15 @@ class RedisStore(Store):
                     raise StoreClosed("the store is closed")
                 # After a fork the parent's sockets are left alone.
                 self._waiters = Waiters()
-                connection = _Connection(self._url)
-                self._beat(connection)
-                listening = connection.redis.pubsub(ignore_subscribe_messages=True)
-                listening.subscribe(self._prefix + "changed")
-                connection.thread = threading.Thread(
-                    target=self._watch, args=(connection, listening), name="streamhttp-store", daemon=True
-                )
-                connection.thread.start()
+                with _translated():
+                    connection = _Connection(self._url)
+                    self._beat(connection)
+                    listening = connection.redis.pubsub(ignore_subscribe_messages=True)
+                    listening.subscribe(self._prefix + "changed")
+                    connection.thread = threading.Thread(
+                        target=self._watch, args=(connection, listening), name="streamhttp-store", daemon=True
+                    )
+                    connection.thread.start()
                 self._connection = connection
             return connection
 
@@ -339,13 +341,9 @@ class RedisStore(Store):
             MissingExtra: redis-py is not installed.
         """
         # No keys are declared: the scripts make them from the prefix, which is fine without a cluster.
-        try:
-            connection = self._open()
+        connection = self._open()
+        with _translated():
             return connection.scripts[script](args=[self._prefix, session, log, *arguments])
-        except Exception as error:
-            if not _is_network_failure(error):
-                raise
-            raise StoreUnavailable("the store does not answer") from error
 
     # Sessions. The values of fields are JSON; an empty one stands for none. Each session has a field without
     # a name, so that its hash exists.
@@ -368,11 +366,12 @@ class RedisStore(Store):
 
     def iter_sessions(self) -> Iterator[tuple[str, dict[str, Any]]]:
         redis = self._open().redis
-        for name, _ in redis.zscan_iter(self._prefix + "sessions"):
-            session = name.decode()
-            found = redis.hgetall(f"{self._prefix}s:{session}")
-            if found:
-                yield session, _fields(found)
+        with _translated():
+            for name, _ in redis.zscan_iter(self._prefix + "sessions"):
+                session = name.decode()
+                found = redis.hgetall(f"{self._prefix}s:{session}")
+                if found:
+                    yield session, _fields(found)
 
     # Logs.
 
@@ -448,12 +447,32 @@ class RedisStore(Store):
         self._waiters.wake_all()
 
 
-def _is_network_failure(error: Exception) -> bool:
-    """Whether redis-py gave up after its own retries. What failed otherwise is a fault of ours."""
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not _is_unavailable(error):
+            raise
+        raise StoreUnavailable("the store does not answer") from error
+
+
+#: How Redis begins an error that says that it takes no writes now: no memory, a replica, a disk that fails.
+_NO_WRITES = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ")
+
+
+def _is_unavailable(error: Exception) -> bool:
+    """Whether redis-py gave up after its own retries, or Redis takes no writes. What failed otherwise is a fault of
+    ours.
+    """
     if isinstance(error, ImportError):
         return False
     from redis import exceptions
 
+    if isinstance(error, exceptions.ResponseError):
+        # redis-py takes the word off where it has a class for it; and within a script it may stand in the text.
+        classes = (exceptions.OutOfMemoryError, exceptions.ReadOnlyError)
+        return isinstance(error, classes) or any(word in f"{error} " for word in _NO_WRITES)
     return isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError))
 
 

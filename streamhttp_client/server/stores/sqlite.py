@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ...exceptions import LocalProtocolError
 from .base import Page, State, Store, StoreClosed, StoreFull, StoreUnavailable
 from .waiting import Waiters
 
@@ -94,6 +95,13 @@ def _patiently(change: Callable[[], object]) -> None:
             time.sleep(0.02)
 
 
+def _translated(error: sqlite3.DatabaseError) -> Exception:
+    """What the server says: the file is locked for too long, broken, or its disk is full. Or the error is ours."""
+    if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
+        return StoreUnavailable("the store does not answer")
+    return error
+
+
 class SQLiteStore(Store):
     """Sessions and events in a file. Give each process its own object on the same path, or fork with one.
 
@@ -124,6 +132,8 @@ class SQLiteStore(Store):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = os.fspath(path)
+        if self._path in ("", ":memory:"):
+            raise LocalProtocolError("a store in memory is a MemoryStore; this one needs a file")
         self._session_ttl = session_ttl
         self._log_ttl = log_ttl
         self._max_sessions = max_sessions
@@ -163,10 +173,13 @@ class SQLiteStore(Store):
                 # database connection in the child process" (sqlite.org, How To Corrupt). The parent's is left
                 # as it is.
                 self._waiters = Waiters()
-                connection = _Connection(self._path)
-                self._beaten = self._clock()  # the time before the first use is no gap
-                connection.sql.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-                self._beat(connection)
+                try:
+                    connection = _Connection(self._path)
+                    self._beaten = self._clock()  # the time before the first use is no gap
+                    connection.sql.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+                    self._beat(connection)
+                except sqlite3.DatabaseError as error:
+                    raise _translated(error) from error
                 connection.thread = threading.Thread(
                     target=self._watch, args=(connection,), name="streamhttp-store", daemon=True
                 )
@@ -180,8 +193,8 @@ class SQLiteStore(Store):
         with connection.read_lock:
             try:
                 yield connection.reading
-            except sqlite3.OperationalError as error:
-                raise StoreUnavailable("the store does not answer") from error
+            except sqlite3.DatabaseError as error:
+                raise _translated(error) from error
 
     @contextmanager
     def _writing(self, connection: _Connection | None = None) -> Iterator[sqlite3.Connection]:
@@ -195,8 +208,8 @@ class SQLiteStore(Store):
                 # A failed COMMIT leaves the transaction open too; and SQLite may have ended it by itself.
                 if connection.sql.in_transaction:
                     connection.sql.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError):  # locked for too long, or the disk is full
-                    raise StoreUnavailable("the store does not answer") from error
+                if isinstance(error, sqlite3.DatabaseError):
+                    raise _translated(error) from error
                 raise
 
     def _watch(self, connection: _Connection) -> None:
