@@ -326,8 +326,8 @@ class RunningCalls:
     """The calls that run in this process, found by session and request id."""
 
     def __init__(self) -> None:
-        # Guards the dict; held for single operations.
-        self._lock = threading.Lock()
+        # Guards the dict, and tells when it is empty; held for single operations.
+        self._lock = threading.Condition(threading.Lock())
         self._calls: dict[tuple[str, str], Call] = {}
 
     def add(self, call: Call) -> bool:
@@ -339,6 +339,13 @@ class RunningCalls:
         with self._lock:
             if self._calls.get(call.key) is call:
                 del self._calls[call.key]
+                if not self._calls:
+                    self._lock.notify_all()
+
+    def wait_for_all(self, timeout: float) -> bool:
+        """Wait until none runs; return False if some still do after ``timeout`` seconds."""
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._calls, timeout)
 
     def cancel(self, session: str, request_id: jsonrpc.RequestId) -> bool:
         """Cancel one call; return False if it does not run here."""

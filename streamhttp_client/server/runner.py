@@ -72,8 +72,12 @@ class Runner:
             call = Call(store, session, request, outlet, self._backlog)
             if self._begin(call):
                 self._run(call)
-        if not outlet.responses:  # all were cancelled
-            return Answer(202)
+        if not outlet.responses:
+            # All were cancelled, so nobody cares; yet "the server MUST either return Content-Type:
+            # text/event-stream … or Content-Type: application/json" (MCP 2025-11-25, basic/transports).
+            problem = "the call was cancelled, or the server stopped before it ended"
+            for request in requests:
+                outlet.finish(jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, problem))
         return Answer(200, b"[" + b",".join(outlet.responses) + b"]" if batch else outlet.responses[0])
 
     def answer_stream(
@@ -208,6 +212,8 @@ class Runner:
             store.wake()
         self.running.stop_all()
         ended = self._workers.close(timeout)
+        # Those on the threads of HTTP requests, too.
+        ended = self.running.wait_for_all(max(deadline - time.monotonic(), 0.0)) and ended
         try:
             self.running.abandon_all()
         except Exception:

@@ -1,0 +1,99 @@
+"""Calls that run on the threads of HTTP requests: how they end when the server stops, or the client cancels."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from streamhttp_client.server import Context, Server, WSGIApp
+from tests.server.kit import PATIENCE, Direct
+
+
+class Bench:
+    """A server that answers by JSON, a tool and a resource that wait, and a call on a thread of its own."""
+
+    def __init__(self) -> None:
+        self.running, self.go = threading.Event(), threading.Event()
+        self.until_cancelled = False
+        server = Server("test", "1")
+
+        def work(ctx: Context) -> str:
+            self.running.set()
+            if self.until_cancelled:
+                while not ctx.cancelled:
+                    assert not self.go.wait(0.001)
+            else:
+                assert self.go.wait(PATIENCE)
+            return "done"
+
+        @server.tool()
+        def tool(ctx: Context) -> str:
+            return work(ctx)
+
+        @server.resource("test://plain")
+        def plain() -> str:
+            self.running.set()
+            assert self.go.wait(PATIENCE)
+            return "done"
+
+        self.app: WSGIApp = server.wsgi(json_response=True)
+        self.direct = Direct(self.app).initialize()
+        self.answers: list[tuple[int, Any]] = []
+        self.thread: threading.Thread | None = None
+
+    def begin(self, method: str, params: Any) -> None:
+        def run() -> None:
+            with self.direct.request(method, params) as reply:
+                self.answers.append((reply.status, reply.json()))
+
+        self.thread = threading.Thread(target=run)
+        self.thread.start()
+        assert self.running.wait(PATIENCE)
+
+    def answer(self) -> tuple[int, Any]:
+        assert self.thread is not None
+        self.thread.join(PATIENCE)
+        return self.answers[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "params"), [("tools/call", {"name": "tool"}), ("resources/read", {"uri": "test://plain"})]
+)
+def test_stop_waits_for_what_ends_in_time(method: str, params: Any) -> None:
+    bench = Bench()
+    bench.begin(method, params)
+    ended: list[bool] = []
+    stopper = threading.Thread(target=lambda: ended.append(bench.app.close(PATIENCE)))
+    stopper.start()
+    stopper.join(0.1)
+    assert stopper.is_alive()
+    bench.go.set()
+    stopper.join(PATIENCE)
+    status, answer = bench.answer()
+    assert ended == [True] and status == 200 and "done" in str(answer["result"])
+
+
+def test_stop_answers_for_what_does_not() -> None:
+    """It tells so by what it returns, and the client is answered."""
+    bench = Bench()
+    bench.begin("tools/call", {"name": "tool"})
+    assert not bench.app.close(0.01)
+    bench.go.set()
+    status, answer = bench.answer()
+    assert status == 200 and "stopped" in answer["error"]["message"]
+
+
+def test_cancelled_request_is_answered_by_json() -> None:
+    """A request gets a JSON object or a stream, never an empty 202."""
+    bench = Bench()
+    bench.until_cancelled = True
+    bench.begin("tools/call", {"name": "tool"})
+    note = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}
+    with bench.direct.post(note) as accepted:
+        assert accepted.status == 202
+        accepted.body()
+    status, answer = bench.answer()
+    assert status == 200 and answer["id"] == 2 and "cancelled" in answer["error"]["message"]
+    assert bench.app.close()
