@@ -35,12 +35,21 @@ LONG_AGO = 1_700_000_000
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("web")
-    folder.chmod(0o755)
-    # Apache's workers are another user, who must get through every folder above.
-    for parent in (folder.parent, folder.parent.parent):
-        parent.chmod(parent.stat().st_mode | 0o011)
+def open_folder() -> Iterator[Path]:
+    """A folder that any user may enter, as Apache's workers are another one.
+
+    Not among pytest's own: each run of pytest closes those to others again, also under a run beside it.
+    """
+    with tempfile.TemporaryDirectory(prefix="streamhttp-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def base(open_folder: Path) -> Path:
+    folder = open_folder / "web"
+    folder.mkdir()
     root = folder / "root"
     root.mkdir()
     (root / "file.bin").write_bytes(DATA)
@@ -58,9 +67,9 @@ def web(base: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def httpd(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    own = tmp_path_factory.mktemp("httpd")
-    own.chmod(0o755)
+def httpd(base: Path, open_folder: Path) -> Iterator[str]:
+    own = open_folder / "httpd"
+    own.mkdir()
     (own / "root").symlink_to(base / "root")
     with apache(own) as origin:
         yield origin
