@@ -138,6 +138,7 @@ class Request(_Request):  # type: ignore[misc]
     """One request and its answer; after an answer that did not wait for the whole body, the connection ends."""
 
     header_reader: Any = staticmethod(read_fields)
+    rfile: Any
 
     def __init__(self, server: Any, connection: Any, *options: Any, **named: Any) -> None:
         super().__init__(server, connection, *options, **named)
@@ -163,9 +164,9 @@ class Request(_Request):  # type: ignore[misc]
         reader.deadline = time.monotonic() + _BODY_TIME
         if self.chunked_read:
             self._body = ChunkedBody(reader)
+            self.rfile = io.BufferedReader(self._body)
         else:
-            self._body = LengthBody(reader, int(self.inheaders.get(b"Content-Length", 0)))
-        self.rfile = io.BufferedReader(self._body)
+            self.rfile = self._body = LengthBody(reader, int(self.inheaders.get(b"Content-Length", 0)))
         self.server.gateway(self).respond()
         self.ensure_headers_sent()
         if self.chunked_write:

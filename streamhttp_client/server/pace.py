@@ -28,8 +28,10 @@ class Pace:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # Guards all fields, and tells of a reader that came, moved or went.
+        # Guards all fields but the position, which is looked at without it, and tells of a reader that moved or
+        # went.
         self._moved = threading.Condition(threading.Lock())
+        self._waiting = 0
         self._readers = 0
         self._read = 0
         self._stalled = False
@@ -44,10 +46,12 @@ class Pace:
 
     def move(self, position: int) -> None:
         """The reader has taken the events up to a number."""
-        with self._moved:
-            self._read = position
-            self._stalled = False
-            self._moved.notify_all()
+        self._read = position
+        # Without the lock where nobody waits: who begins to wait looks at the position after it has said so.
+        if self._waiting or self._stalled:
+            with self._moved:
+                self._stalled = False
+                self._moved.notify_all()
 
     def detach(self) -> None:
         """The reader has gone."""
@@ -66,12 +70,18 @@ class Pace:
             Whether to write it, if it can be spared.
         """
         most = max(min(_MAX_EVENTS, _MAX_BYTES // max(size, 1)), 1)
+        if written - self._read < most:
+            return True
         with self._moved:
-            while written - self._read >= most and self._readers and not self._stalled and self._budget > 0:
-                before, begin = self._read, self._clock()
+            self._waiting += 1
+            before = self._read
+            while written - before >= most and self._readers and not self._stalled and self._budget > 0:
+                begin = self._clock()
                 moved = self._moved.wait_for(lambda: self._read != before or not self._readers, _STALL)  # noqa: B023
                 self._budget -= self._clock() - begin
                 self._stalled = not moved
+                before = self._read
+            self._waiting -= 1
             unread = written - self._read
             if unread < most or not self._readers and unread < 2 * most:
                 return True

@@ -90,6 +90,13 @@ class LengthBody(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
+    def read(self, size: int | None = -1) -> bytes:
+        """As many bytes as asked for, or all; less if the connection ends. The usual case needs no buffer on top."""
+        wanted = self._left if size is None or size < 0 else min(size, self._left)
+        data = self._source.read(wanted) if wanted else b""
+        self._left -= len(data)
+        return data
+
     def skip(self) -> bool:
         """Read what is left if that is little; return whether all was read."""
         if self._left <= _MAX_SKIPPED:
