@@ -94,6 +94,18 @@ def test_reads_go_on_while_a_write_waits(tmp_path: Path) -> None:
     store.close()
 
 
+def test_session_is_found_when_its_use_cannot_be_noted(tmp_path: Path, clock: Clock) -> None:
+    """A full disk or a locked file keeps nobody from reading."""
+    store = SQLiteStore(tmp_path / "store.db", clock=clock)
+    begin(store)
+    clock.now += 1000
+    with store._open().lock:
+        store._open().sql.execute("PRAGMA query_only = 1")
+    assert store.get_session("s") == {}
+    store._open().sql.execute("PRAGMA query_only = 0")
+    store.close()
+
+
 @pytest.fixture
 def redis_pair(redis_url: str, tmp_path: Path) -> Any:  # noqa: F811
     made = [RedisStore(redis_url, prefix=f"outage:{tmp_path.name}", session_ttl=2) for _ in range(2)]

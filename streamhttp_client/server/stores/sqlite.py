@@ -282,8 +282,12 @@ class SQLiteStore(Store):
                 return None
         if now - touched > self._session_ttl / 10:
             # Not each time: reads are cheap, writes wait for each other.
-            with self._writing() as sql:
-                sql.execute("UPDATE sessions SET touched = ? WHERE session = ?", (now, session))
+            try:
+                with self._writing() as sql:
+                    sql.execute("UPDATE sessions SET touched = ? WHERE session = ?", (now, session))
+            except StoreUnavailable:
+                # The request may go on; the next one puts the expiry off.
+                _log.debug("the store could not note the use of a session", exc_info=True)
         found: dict[str, Any] = json.loads(fields)
         return found
 
