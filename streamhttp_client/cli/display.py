@@ -76,8 +76,13 @@ class Display:
         self._line(": ".join(filter(None, (self._label, describe(self._latest, self._unit)))))
 
     def _line(self, text: str) -> None:
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        try:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+        except OSError:
+            # Whoever reads our output may have seen enough. That nobody reads the progress ends no call.
+            if self._stream is sys.stdout:
+                raise
 
 
 class Quiet(Display):
