@@ -105,15 +105,20 @@ class StreamableTransport:
         Raises:
             TransportError: It may not have heard.
         """
-        response = self.http.send(
-            "DELETE",
+        self._ask("DELETE", era.end_headers(session), effort).body.close()
+
+    def _ask(self, method: str, headers: dict[str, str], effort: Effort, body: bytes | None = None) -> Response:
+        """One HTTP request to the endpoint, within the limits of an effort."""
+        return self.http.send(
+            method,
             self.url,
-            era.end_headers(session),
+            headers,
+            body,
             timeout=effort.timeout,
             deadline=effort.deadline,
             interrupt=effort.interrupt,
+            keep_method=True,  # a server that has moved has not acted on the message
         )
-        response.body.close()
 
     def _send(
         self, era: Era, session: Session | None, body: bytes, effort: Effort, exchange: Exchange | None = None
@@ -126,16 +131,7 @@ class StreamableTransport:
             if exchange is not None:
                 exchange.in_flight = True
             try:
-                response = self.http.send(
-                    "POST",
-                    self.url,
-                    headers,
-                    body,
-                    timeout=effort.timeout,
-                    deadline=effort.deadline,
-                    interrupt=effort.interrupt,
-                    keep_method=True,
-                )
+                response = self._ask("POST", headers, effort, body)
             except TransportError as error:
                 error.attempts = effort.attempts
                 if exchange is not None:
@@ -171,14 +167,7 @@ class StreamableTransport:
             # The id goes out as UTF-8 (WHATWG, server-sent events), and fields are written as ISO-8859-1.
             headers["last-event-id"] = last_event_id.encode().decode("latin-1")
         try:
-            response = self.http.send(
-                "GET",
-                self.url,
-                headers,
-                timeout=effort.timeout,
-                deadline=effort.deadline,
-                interrupt=effort.interrupt,
-            )
+            response = self._ask("GET", headers, effort)
         except TransportError as error:
             return error
         if response.status == 200:
@@ -286,7 +275,6 @@ class Exchange:
             self._ahead = error  # of an event that is dealt with when its turn comes
 
     def _read_json(self, response: Response) -> Iterator[jsonrpc.Message]:
-        self._response = response
         try:
             data = response.body.read_all(self._transport.max_message_size, self._effort.remaining)
         except ConnectionLost as error:
