@@ -22,7 +22,7 @@ from ..net.retry import Effort
 from ..protocol import calls
 from ..protocol.session import Session
 from ..protocol.stateful import StatefulEra
-from ..protocol.versions import Revision, find_revision
+from ..protocol.versions import Revision, find_session_revision
 from ..transport.answers import rpc_error
 from ..transport.streamable import Exchange, StreamableTransport
 
@@ -176,7 +176,7 @@ class Handshake:
             capabilities=result.capabilities,
             instructions=result.instructions,
         )
-        agreed = find_revision(result.protocol_version)
+        agreed = find_session_revision(result.protocol_version)
         if agreed is None or (self._pinned and agreed.name != offer.name):
             farewell(era, session)  # "the client SHOULD disconnect", Version Negotiation
             raise UnsupportedVersion(
@@ -213,7 +213,7 @@ def _supported(error: RPCError) -> tuple[str, ...] | None:
 
 def _newest(names: tuple[str, ...], tried: set[str]) -> Revision | None:
     """The newest revision among them that is spoken here and was not tried yet."""
-    known = (find_revision(name) for name in names if name not in tried)
+    known = (find_session_revision(name) for name in names if name not in tried)
     return max((revision for revision in known if revision), key=lambda revision: revision.name, default=None)
 
 

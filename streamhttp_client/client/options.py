@@ -90,7 +90,7 @@ class Options(Record, kw_only=True):
             LocalProtocolError: An option cannot be used.
         """
         pinned = self.protocol != "auto"
-        offer = versions.get_revision(self.protocol) if pinned else versions.LATEST
+        offer = versions.get_revision(self.protocol) if pinned else versions.LATEST_SESSION
         agreed = offer
         if session is not None and session.protocol_version is not None:
             agreed = versions.get_revision(session.protocol_version)

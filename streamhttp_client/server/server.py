@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .. import jsonrpc
 from ..exceptions import ClientClosed, LocalProtocolError, RPCError
-from ..protocol.versions import LATEST, find_revision
+from ..protocol.versions import LATEST_SESSION, find_session_revision
 from .calls import Call
 from .completions import Completions
 from .listeners import tell
@@ -338,7 +338,7 @@ class Server:
                 "initialize needs 'protocolVersion' (a string), 'capabilities' and 'clientInfo' (objects)",
                 code=jsonrpc.INVALID_PARAMS,
             )
-        revision = find_revision(asked) or LATEST
+        revision = find_session_revision(asked) or LATEST_SESSION
         info = {"name": self.name, "version": self.version}
         if self.title is not None:
             info["title"] = self.title

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from ..protocol.versions import LATEST, Revision, find_revision
+from ..protocol.versions import LATEST_SESSION, Revision, find_session_revision
 from .stores.base import Store
 
 __all__ = ["LOG_LEVELS", "ServerSession", "kept_of_client", "new_token", "open_session"]
@@ -41,7 +41,7 @@ class ServerSession:
         self.session_id = session_id
         #: Names the session inside the server; for a stateless call too, which has no other name.
         self.key = session_id or new_token()
-        self.revision: Revision = find_revision(fields.get("revision", "")) or LATEST
+        self.revision: Revision = find_session_revision(fields.get("revision", "")) or LATEST_SESSION
         self.client_info: dict[str, Any] = fields.get("client_info") or {}
         self.client_capabilities: dict[str, Any] = fields.get("client_capabilities") or {}
         self.principal: str | None = fields.get("principal")

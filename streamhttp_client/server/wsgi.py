@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
 from ..exceptions import ClientClosed, LocalProtocolError, RPCError
-from ..protocol.versions import find_revision
+from ..protocol.versions import find_session_revision
 from .bearer import BearerAuth
 from .calls import inbox_of, inbox_of_answer
 from .http_answers import Answer, HTTPError, StartResponse
@@ -156,7 +156,7 @@ class WSGIApp:
             HTTPError: 400 without a session id or with an unknown revision, 404 if the session is not known.
         """
         version = environ.get("HTTP_MCP_PROTOCOL_VERSION")
-        if version is not None and find_revision(version) is None:
+        if version is not None and find_session_revision(version) is None:
             raise HTTPError(400, f"unsupported MCP-Protocol-Version: {version!r:.40}")
         if self._stateless:
             # "if the server does not receive an MCP-Protocol-Version header, and has no other way to identify

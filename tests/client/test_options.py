@@ -39,7 +39,7 @@ def test_addresses_that_cannot_be(url: Any) -> None:
     [
         ("headers", {"x": "a\r\nb: c"}), ("headers", {"x": "a\nb"}), ("headers", {"x y": "a"}), ("headers", {"x": 7}),
         ("headers", {"": "a"}), ("headers", "x: a"), ("headers", [1]),
-        ("protocol", "2024-11-05"), ("protocol", "latest"), ("protocol", ""), ("protocol", None), ("protocol", 2025),
+        ("protocol", "2024-10-07"), ("protocol", "latest"), ("protocol", ""), ("protocol", None), ("protocol", 2025),
         ("timeout", 0), ("timeout", -1), ("timeout", "5"), ("timeout", (3, 5)), ("timeout", math.nan),
         ("timeout", True), ("retry", 3), ("retry", "never"), ("retry", {}),
         ("sampling", "function"), ("sampling", 7), ("elicitation", {}), ("elicitation", True),
@@ -256,7 +256,7 @@ def test_a_revision_that_is_asked_for(revision: str) -> None:
         assert client.session.protocol_version == revision
 
 
-@pytest.mark.parametrize(("wanted", "offered"), [("2025-06-18", "2025-11-25"), ("auto", "2024-11-05"), ("auto", "1.0")])
+@pytest.mark.parametrize(("wanted", "offered"), [("2025-06-18", "2025-11-25"), ("auto", "2024-10-07"), ("auto", "1.0")])
 def test_a_revision_that_is_not_acceptable(wanted: str, offered: str) -> None:
     """L25-05, L25-08: another one than was pinned, or one that is unknown: a typed error, and no call is made."""
     with RawMCPServer(protocol_version=offered) as server:
