@@ -1,4 +1,4 @@
-"""One builder for each verb of the session era: what to send, and how to read the answer.
+"""One builder for each verb: what to send, and how to read the answer.
 
 A builder checks what can be checked without a server, and raises :class:`LocalProtocolError` before anything
 is sent. (That the values are JSON at all shows when the message is written.) Readers import their models when
@@ -15,9 +15,11 @@ from ..jsonrpc import Notification, RequestId
 
 if TYPE_CHECKING:
     from .models.completion import CompleteResult, PromptReference, ResourceTemplateReference
+    from .models.deferred import DeferredTask
     from .models.prompts import GetPromptResult, ListPromptsResult
     from .models.resources import ListResourcesResult, ListResourceTemplatesResult, ReadResourceResult
-    from .models.server_info import ClientCapabilities, Implementation, InitializeResult
+    from .models.server_info import ClientCapabilities, DiscoverResult, Implementation, InitializeResult
+    from .models.subscriptions import SubscriptionFilter, SubscriptionsListenResult
     from .models.tasks import CreateTaskResult, ListTasksResult, Task, TaskMetadata
     from .models.tools import ListToolsResult, ToolResult
 
@@ -28,6 +30,7 @@ __all__ = [
     "cancel_task",
     "cancelled",
     "complete",
+    "discover",
     "get_prompt",
     "get_task",
     "get_task_result",
@@ -38,13 +41,17 @@ __all__ = [
     "list_resources",
     "list_tasks",
     "list_tools",
+    "listen",
     "ping",
+    "poll_task",
     "progress",
     "read_resource",
     "roots_list_changed",
     "set_logging_level",
+    "stop_task",
     "subscribe_resource",
     "unsubscribe_resource",
+    "update_task",
 ]
 
 # RFC 5424, section 6.2.1, as MCP 2025-11-25, server/utilities/logging names them; least severe first.
@@ -109,6 +116,11 @@ def initialize(
         "clientInfo": _wire("client info", client_info),
     }
     return Operation("initialize", params, _initialize_result, read_only=True)
+
+
+def discover() -> Operation[DiscoverResult]:
+    """Ask what the server is and can do, and which revisions it speaks (since 2026-07-28)."""
+    return Operation("server/discover", None, _discover_result, read_only=True)
 
 
 def ping() -> Operation[None]:
@@ -305,6 +317,64 @@ def cancel_task(task_id: str) -> Operation[Task]:
     )
 
 
+def listen(wanted: SubscriptionFilter | Mapping[str, Any]) -> Operation[SubscriptionsListenResult]:
+    """Open a stream of what changes at the server (since 2026-07-28). The answer comes when the server ends it.
+
+    Args:
+        wanted: What to be told of; as a mapping, by the names on the wire.
+    """
+    params = {"notifications": _wire("filter", wanted)}
+    return Operation("subscriptions/listen", params, _listen_result, read_only=True)
+
+
+# What an extension brings is asked of the server as if it were a capability of that name.
+_TASKS_EXTENSION = "extensions.io.modelcontextprotocol/tasks"
+
+
+def poll_task(task_id: str) -> Operation[DeferredTask]:
+    """Ask for the state of a task, and what came of it (tasks extension; for 2025-11-25 see :func:`get_task`)."""
+    return Operation(
+        "tasks/get",
+        _task_params(task_id),
+        _deferred_task,
+        read_only=True,
+        capability=_TASKS_EXTENSION,
+        name=task_id,
+    )
+
+
+def update_task(task_id: str, responses: Mapping[str, Any]) -> Operation[None]:
+    """Give a task what it waits for (tasks extension).
+
+    It may be sent twice: servers ignore what they have an answer to already.
+
+    Args:
+        task_id: The task.
+        responses: The answers, models or JSON objects, by the names of the task's ``input_requests``. They need not
+            be all of them.
+    """
+    answers = {key: _wire(f"response {key!r}", value) for key, value in _mapping("responses", responses).items()}
+    params = {**_task_params(task_id), "inputResponses": answers}
+    return Operation(
+        "tasks/update", params, _nothing, read_only=True, capability=_TASKS_EXTENSION, name=task_id
+    )
+
+
+def stop_task(task_id: str) -> Operation[None]:
+    """Say that a task is no longer wanted (tasks extension; for 2025-11-25 see :func:`cancel_task`).
+
+    The server may finish it all the same. It may be sent twice.
+    """
+    return Operation(
+        "tasks/cancel",
+        _task_params(task_id),
+        _nothing,
+        read_only=True,
+        capability=_TASKS_EXTENSION,
+        name=task_id,
+    )
+
+
 # --- notifications
 # ---------------------------------------------------------------------------------------------
 
@@ -409,6 +479,24 @@ def _initialize_result(result: Any) -> InitializeResult:
     from .models.server_info import InitializeResult
 
     return InitializeResult.from_wire(result)
+
+
+def _discover_result(result: Any) -> DiscoverResult:
+    from .models.server_info import DiscoverResult
+
+    return DiscoverResult.from_wire(result)
+
+
+def _listen_result(result: Any) -> SubscriptionsListenResult:
+    from .models.subscriptions import SubscriptionsListenResult
+
+    return SubscriptionsListenResult.from_wire(result)
+
+
+def _deferred_task(result: Any) -> DeferredTask:
+    from .models.deferred import DeferredTask
+
+    return DeferredTask.from_wire(result)
 
 
 def _tools(result: Any) -> ListToolsResult:

@@ -17,6 +17,9 @@ from streamhttp_client.protocol.models import (
     ClientCapabilities,
     CompleteResult,
     CreateTaskResult,
+    DeferredTask,
+    DiscoverResult,
+    ElicitResult,
     GetPromptResult,
     Implementation,
     InitializeResult,
@@ -28,6 +31,8 @@ from streamhttp_client.protocol.models import (
     PromptReference,
     ReadResourceResult,
     ResourceTemplateReference,
+    SubscriptionFilter,
+    SubscriptionsListenResult,
     Task,
     TaskMetadata,
     ToolResult,
@@ -36,6 +41,8 @@ from streamhttp_client.protocol.models import (
 TASK = {"taskId": "t", "status": "working", "createdAt": "a", "lastUpdatedAt": "b", "ttl": None}
 HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}
 PROMPT = PromptReference("p")
+DEFERRED = {"taskId": "t", "status": "working", "createdAt": "a", "lastUpdatedAt": "b", "ttlMs": None}
+TASKS_EXTENSION = "extensions.io.modelcontextprotocol/tasks"
 
 # (operation, method, params, read_only, capability, name, a valid result, the class that it becomes)
 VERBS: list[tuple[Operation[Any], str, Any, bool, str | None, str | None, Any, type | None]] = [
@@ -225,6 +232,48 @@ VERBS: list[tuple[Operation[Any], str, Any, bool, str | None, str | None, Any, t
     ),
     (calls.list_tasks(), "tasks/list", None, True, "tasks.list", None, {"tasks": []}, ListTasksResult),
     (calls.cancel_task("t"), "tasks/cancel", {"taskId": "t"}, False, "tasks.cancel", None, TASK, Task),
+    (
+        calls.discover(),
+        "server/discover",
+        None,
+        True,
+        None,
+        None,
+        {"supportedVersions": [], "capabilities": {}},
+        DiscoverResult,
+    ),
+    (
+        calls.listen(SubscriptionFilter(tools_list_changed=True, resource_subscriptions=["x://1"])),
+        "subscriptions/listen",
+        {"notifications": {"toolsListChanged": True, "resourceSubscriptions": ["x://1"]}},
+        True,
+        None,
+        None,
+        {"resultType": "complete", "_meta": {"io.modelcontextprotocol/subscriptionId": 1}},
+        SubscriptionsListenResult,
+    ),
+    (
+        calls.listen({"x-clocksChanged": True}),
+        "subscriptions/listen",
+        {"notifications": {"x-clocksChanged": True}},
+        True,
+        None,
+        None,
+        {},
+        SubscriptionsListenResult,
+    ),
+    (calls.poll_task("t"), "tasks/get", {"taskId": "t"}, True, TASKS_EXTENSION, "t", DEFERRED, DeferredTask),
+    (
+        calls.update_task("t", {"a": ElicitResult("decline"), "b": {"roots": []}}),
+        "tasks/update",
+        {"taskId": "t", "inputResponses": {"a": {"action": "decline"}, "b": {"roots": []}}},
+        True,
+        TASKS_EXTENSION,
+        "t",
+        {"resultType": "complete"},
+        None,
+    ),
+    (calls.stop_task("t"), "tasks/cancel", {"taskId": "t"}, True, TASKS_EXTENSION, "t", {}, None),
 ]
 
 
@@ -322,6 +371,12 @@ untyped: Any = calls  # what type checkers would have refused already
         (lambda: untyped.complete("p", {"name": "a", "value": ""}), "ref must be a mapping, got str"),
         (lambda: untyped.get_task(""), "task id must not be empty"),
         (lambda: untyped.cancel_task(3), "task id must be a string"),
+        (lambda: untyped.poll_task(""), "task id must not be empty"),
+        (lambda: untyped.stop_task(None), "task id must be a string"),
+        (lambda: untyped.update_task("", {}), "task id must not be empty"),
+        (lambda: untyped.update_task("t", []), "responses must be a mapping, got list"),
+        (lambda: untyped.update_task("t", {"a": "yes"}), "response 'a' must be a mapping, got str"),
+        (lambda: untyped.listen(True), "filter must be a mapping, got bool"),
         (
             lambda: untyped.initialize("", capabilities={}, client_info={}),
             "protocol version must not be empty",

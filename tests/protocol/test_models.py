@@ -31,6 +31,10 @@ from streamhttp_client.protocol.models import (
     CreateMessageParams,
     CreateMessageResult,
     CreateTaskResult,
+    DeferredResult,
+    DeferredTask,
+    DeferredTaskChanged,
+    DiscoverResult,
     ElicitationComplete,
     ElicitationSchema,
     ElicitFormParams,
@@ -42,6 +46,7 @@ from streamhttp_client.protocol.models import (
     ImageContent,
     Implementation,
     InitializeResult,
+    InputRequiredResult,
     ListPromptsResult,
     ListResourcesResult,
     ListResourceTemplatesResult,
@@ -61,6 +66,9 @@ from streamhttp_client.protocol.models import (
     Root,
     SamplingMessage,
     ServerCapabilities,
+    SubscriptionFilter,
+    SubscriptionsAcknowledged,
+    SubscriptionsListenResult,
     Task,
     TaskStatusChanged,
     TextContent,
@@ -78,6 +86,7 @@ from streamhttp_client.protocol.models import (
     parse_notification,
     parse_url_elicitations,
     safe_icon_url,
+    subscription_id,
 )
 
 MODULES = [
@@ -136,6 +145,24 @@ FORM = {
     "required": ["name"],
     "$schema": "https://json-schema.org/draft/2020-12/schema",
 }
+
+DEFERRED = {
+    "taskId": "t-1",
+    "status": "working",
+    "createdAt": "2025-11-25T10:30:00Z",
+    "lastUpdatedAt": "2025-11-25T10:50:00Z",
+    "ttlMs": None,
+}
+INPUT_REQUESTS = {
+    "github_login": {
+        "method": "elicitation/create",
+        "params": {"mode": "form", "message": "name?", "requestedSchema": {"type": "object", "properties": {}}},
+    },
+    "capital": {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 9}},
+    "folders": {"method": "roots/list"},
+}
+CACHED = {"resultType": "complete", "ttlMs": 300000, "cacheScope": "public"}
+SUBSCRIPTION: dict[str, Any] = {"_meta": {"io.modelcontextprotocol/subscriptionId": 1}}
 
 # (revision that brought the shape, model, JSON): every form of every object at least once.
 EXAMPLES: list[tuple[str, type[Model], dict[str, Any]]] = [
@@ -404,6 +431,70 @@ EXAMPLES: list[tuple[str, type[Model], dict[str, Any]]] = [
     ("2025-03-26", ResourceUpdated, {"uri": "x://1", "_meta": {}}),
     ("2025-11-25", ElicitationComplete, {"elicitationId": "e-1"}),
     ("2025-11-25", TaskStatusChanged, {**TASK, "_meta": {"k": 1}}),
+    (
+        "2026-07-28",
+        DiscoverResult,
+        {
+            **CACHED,
+            "supportedVersions": ["2026-07-28", "2025-11-25"],
+            "capabilities": {"tools": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}},
+            "instructions": "be kind",
+            "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "s", "version": "1"}},
+        },
+    ),
+    ("2026-07-28", ListToolsResult, {**CACHED, "tools": [], "nextCursor": ""}),
+    ("2026-07-28", ListPromptsResult, {**CACHED, "prompts": [], "cacheScope": "private"}),
+    ("2026-07-28", ListResourcesResult, {**CACHED, "resources": [], "ttlMs": 0}),
+    ("2026-07-28", ListResourceTemplatesResult, {**CACHED, "resourceTemplates": [], "ttlMs": -1}),
+    ("2026-07-28", ReadResourceResult, {**CACHED, "contents": [{"uri": "a", "text": ""}]}),
+    ("2026-07-28", ToolResult, {"resultType": "complete", "content": [], "structuredContent": [1, "a", None]}),
+    ("2026-07-28", ToolResult, {"resultType": "complete", "content": [], "structuredContent": 0}),
+    ("2026-07-28", ToolResult, {"resultType": "complete", "content": [], "structuredContent": None}),
+    ("2026-07-28", GetPromptResult, {"resultType": "complete", "messages": []}),
+    ("2026-07-28", CompleteResult, {"resultType": "complete", "completion": {"values": []}}),
+    (
+        "2026-07-28",
+        InputRequiredResult,
+        {"resultType": "input_required", "inputRequests": INPUT_REQUESTS, "requestState": "eyJ\u00e9", "_meta": {}},
+    ),
+    ("2026-07-28", InputRequiredResult, {"resultType": "input_required", "requestState": ""}),
+    (
+        "2026-07-28",
+        SubscriptionsAcknowledged,
+        {
+            **SUBSCRIPTION,
+            "notifications": {
+                "toolsListChanged": True,
+                "promptsListChanged": False,
+                "resourcesListChanged": True,
+                "resourceSubscriptions": ["file:///project/config.json"],
+                "taskIds": ["t-1"],
+            },
+        },
+    ),
+    ("2026-07-28", ResourceUpdated, {**SUBSCRIPTION, "uri": "file:///project/config.json"}),
+    ("2026-07-28", SubscriptionsListenResult, {"resultType": "complete", **SUBSCRIPTION}),
+    (
+        "2026-07-28",
+        DeferredResult,
+        {"resultType": "task", **DEFERRED, "ttlMs": 60000, "pollIntervalMs": 5000, "statusMessage": "s"},
+    ),
+    (
+        "2026-07-28",
+        DeferredTask,
+        {"resultType": "complete", **DEFERRED, "status": "completed", "result": {"content": [TEXT], "isError": False}},
+    ),
+    (
+        "2026-07-28",
+        DeferredTask,
+        {"resultType": "complete", **DEFERRED, "status": "input_required", "inputRequests": INPUT_REQUESTS},
+    ),
+    (
+        "2026-07-28",
+        DeferredTask,
+        {"resultType": "complete", **DEFERRED, "status": "failed", "error": {"code": -32603, "message": "limit"}},
+    ),
+    ("2026-07-28", DeferredTaskChanged, {**DEFERRED, **SUBSCRIPTION, "status": "cancelled"}),
 ]
 IDS = [f"{cls.__name__}-{revision}-{number}" for number, (revision, cls, _) in enumerate(EXAMPLES)]
 
@@ -586,6 +677,15 @@ def test_any_json_is_read_or_refused(data: st.DataObject) -> None:
             {"content": [{"type": "resource_link", "uri": "a", "name": "b", "size": True}]},
             "content[0].size must be an integer, got true",
         ),
+        (InputRequiredResult, {"resultType": "complete"}, "resultType must be 'input_required', got 'complete'"),
+        (InputRequiredResult, {"requestState": "x"}, "resultType is missing"),
+        (
+            InputRequiredResult,
+            {"resultType": "input_required", "inputRequests": {"a": {"params": {}}}},
+            "inputRequests.a.method is missing",
+        ),
+        (DeferredResult, {**DEFERRED}, "resultType is missing"),
+        (DeferredTask, {**DEFERRED, "ttlMs": "x"}, "ttlMs must be a number, got 'x'"),
         (TextContent, {"type": "image", "text": "x"}, "type must be 'text', got 'image'"),
         (TextContent, {"text": "x"}, "type is missing"),
         (
@@ -813,7 +913,7 @@ class TestPages:
     def test_items(self, _revision: str, cls: type[Page[Any]], wire: dict[str, Any]) -> None:
         """``items`` is what the page lists, whatever its field is called."""
         page = cls.from_wire(wire)
-        (name,) = [key for key in wire if key not in ("nextCursor", "_meta")]
+        (name,) = [key for key in wire if key not in ("nextCursor", "_meta", *CACHED)]
         assert [item.to_wire() for item in page.items] == wire[name]
 
     def test_cursor(self) -> None:
@@ -821,6 +921,132 @@ class TestPages:
         assert ListToolsResult.from_wire({"tools": [], "nextCursor": ""}).next_cursor == ""
         assert ListToolsResult.from_wire({"tools": [], "nextCursor": None}).next_cursor is None
         assert ListToolsResult.from_wire({"tools": []}).next_cursor is None
+
+
+class TestCaching:
+    @pytest.mark.parametrize("wrong", ["5000", [], {}, True])
+    def test_hints_that_are_none(self, wrong: Any) -> None:
+        """C26-03: a hint of another kind is no hint, and does not make a list unreadable; it is kept as it came."""
+        wire = {"tools": [], "ttlMs": wrong, "cacheScope": 7}
+        page = ListToolsResult.from_wire(wire)
+        assert (page.ttl_ms, page.cache_scope) == (None, None)
+        assert page.extra == {"ttlMs": wrong, "cacheScope": 7}
+        assert page.to_wire() == wire
+
+    def test_hints(self) -> None:
+        """C26-03: hints are there as they came, also those that say nothing."""
+        page = ListToolsResult.from_wire({"tools": [], "ttlMs": -5, "cacheScope": "shared"})
+        assert (page.ttl_ms, page.cache_scope, page.result_type) == (-5, "shared", None)
+
+
+class TestDiscover:
+    def test_server_info(self) -> None:
+        """V26-10: the server's name is in the metadata, where it is for display and may be missing or nonsense."""
+        wire = {"supportedVersions": ["2026-07-28"], "capabilities": {}}
+        found = DiscoverResult.from_wire(wire)
+        assert (found.server_info, found.supported_versions) == (None, ("2026-07-28",))
+        key = "io.modelcontextprotocol/serverInfo"
+        found = DiscoverResult.from_wire({**wire, "_meta": {key: {"name": "s", "version": "1", "x": 2}}})
+        assert found.server_info == Implementation("s", "1", extra={"x": 2})
+        nonsenses: list[Any] = [None, 7, "s", [], {}, {"name": "s"}]
+        for nonsense in nonsenses:
+            assert DiscoverResult.from_wire({**wire, "_meta": {key: nonsense}}).server_info is None
+
+
+class TestSubscriptions:
+    @pytest.mark.parametrize(
+        ("params", "id"),
+        [
+            (None, None),
+            ({}, None),
+            ({"_meta": None}, None),
+            ({"_meta": {}}, None),
+            ({"_meta": [1]}, None),
+            (SUBSCRIPTION, 1),
+            ({"_meta": {"io.modelcontextprotocol/subscriptionId": "1"}}, "1"),
+            ({"_meta": {"io.modelcontextprotocol/subscriptionId": 0}}, 0),
+            ({"_meta": {"io.modelcontextprotocol/subscriptionId": ""}}, ""),
+            ({"_meta": {"io.modelcontextprotocol/subscriptionId": True}}, None),
+            ({"_meta": {"io.modelcontextprotocol/subscriptionId": 1.0}}, None),
+            ({"_meta": {"io.modelcontextprotocol/subscriptionId": None}}, None),
+        ],
+    )
+    def test_subscription_id(self, params: Any, id: Any) -> None:
+        """S26-03, S26-04: the id is that of the request, exactly and in its own kind; nonsense is none."""
+        found = subscription_id(params)
+        assert (found, type(found)) == (id, type(id))
+
+    def test_each_notification_has_it(self) -> None:
+        """S26-04: whatever comes on the stream says which subscription it is for, unknown kinds too."""
+        meta: dict[str, Any] = {**SUBSCRIPTION}
+        task = {**DEFERRED, **meta}
+        for method, params in [
+            ("notifications/tools/list_changed", meta),
+            ("notifications/resources/updated", {"uri": "a", **meta}),
+            ("notifications/subscriptions/acknowledged", {"notifications": {}, **meta}),
+            ("notifications/tasks", task),
+            ("notifications/future", meta),
+        ]:
+            notification: Any = parse_notification(method, params)
+            assert notification.subscription_id == 1
+            assert notification.to_wire() == params
+        assert ToolListChanged().subscription_id is None
+        assert SubscriptionsListenResult.from_wire({"resultType": "complete", **meta}).subscription_id == 1
+
+    def test_filter(self) -> None:
+        """S26-01, S26-02: what the server does not honour can be told from what it does."""
+        wanted = SubscriptionFilter(
+            tools_list_changed=True,
+            prompts_list_changed=True,
+            resource_subscriptions=["file:///a", "file:///b"],
+            task_ids=("t",),
+        )
+        assert wanted.to_wire() == {
+            "toolsListChanged": True,
+            "promptsListChanged": True,
+            "resourceSubscriptions": ["file:///a", "file:///b"],
+            "taskIds": ["t"],
+        }
+        honoured = SubscriptionFilter(
+            tools_list_changed=True, resources_list_changed=True, resource_subscriptions=["file:///b", "file:///c"]
+        )
+        missing = wanted.missing_from(honoured)
+        assert missing == SubscriptionFilter(
+            prompts_list_changed=True, resource_subscriptions=("file:///a",), task_ids=("t",)
+        )
+        assert missing
+        assert not wanted.missing_from(wanted)
+        assert not SubscriptionFilter.from_wire({"toolsListChanged": False, "resourceSubscriptions": []})
+        assert SubscriptionFilter.from_wire({"x-clocksChanged": True})
+
+
+class TestDeferredTasks:
+    @pytest.mark.parametrize(
+        ("status", "terminal"),
+        [
+            ("working", False),
+            ("input_required", False),
+            ("completed", True),
+            ("failed", True),
+            ("cancelled", True),
+            ("future", False),
+        ],
+    )
+    def test_terminal(self, status: str, terminal: bool) -> None:
+        """T-17: polling goes on until a terminal status."""
+        assert DeferredTask.from_wire({**DEFERRED, "status": status}).is_terminal is terminal
+
+    def test_what_came_of_it(self) -> None:
+        """T-17: the state holds the result, the error or the questions, each as it stands on the wire."""
+        done = DeferredTask.from_wire({**DEFERRED, "status": "completed", "result": {"content": []}})
+        assert (done.result, done.error, done.input_requests) == ({"content": []}, None, None)
+        asking = DeferredTask.from_wire({**DEFERRED, "status": "input_required", "inputRequests": INPUT_REQUESTS})
+        assert asking.input_requests is not None
+        assert [request.method for request in asking.input_requests.values()] == [
+            "elicitation/create", "sampling/createMessage", "roots/list",
+        ]  # fmt: skip
+        created = DeferredResult.from_wire({"resultType": "task", **DEFERRED, "pollIntervalMs": 50})
+        assert (created.task_id, created.poll_interval_ms, created.ttl_ms) == ("t-1", 50, None)
 
 
 class TestServerInfo:
@@ -840,6 +1066,11 @@ class TestServerInfo:
             ("tasks.list", False),
             ("logging.x.y", False),
             ("future", True),
+            ("extensions", True),
+            ("extensions.io.modelcontextprotocol/tasks", True),
+            ("extensions.io.modelcontextprotocol/tasks.x", False),
+            ("extensions.com.example/off", False),
+            ("extensions.io", False),
         ],
     )
     def test_declares(self, path: str, declared: bool) -> None:
@@ -847,6 +1078,7 @@ class TestServerInfo:
         capabilities = ServerCapabilities.from_wire(
             {
                 "tools": {},
+                "extensions": {"io.modelcontextprotocol/tasks": {}, "com.example/off": None},
                 "logging": {"x": 1},
                 "resources": {"subscribe": True, "listChanged": False},
                 "completions": None,

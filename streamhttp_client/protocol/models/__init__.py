@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         UnknownContent,
         safe_icon_url,
     )
+    from .deferred import TASKS_EXTENSION, DeferredResult, DeferredTask
     from .elicitation import (
         BooleanSchema,
         Choice,
@@ -47,8 +48,10 @@ if TYPE_CHECKING:
         parse_elicitation,
         parse_url_elicitations,
     )
+    from .inputs import InputRequest, InputRequiredResult
     from .notifications import (
         Cancelled,
+        DeferredTaskChanged,
         ElicitationComplete,
         Initialized,
         LoggingLevel,
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
         ResourceListChanged,
         ResourceUpdated,
         RootsListChanged,
+        SubscriptionsAcknowledged,
         TaskStatusChanged,
         ToolListChanged,
         UnknownNotification,
@@ -84,12 +88,20 @@ if TYPE_CHECKING:
         ToolChoice,
     )
     from .server_info import (
+        SERVER_INFO,
         ClientCapabilities,
+        DiscoverResult,
         Implementation,
         InitializeResult,
         ListChangedCapability,
         ResourcesCapability,
         ServerCapabilities,
+    )
+    from .subscriptions import (
+        SUBSCRIPTION_ID,
+        SubscriptionFilter,
+        SubscriptionsListenResult,
+        subscription_id,
     )
     from .tasks import RELATED_TASK, CreateTaskResult, ListTasksResult, RelatedTask, Task, TaskMetadata
     from .tools import ListToolsResult, Tool, ToolAnnotations, ToolExecution, ToolResult
@@ -110,6 +122,10 @@ __all__ = [
     "CreateMessageParams",
     "CreateMessageResult",
     "CreateTaskResult",
+    "DeferredResult",
+    "DeferredTask",
+    "DeferredTaskChanged",
+    "DiscoverResult",
     "ElicitFormParams",
     "ElicitParams",
     "ElicitResult",
@@ -123,6 +139,8 @@ __all__ = [
     "Implementation",
     "InitializeResult",
     "Initialized",
+    "InputRequest",
+    "InputRequiredResult",
     "ListChangedCapability",
     "ListPromptsResult",
     "ListResourceTemplatesResult",
@@ -160,10 +178,16 @@ __all__ = [
     "ResourcesCapability",
     "Root",
     "RootsListChanged",
+    "SERVER_INFO",
+    "SUBSCRIPTION_ID",
     "SamplingContent",
     "SamplingMessage",
     "ServerCapabilities",
     "StringSchema",
+    "SubscriptionFilter",
+    "SubscriptionsAcknowledged",
+    "SubscriptionsListenResult",
+    "TASKS_EXTENSION",
     "Task",
     "TaskMetadata",
     "TaskStatusChanged",
@@ -185,6 +209,7 @@ __all__ = [
     "parse_notification",
     "parse_url_elicitations",
     "safe_icon_url",
+    "subscription_id",
 ]
 
 _NAMES = {
@@ -195,15 +220,18 @@ _NAMES = {
         "ResourceContents ResourceLink TextContent TextResourceContents ToolResultContent ToolUseContent "
         "UnknownContent safe_icon_url"
     ),
+    "deferred": "DeferredResult DeferredTask TASKS_EXTENSION",
     "elicitation": (
         "BooleanSchema Choice ChoiceItems ChoiceSchema ElicitFormParams ElicitParams ElicitResult "
         "ElicitURLParams ElicitationSchema MultiChoiceSchema NumberSchema PrimitiveSchema StringSchema "
         "UnknownSchema fill_defaults parse_elicitation parse_url_elicitations"
     ),
+    "inputs": "InputRequest InputRequiredResult",
     "notifications": (
-        "Cancelled ElicitationComplete Initialized LogMessage LoggingLevel Notification "
+        "Cancelled DeferredTaskChanged ElicitationComplete Initialized LogMessage LoggingLevel Notification "
         "ProgressNotification ProgressToken PromptListChanged ResourceListChanged ResourceUpdated "
-        "RootsListChanged TaskStatusChanged ToolListChanged UnknownNotification parse_notification"
+        "RootsListChanged SubscriptionsAcknowledged TaskStatusChanged ToolListChanged UnknownNotification "
+        "parse_notification"
     ),
     "prompts": "GetPromptResult ListPromptsResult Prompt PromptArgument PromptMessage",
     "resources": (
@@ -215,9 +243,10 @@ _NAMES = {
         "SamplingMessage ToolChoice"
     ),
     "server_info": (
-        "ClientCapabilities Implementation InitializeResult ListChangedCapability ResourcesCapability "
-        "ServerCapabilities"
+        "ClientCapabilities DiscoverResult Implementation InitializeResult ListChangedCapability "
+        "ResourcesCapability SERVER_INFO ServerCapabilities"
     ),
+    "subscriptions": "SUBSCRIPTION_ID SubscriptionFilter SubscriptionsListenResult subscription_id",
     "tasks": "CreateTaskResult ListTasksResult RELATED_TASK RelatedTask Task TaskMetadata",
     "tools": "ListToolsResult Tool ToolAnnotations ToolExecution ToolResult",
 }

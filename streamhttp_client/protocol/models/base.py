@@ -27,7 +27,7 @@ from ...exceptions import InvalidResult
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["MetaModel", "Model", "Page", "describe"]
+__all__ = ["CacheableResult", "MetaModel", "Model", "Page", "Result", "describe"]
 
 T = TypeVar("T")
 Reader = Callable[[Any], Any]
@@ -277,6 +277,8 @@ class Model(Record, kw_only=True):
     # Fields with a default that are on the wire always: required when read, and written even if nobody set
     # them.
     _always: ClassVar[tuple[str, ...]] = ()
+    # Fields that only help: a value of another kind is as good as none, and stays in ``extra``.
+    _hints: ClassVar[frozenset[str]] = frozenset()
     # Fields whose name on the wire is not the mechanical camelCase.
     _renamed: ClassVar[dict[str, str]] = {"meta": "_meta"}
 
@@ -335,6 +337,9 @@ class Model(Record, kw_only=True):
                 try:
                     fields[name] = read(item)
                 except Mismatch as error:
+                    if name in cls._hints:
+                        extra[key] = item
+                        continue
                     error.steps.append(key)
                     raise
         if not fields.keys() >= shape.required:
@@ -383,7 +388,31 @@ class MetaModel(Model, kw_only=True):
     meta: Mapping[str, Any] = EMPTY
 
 
-class Page(MetaModel, Generic[T], kw_only=True):
+class Result(MetaModel, kw_only=True):
+    """What a request gave back.
+
+    Attributes:
+        result_type: ``"complete"`` also if None, which is how servers before 2026-07-28 say it.
+    """
+
+    result_type: str | None = None
+
+
+class CacheableResult(Result, kw_only=True):
+    """A result that may be kept for a while (since 2026-07-28, server/utilities/caching).
+
+    Attributes:
+        ttl_ms: Milliseconds for which the server takes it to be fresh; nothing if None, zero or less.
+        cache_scope: ``"public"`` if it is the same for everybody; else it is for whoever asked.
+    """
+
+    _hints = frozenset(("ttl_ms", "cache_scope"))
+
+    ttl_ms: float | None = None
+    cache_scope: str | None = None
+
+
+class Page(CacheableResult, Generic[T], kw_only=True):
     """One page of a list.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from .base import MetaModel, Model
+from .base import Model, Result
 
 __all__ = ["CompleteResult", "Completion", "PromptReference", "ResourceTemplateReference"]
 
@@ -43,7 +43,7 @@ class Completion(Model):
     has_more: bool = False
 
 
-class CompleteResult(MetaModel):
+class CompleteResult(Result):
     """The answer to a request for completion."""
 
     completion: Completion

@@ -8,10 +8,13 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from ..._record import EMPTY, Record
 from ...jsonrpc import RequestId
 from .base import MetaModel
+from .deferred import DeferredTask
+from .subscriptions import SubscriptionFilter, subscription_id
 from .tasks import Task
 
 __all__ = [
     "Cancelled",
+    "DeferredTaskChanged",
     "ElicitationComplete",
     "Initialized",
     "LogMessage",
@@ -23,6 +26,7 @@ __all__ = [
     "ResourceListChanged",
     "ResourceUpdated",
     "RootsListChanged",
+    "SubscriptionsAcknowledged",
     "TaskStatusChanged",
     "ToolListChanged",
     "UnknownNotification",
@@ -41,6 +45,11 @@ class _Notification(MetaModel):
     """
 
     method: ClassVar[str]
+
+    @property
+    def subscription_id(self) -> RequestId | None:
+        """The id of the request that opened the stream on which this came, if it was ``subscriptions/listen``."""
+        return subscription_id({"_meta": self.meta})
 
 
 class LogMessage(_Notification):
@@ -145,11 +154,38 @@ class TaskStatusChanged(Task):
     method: ClassVar[str] = "notifications/tasks/status"
 
 
+class DeferredTaskChanged(DeferredTask):
+    """A task of the tasks extension has changed; it is the whole new state, with what came of it."""
+
+    method: ClassVar[str] = "notifications/tasks"
+
+    @property
+    def subscription_id(self) -> RequestId | None:
+        """The id of the request that opened the stream on which this came."""
+        return subscription_id({"_meta": self.meta})
+
+
+class SubscriptionsAcknowledged(_Notification):
+    """The first message on a stream of changes.
+
+    Attributes:
+        notifications: What of that which was asked for the server will tell.
+    """
+
+    method = "notifications/subscriptions/acknowledged"
+    notifications: SubscriptionFilter
+
+
 class UnknownNotification(Record):
     """A notification that this version does not know."""
 
     method: str
     params: Mapping[str, Any] = EMPTY
+
+    @property
+    def subscription_id(self) -> RequestId | None:
+        """The id of the request that opened the stream on which this came, if it was ``subscriptions/listen``."""
+        return subscription_id(self.params)
 
     def to_wire(self) -> dict[str, Any]:
         """Return the parameters."""
@@ -168,6 +204,8 @@ Notification: TypeAlias = (
     | RootsListChanged
     | ElicitationComplete
     | TaskStatusChanged
+    | DeferredTaskChanged
+    | SubscriptionsAcknowledged
     | UnknownNotification
 )
 
@@ -185,6 +223,8 @@ _KINDS: dict[str, Any] = {
         RootsListChanged,
         ElicitationComplete,
         TaskStatusChanged,
+        DeferredTaskChanged,
+        SubscriptionsAcknowledged,
     )
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .base import MetaModel, Model, Page
+from .base import MetaModel, Model, Page, Result
 from .content import ContentBlock, Icon
 
 __all__ = ["GetPromptResult", "ListPromptsResult", "Prompt", "PromptArgument", "PromptMessage"]
@@ -51,7 +51,7 @@ class ListPromptsResult(Page[Prompt]):
         return self.prompts
 
 
-class GetPromptResult(MetaModel):
+class GetPromptResult(Result):
     """A prompt with its arguments filled in."""
 
     messages: Sequence[PromptMessage]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .base import MetaModel, Page
+from .base import CacheableResult, MetaModel, Page
 from .content import (
     Annotations,
     BlobResourceContents,
@@ -75,7 +75,7 @@ class ListResourceTemplatesResult(Page[ResourceTemplate]):
         return self.resource_templates
 
 
-class ReadResourceResult(MetaModel):
+class ReadResourceResult(CacheableResult):
     """The contents of a resource: of a directory, for instance, there may be several."""
 
     contents: Sequence[ResourceContents]

@@ -1,21 +1,28 @@
-"""Who the two sides are, and what they can do: the handshake of the session era."""
+"""Who the two sides are, and what they can do: the handshake of the session era, and what took its place."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .base import MetaModel, Model
+from ...exceptions import InvalidResult
+from .base import CacheableResult, MetaModel, Model
 from .content import Icon
 
 __all__ = [
+    "SERVER_INFO",
     "ClientCapabilities",
+    "DiscoverResult",
     "Implementation",
     "InitializeResult",
     "ListChangedCapability",
     "ResourcesCapability",
     "ServerCapabilities",
 ]
+
+
+SERVER_INFO = "io.modelcontextprotocol/serverInfo"
+"""The name in ``_meta`` of a result under which a server says who it is (since 2026-07-28)."""
 
 
 class Implementation(Model):
@@ -70,10 +77,12 @@ class ServerCapabilities(Model):
         """Return whether the server declared what ``path`` names, such as ``tools`` or
         ``resources.subscribe``.
 
-        A path is made of names on the wire. An empty object declares; ``false`` and ``null`` do not.
+        A path is made of names on the wire. An empty object declares; ``false`` and ``null`` do not. What follows
+        ``extensions.`` is one name, dots and all: ``extensions.io.modelcontextprotocol/tasks``.
         """
         value: Any = self.to_wire()
-        for step in path.split("."):
+        head, _, name = path.partition(".")
+        for step in (head, name) if name and head == "extensions" else path.split("."):
             value = value.get(step) if isinstance(value, Mapping) else None
         return value is not None and value is not False
 
@@ -101,3 +110,24 @@ class InitializeResult(MetaModel):
     capabilities: ServerCapabilities
     server_info: Implementation
     instructions: str | None = None
+
+
+class DiscoverResult(CacheableResult):
+    """What a server says of itself when it is asked (since 2026-07-28).
+
+    Attributes:
+        supported_versions: The revisions that it speaks; any of them may be used from now on.
+        instructions: How to use the server, for a model.
+    """
+
+    supported_versions: Sequence[str]
+    capabilities: ServerCapabilities
+    instructions: str | None = None
+
+    @property
+    def server_info(self) -> Implementation | None:
+        """Who the server says that it is, or None if it does not say so understandably. For display alone."""
+        try:
+            return Implementation.from_wire(self.meta[SERVER_INFO])
+        except (KeyError, InvalidResult):
+            return None

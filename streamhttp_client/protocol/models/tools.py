@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..._record import FrozenDict
-from .base import MetaModel, Model, Page
+from .base import MetaModel, Model, Page, Result
 from .content import ContentBlock, Icon, TextContent
 
 if TYPE_CHECKING:
@@ -92,12 +92,13 @@ class ListToolsResult(Page[Tool]):
         return self.tools
 
 
-class ToolResult(MetaModel):
+class ToolResult(Result):
     """What a tool gave back.
 
     Attributes:
         content: Blocks for people and models.
-        structured_content: The value for programs exactly as the server sent it, or None; see :attr:`data`.
+        structured_content: The value for programs exactly as the server sent it, or None; see :attr:`data`. Up to
+            2025-11-25 it is an object; since 2026-07-28 any JSON value.
         is_error: The tool ran and failed; the content says how.
     """
 
