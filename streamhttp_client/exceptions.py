@@ -12,12 +12,15 @@ One root, so that ``except StreamHTTPError`` catches all of it, and never a grou
     │   ├── MessageTooLarge               a message passed the byte limit
     │   ├── ContentTypeError              the answer is of a type that was not asked for
     │   ├── InvalidResult                 a result is not of the shape that the method promises
-    │   └── UnsupportedVersion            no protocol revision in common
+    │   └── UnsupportedVersion            no protocol revision in common, or not the one that was used
     ├── HTTPStatusError                   an HTTP error status
     │   ├── AuthenticationError           401 or 403
     │   └── SessionExpired                404 for a session that was known
     ├── RPCError                          the server answered with a JSON-RPC error
     │   ├── MethodNotFound, InvalidParams, ResourceNotFound, URLElicitationRequired
+    │   ├── HeaderMismatch                the headers of a request did not say what its body says
+    │   └── MissingCapability             the server needs a capability that the request did not offer
+    ├── InputRequired                     the server asks for something before it goes on, and nobody answers
     ├── ToolError                         a tool ran and reported a failure
     ├── TransportError                    the network failed
     │   ├── ConnectionFailed              no request left this machine whole
@@ -62,11 +65,14 @@ __all__ = [
     "DigestMismatch",
     "DiskFull",
     "HTTPStatusError",
+    "HeaderMismatch",
+    "InputRequired",
     "InvalidParams",
     "InvalidResult",
     "LocalProtocolError",
     "MessageTooLarge",
     "MethodNotFound",
+    "MissingCapability",
     "MissingExtra",
     "NotReplayable",
     "RPCError",
@@ -183,17 +189,36 @@ class InvalidResult(RemoteProtocolError):
 
 
 class UnsupportedVersion(RemoteProtocolError):
-    """The server speaks no protocol revision that this side supports.
+    """The server speaks no protocol revision that this side supports, or not the one that a request was in.
 
     Attributes:
-        requested: The revision that was offered.
+        requested: The revision that was offered or used; "" if the server did not say.
         supported: What the server offered instead.
+        code: -32022 where the server said so in a JSON-RPC error (since 2026-07-28); None where it was found here.
+        data: Of that error, any JSON value, or None.
+        status, headers, body: Of the answer that carried it, as for :class:`RPCError`.
     """
 
-    def __init__(self, message: str, *, requested: str, supported: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        requested: str,
+        supported: tuple[str, ...] = (),
+        code: int | None = None,
+        data: Any = None,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> None:
         super().__init__(message)
         self.requested = requested
         self.supported = supported
+        self.code = code
+        self.data = data
+        self.status = status
+        self.headers: Mapping[str, str] = headers or {}
+        self.body = body
 
 
 class HTTPStatusError(StreamHTTPError):
@@ -271,6 +296,79 @@ class URLElicitationRequired(RPCError):
 
     ``data["elicitations"]`` lists the pages.
     """
+
+
+class HeaderMismatch(RPCError):
+    """-32020: a header was missing, or did not say what the body says (since 2026-07-28)."""
+
+
+class MissingCapability(RPCError):
+    """-32021: to serve the request, the server needs something of this client that it did not offer
+    (since 2026-07-28).
+    """
+
+    @property
+    def required_capabilities(self) -> Mapping[str, Any]:
+        """What the server needs, in the shape of the client's capabilities; empty if it did not say."""
+        required = self.data.get("requiredCapabilities") if isinstance(self.data, Mapping) else None
+        return required if isinstance(required, Mapping) else {}
+
+
+class InputRequired(StreamHTTPError):
+    """The server asks for something before it goes on, and it will not get it here: nothing is registered that could
+    answer, or it asked too often (since 2026-07-28).
+
+    Whoever has the answers can go on, in another process and on another day too: :meth:`to_json` and
+    :meth:`from_json` carry all that it takes. What a server keeps in ``state``, and the parameters of the request, may
+    be private: treat the text so.
+
+    Attributes:
+        method: The request that was asked.
+        params: Its parameters, as they were the first time.
+        result: The result that asks, as it came.
+        requests: The questions in it, each with ``method`` and ``params``, by the names under which it wants the
+            answers.
+        state: What is to be sent back as it is, or None.
+    """
+
+    def __init__(
+        self, message: str, *, method: str, params: Mapping[str, Any] | None, result: Mapping[str, Any]
+    ) -> None:
+        super().__init__(message)
+        self.method = method
+        self.params = params
+        self.result = result
+        requests = result.get("inputRequests")
+        self.requests: Mapping[str, Any] = requests if isinstance(requests, Mapping) else {}
+        state = result.get("requestState")
+        self.state: str | None = state if isinstance(state, str) else None
+
+    def to_json(self) -> str:
+        """Return what :meth:`from_json` takes, as JSON text. No credentials of this client are in it."""
+        import json
+
+        text = str(self.args[0]) if self.args else ""
+        return json.dumps({"message": text, "method": self.method, "params": self.params, "result": self.result})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> InputRequired:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            LocalProtocolError: It is something else.
+        """
+        import json
+
+        try:
+            saved = json.loads(text)
+        except (ValueError, RecursionError):
+            saved = None
+        kinds: dict[str, Any] = {"message": str, "method": str, "params": (dict, type(None)), "result": dict}
+        if not isinstance(saved, dict) or not all(
+            name in saved and isinstance(saved[name], kind) for name, kind in kinds.items()
+        ):
+            raise LocalProtocolError("this is not the JSON text of an InputRequired error")
+        return cls(saved["message"], method=saved["method"], params=saved["params"], result=saved["result"])
 
 
 class ToolError(StreamHTTPError):

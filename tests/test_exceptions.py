@@ -22,6 +22,11 @@ CLASSES = [getattr(exceptions, name) for name in exceptions.__all__]
 HTTP_FACTS = {"status": 403, "headers": Headers({"retry-after": "1"}), "body": b"no", "url": "http://h/mcp"}
 NETWORK_FACTS = {"may_have_executed": False, "resumable": True, "cursor": StreamCursor(7, "e-1"), "attempts": 3}
 TRANSFER_FACTS = {"bytes_kept": 12, "resumable": True, "attempts": 2}
+ASKING = {
+    "resultType": "input_required",
+    "inputRequests": {"login": {"method": "elicitation/create", "params": {"message": "m"}}},
+    "requestState": "s \u00e9",
+}
 RPC_FACTS = {"code": -32602, "data": {"a": [1]}, "status": 400, "headers": Headers({"a": "b"}), "body": b"{}"}
 
 
@@ -43,7 +48,11 @@ def facts_for(kind: type[StreamHTTPError]) -> dict[str, Any]:
             "content_type": "text/html", "status": 200, "headers": Headers({"a": "b"}), "body": b"<html>",
         },
         exceptions.InvalidResult: {"result": {"a": 1}},
-        exceptions.UnsupportedVersion: {"requested": "2025-11-25", "supported": ("2030-01-01",)},
+        exceptions.UnsupportedVersion: {
+            "requested": "2025-11-25", "supported": ("2030-01-01",), "code": -32022, "data": {"a": 1}, "status": 400,
+            "headers": Headers({"a": "b"}), "body": b"{}",
+        },
+        exceptions.InputRequired: {"method": "tools/call", "params": {"name": "t"}, "result": ASKING},
         exceptions.ToolError: {"result": ToolResult(content=())},
     }  # fmt: skip
     return own.get(kind, {})
@@ -171,6 +180,57 @@ def test_rpc_errors_hold_the_peers_words() -> None:
     error = exceptions.InvalidParams("bad", code=-32602, data=[1])
     assert (error.message, error.code, error.data, str(error)) == ("bad", -32602, [1], "bad (code -32602)")
     assert (error.status, error.headers, error.body) == (None, {}, b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "required"),
+    [
+        ({"requiredCapabilities": {"elicitation": {}}}, {"elicitation": {}}),
+        ({"requiredCapabilities": []}, {}),
+        ({"requiredCapabilities": None}, {}),
+        ({}, {}),
+        (None, {}),
+        ("elicitation", {}),
+    ],
+)
+def test_missing_capabilities_are_named(data: Any, required: dict[str, Any]) -> None:
+    """V26-13: what the server needs is there to be read, and nonsense is nothing."""
+    error = exceptions.MissingCapability("no", code=-32021, data=data)
+    assert error.required_capabilities == required
+    assert pickle.loads(pickle.dumps(error)).required_capabilities == required
+
+
+def test_questions_are_carried_on() -> None:
+    """M26-08: the error for questions that nobody answers carries all that it takes to go on in another process."""
+    error = exceptions.InputRequired(
+        "the server asks", method="tools/call", params={"name": "t", "arguments": {"a": [1]}}, result=ASKING
+    )
+    for again in (exceptions.InputRequired.from_json(error.to_json()), pickle.loads(pickle.dumps(error))):
+        assert str(again) == "the server asks"
+        assert again.__dict__ == error.__dict__
+        assert again.requests == {"login": {"method": "elicitation/create", "params": {"message": "m"}}}
+        assert (again.state, again.params) == ("s \u00e9", {"name": "t", "arguments": {"a": [1]}})
+    assert "s \u00e9" not in str(error) and "s \u00e9" not in repr(error)
+    bare = exceptions.InputRequired("x", method="resources/read", params=None, result={"requestState": 7})
+    assert (bare.requests, bare.state, bare.params) == ({}, None, None)
+    assert exceptions.InputRequired.from_json(bare.to_json().encode()).__dict__ == bare.__dict__
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "{}", "null", b"\xff", "[" * 100_000,
+        '{"message": "m", "method": 1, "params": null, "result": {}}',
+        '{"message": "m", "method": "m", "params": [], "result": {}}',
+        '{"message": "m", "method": "m", "params": null, "result": []}',
+        '{"message": "m", "method": "m", "result": {}}',
+        '{"method": "m", "params": null, "result": {}}',
+    ],
+)  # fmt: skip
+def test_what_is_no_saved_question(text: str | bytes) -> None:
+    """M26-08: a text that is something else is the caller's mistake."""
+    with pytest.raises(exceptions.LocalProtocolError, match="not the JSON text of an InputRequired error"):
+        exceptions.InputRequired.from_json(text)
 
 
 def test_public_errors_are_the_same_objects() -> None:

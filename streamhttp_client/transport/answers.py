@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from .. import jsonrpc
 from ..exceptions import (
     AuthenticationError,
+    HeaderMismatch,
     HTTPStatusError,
     InvalidParams,
     MethodNotFound,
+    MissingCapability,
     RemoteProtocolError,
     ResourceNotFound,
     RPCError,
     SessionExpired,
     StreamHTTPError,
+    UnsupportedVersion,
     URLElicitationRequired,
 )
 from ..net.body import Response
@@ -35,16 +38,39 @@ _BY_CODE: dict[int, type[RPCError]] = {
     jsonrpc.INVALID_PARAMS: InvalidParams,
     -32002: ResourceNotFound,
     -32042: URLElicitationRequired,
+    -32020: HeaderMismatch,
+    -32021: MissingCapability,
 }
 
+_UNSUPPORTED_VERSION = -32022
 
-def rpc_error(answer: jsonrpc.ErrorResponse, response: Response | None = None, body: bytes = b"") -> RPCError:
+
+def rpc_error(
+    answer: jsonrpc.ErrorResponse, response: Response | None = None, body: bytes = b""
+) -> RPCError | UnsupportedVersion:
     """The exception for a JSON-RPC error object."""
-    kind = _BY_CODE.get(answer.code, RPCError)
-    error = kind(answer.message or "the server reported an error", code=answer.code, data=answer.data)
+    message = answer.message or "the server reported an error"
+    error: RPCError | UnsupportedVersion
+    if answer.code == _UNSUPPORTED_VERSION:
+        error = _unsupported_version(message, answer)
+    else:
+        error = _BY_CODE.get(answer.code, RPCError)(message, code=answer.code, data=answer.data)
     if response is not None:
         error.status, error.headers, error.body = response.status, response.headers, body
     return error
+
+
+def _unsupported_version(message: str, answer: jsonrpc.ErrorResponse) -> UnsupportedVersion:
+    """What the server says of revisions, as far as it can be understood (UnsupportedProtocolVersionError)."""
+    data = answer.data if isinstance(answer.data, dict) else {}
+    requested, supported = data.get("requested"), data.get("supported")
+    return UnsupportedVersion(
+        f"{message} (code {answer.code})",
+        requested=requested if isinstance(requested, str) else "",
+        supported=tuple(name for name in supported if isinstance(name, str)) if isinstance(supported, list) else (),
+        code=answer.code,
+        data=answer.data,
+    )
 
 
 def refused(response: Response, era: Era, session: Session | None, effort: Effort) -> StreamHTTPError:
