@@ -22,6 +22,7 @@ It stands on the pure layers only, and the client never imports it.
 
 from __future__ import annotations
 
+from .arguments import Header
 from .bearer import BearerAuth, InsufficientScope
 from .context import Context
 from .results import Blob
@@ -35,6 +36,7 @@ __all__ = [
     "BearerAuth",
     "Blob",
     "Context",
+    "Header",
     "InsufficientScope",
     "MemoryStore",
     "RedisStore",

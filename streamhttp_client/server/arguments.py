@@ -18,11 +18,25 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Union
 
 from ..exceptions import LocalProtocolError
+from ..protocol.mirrored import ANNOTATION
 from .schemas import SchemaError, check_value
 
 Converter = Callable[[Mapping[str, Any]], dict[str, Any]]
 
-__all__ = ["ArgumentError", "Signature", "read_signature", "refuse_async"]
+__all__ = ["ArgumentError", "Header", "Signature", "read_signature", "refuse_async"]
+
+
+class Header:
+    """``Annotated[str, Header("Region")]`` on a parameter of a tool: clients repeat the argument in the HTTP header
+    ``Mcp-Param-Region``, so that gateways can route by it (since 2026-07-28). It must be a string, an integer or a
+    boolean.
+    """
+
+    def __init__(self, name: str) -> None:
+        if "_" in name:
+            # nginx and gunicorn, for two, take a header with one for an attempt to pass for another.
+            raise LocalProtocolError(f"many servers drop headers with an underscore, got {name!r}")
+        self.name = name
 
 
 class ArgumentError(ValueError):
@@ -186,8 +200,14 @@ def _with_msgspec(
     import msgspec
 
     fields: list[Any] = []
+
+    def describe(extra: str | Header) -> Any:
+        if isinstance(extra, Header):
+            return msgspec.Meta(extra_json_schema={ANNOTATION: extra.name})
+        return msgspec.Meta(description=extra)
+
     for key, parameter in parameters.items():
-        kind = _described(kinds[key], lambda text: msgspec.Meta(description=text))
+        kind = _described(kinds[key], describe)
         default = parameter.default
         if default is parameter.empty:
             fields.append((key, kind))
@@ -244,11 +264,11 @@ def _named(text: str) -> str:
     return f"argument {path.rstrip('`')!r}: {problem[:1].lower()}{problem[1:]}"
 
 
-def _described(kind: Any, describe: Callable[[str], Any]) -> Any:
-    """Turn the strings in ``Annotated[kind, "text"]`` into what ``describe`` makes of them."""
+def _described(kind: Any, describe: Callable[[str | Header], Any]) -> Any:
+    """Turn the strings and headers in ``Annotated[kind, "text"]`` into what ``describe`` makes of them."""
     if typing.get_origin(kind) is Annotated:
         first, *extras = typing.get_args(kind)
-        found = tuple(describe(extra) if isinstance(extra, str) else extra for extra in extras)
+        found = tuple(describe(extra) if isinstance(extra, (str, Header)) else extra for extra in extras)
         # The subscript of a tuple that is made at run time; written with a star it would need Python 3.11.
         subscript: Any = operator.getitem
         return subscript(Annotated, (first, *found))
@@ -308,6 +328,8 @@ def _plain_schema(function: str, key: str, kind: Any) -> dict[str, Any]:
         for extra in args[1:]:
             if isinstance(extra, str):
                 schema["description"] = extra
+            elif isinstance(extra, Header):
+                schema[ANNOTATION] = extra.name
         return schema
     if kind is Any:
         return {}

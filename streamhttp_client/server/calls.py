@@ -14,8 +14,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from .. import jsonrpc
 from ..exceptions import (
@@ -28,10 +28,20 @@ from ..exceptions import (
 )
 from .delivery import Backlog, LogWriter
 from .pace import Pace
+from .results import plain
 from .sessions import ServerSession
 from .stores.base import Store, StoreClosed, StoreError
 
-__all__ = ["Call", "JSONOutlet", "LogOutlet", "Outlet", "RunningCalls", "inbox_of", "inbox_of_answer"]
+__all__ = [
+    "Call",
+    "JSONOutlet",
+    "LogOutlet",
+    "MissingCapability",
+    "Outlet",
+    "RunningCalls",
+    "inbox_of",
+    "inbox_of_answer",
+]
 
 # Longer waits are cut into pieces of this many seconds, after which a call looks whether it should end.
 _SLICE = 1.0
@@ -43,6 +53,23 @@ _PEEK_INTERVAL = 0.1
 PROGRESS = "notifications/progress"
 
 _log = logging.getLogger("streamhttp_client.server")
+
+K = TypeVar("K", str, "str | None")
+
+
+class MissingCapability(CapabilityError):
+    """The client did not declare what a handler needs, in an era that has an error code for it.
+
+    Attributes:
+        required: In the form in which a client declares it.
+    """
+
+    def __init__(self, capability: str) -> None:
+        super().__init__(f"this needs the client's capability {capability!r}")
+        self.required: dict[str, Any] = {}
+        inner = self.required
+        for part in capability.split("."):
+            inner = inner.setdefault(part, {})
 
 
 class Outlet(Protocol):
@@ -119,6 +146,7 @@ class JSONOutlet:
     def __init__(self) -> None:
         #: As bytes, since what has no JSON form must be found while the call can still be answered otherwise.
         self.responses: list[bytes] = []
+        self.last: jsonrpc.Response | jsonrpc.ErrorResponse | None = None
 
     def send(self, message: jsonrpc.Notification | jsonrpc.Request) -> None:
         pass
@@ -126,6 +154,7 @@ class JSONOutlet:
     def finish(self, response: jsonrpc.Response | jsonrpc.ErrorResponse | None) -> None:
         if response is not None:
             self.responses.append(jsonrpc.dump(response))
+            self.last = response
 
     def pause(self, retry_ms: int | None) -> None:
         pass
@@ -276,6 +305,26 @@ class Call:
                     return message.result
                 if isinstance(message, jsonrpc.ErrorResponse) and message.id == answer_id:
                     raise RPCError(message.message, code=message.code, data=message.data)
+
+    def ask_all(self, questions: Mapping[K, tuple[str, Mapping[str, Any]]], timeout: float) -> dict[K, Any]:
+        """Ask several things, here one after the other; for what is raised see :meth:`ask`.
+
+        Args:
+            questions: Method and parameters by a key; None where the caller needs no name for it.
+        """
+        return {key: self.ask(method, params, timeout) for key, (method, params) in questions.items()}
+
+    def once(self, key: str, make: Callable[[], Any]) -> Any:
+        """Return what ``make`` returns, as JSON has it. Here a handler runs only once."""
+        return plain(make())
+
+    def lacks(self, capability: str) -> NoReturn:
+        """Say that the client did not declare a capability.
+
+        Raises:
+            CapabilityError: Always.
+        """
+        raise CapabilityError(f"the client did not declare the capability {capability!r}")
 
     def _make_inbox(self) -> None:
         if self.session.session_id is None or not self._store.create_log(self.session.session_id, self._inbox):

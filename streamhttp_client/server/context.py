@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..exceptions import CapabilityError, LocalProtocolError
+from ..exceptions import LocalProtocolError
 from ..protocol.models.elicitation import ElicitResult
 from ..protocol.models.roots import ListRootsResult, Root
 from ..protocol.models.sampling import CreateMessageResult
 from .calls import Call
+from .inputs import ANSWERS
 from .results import content_blocks, plain
-from .sessions import LOG_LEVELS, ServerSession
+from .sessions import LOG_LEVELS, ServerSession, new_token
 
 __all__ = ["Context"]
 
@@ -25,6 +26,15 @@ class Context:
     server.
 
     The handler's own threads may share it.
+
+    **Asking the client** (:meth:`elicit`, :meth:`ask_sampling`, :meth:`roots`, :meth:`ask`) differs between the eras.
+    With a session the handler waits on its thread for the answer. Since 2026-07-28 nothing waits: the first question
+    without an answer ends the run of the handler, the client gets the question as the answer to its request, and
+    comes again with what it was asked for; then **the handler is run again from its beginning**, perhaps in another
+    process, and the question returns at once. So what stands before a question is done once in each round, and must
+    bear that: read, compute, ask first, and change things after the last question; or put it into :meth:`once`. The
+    run ends by an exception that is no ``Exception``: let it pass. Questions must be the same in each round; one
+    that differs is a new one, and its answer is asked for anew.
     """
 
     def __init__(self, call: Call) -> None:
@@ -51,8 +61,8 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """True once the client has cancelled the call, or its session has ended. Look often, and return
-        early.
+        """True once the client has cancelled the call (since 2026-07-28 that is: has gone), or its session has ended.
+        Look often, and return early.
         """
         return self._call.cancelled
 
@@ -83,7 +93,7 @@ class Context:
 
     def log(self, level: str, data: Any, *, logger: str | None = None) -> None:
         """Send a log message if the client wants messages of this level; "info" and above until it says
-        otherwise.
+        otherwise, and since 2026-07-28 none until it does.
 
         Args:
             level: One of debug, info, notice, warning, error, critical, alert, emergency.
@@ -102,7 +112,8 @@ class Context:
         """Close the client's connection and go on; the client comes back for what follows.
 
         For calls that take long, where an open connection costs more than coming back (SEP-1699). Clients of
-        revisions before 2025-11-25 do not know this, and keep their connection.
+        revisions before 2025-11-25 do not know this, and keep their connection; so do those of 2026-07-28, for which
+        a closed connection is a cancelled call.
 
         Args:
             retry_ms: Milliseconds until the client should come back; None leaves the server's default.
@@ -116,14 +127,17 @@ class Context:
         max_tokens: int,
         system_prompt: str | None = None,
         timeout: float = _ASK_TIMEOUT,
+        key: str | None = None,
         **params: Any,
     ) -> CreateMessageResult:
-        """Let the client's model write something; block until it has.
+        """Let the client's model write something; block until it has, or end this run (see above).
 
         Args:
             messages: One text of the user, or messages of the protocol (``{"role": …, "content": …}``).
             max_tokens: Bound for the answer.
-            timeout: Seconds to wait.
+            timeout: Seconds to wait; with a session only.
+            key: Names the question on the wire, since 2026-07-28, and its answer counts for whatever is asked by
+                that name. One is made of the question if not given.
             params: Further fields, in the protocol's own names: ``temperature``, ``modelPreferences``,
                 ``tools``.
 
@@ -139,17 +153,22 @@ class Context:
         wire: dict[str, Any] = {"messages": plain(messages), "maxTokens": max_tokens, **plain(params)}
         if system_prompt is not None:
             wire["systemPrompt"] = system_prompt
-        return CreateMessageResult.from_wire(self._call.ask("sampling/createMessage", wire, timeout))
+        return CreateMessageResult.from_wire(self._ask("sampling/createMessage", wire, timeout, key))
 
     def elicit(
-        self, message: str, schema: Mapping[str, Any] | None = None, *, timeout: float = _ASK_TIMEOUT
+        self,
+        message: str,
+        schema: Mapping[str, Any] | None = None,
+        *,
+        timeout: float = _ASK_TIMEOUT,
+        key: str | None = None,
     ) -> ElicitResult:
-        """Ask the user for data through a form; block until the client answers.
+        """Ask the user for data through a form; block until the client answers, or end this run (see above).
 
         Args:
             message: What the user reads.
             schema: A flat object schema (``requestedSchema``); None asks only for consent.
-            timeout: Seconds to wait.
+            timeout, key: As for :meth:`ask_sampling`.
 
         Returns:
             ``action`` is "accept" (``content`` has the values), "decline" or "cancel".
@@ -160,26 +179,86 @@ class Context:
         self._need("elicitation")
         if self.session.can("elicitation.url") and not self.session.can("elicitation.form"):
             # "{}" alone means forms; MCP 2025-11-25, client/elicitation, Capabilities
-            raise CapabilityError("the client declared elicitation by URL only")
+            self._call.lacks("elicitation.form")
         requested = {"type": "object", "properties": {}} if schema is None else dict(schema)
         params = {"message": message, "requestedSchema": requested}
-        return ElicitResult.from_wire(self._call.ask("elicitation/create", params, timeout))
+        return ElicitResult.from_wire(self._ask("elicitation/create", params, timeout, key))
 
-    def elicit_url(self, message: str, url: str, elicitation_id: str, *, timeout: float = _ASK_TIMEOUT) -> ElicitResult:
+    def elicit_url(
+        self,
+        message: str,
+        url: str,
+        elicitation_id: str | None = None,
+        *,
+        timeout: float = _ASK_TIMEOUT,
+        key: str | None = None,
+    ) -> ElicitResult:
         """Ask the user to visit a page, for what must not pass through the client; block until they agreed or
-        not.
+        not, or end this run (see above).
 
         Since 2025-11-25. An ``action`` of "accept" means that the user agreed, not that they are done there.
+
+        Args:
+            elicitation_id: Names the visit in the session era; made up if not given. 2026-07-28 has none.
         """
         self._need("elicitation.url")
-        params = {"mode": "url", "message": message, "url": url, "elicitationId": elicitation_id}
-        return ElicitResult.from_wire(self._call.ask("elicitation/create", params, timeout))
+        params = {"mode": "url", "message": message, "url": url}
+        if self.session.revision.handshake:
+            params["elicitationId"] = elicitation_id or new_token()
+        return ElicitResult.from_wire(self._ask("elicitation/create", params, timeout, key))
 
-    def roots(self, *, timeout: float = _ASK_TIMEOUT) -> tuple[Root, ...]:
-        """Return the directories and files that the client lets the server know about."""
+    def roots(self, *, timeout: float = _ASK_TIMEOUT, key: str | None = None) -> tuple[Root, ...]:
+        """Return the directories and files that the client lets the server know about; blocks, or ends this run (see
+        above).
+        """
         self._need("roots")
-        return tuple(ListRootsResult.from_wire(self._call.ask("roots/list", {}, timeout)).roots)
+        return tuple(ListRootsResult.from_wire(self._ask("roots/list", {}, timeout, key)).roots)
+
+    def ask(
+        self, questions: Mapping[str, Mapping[str, Any]], *, timeout: float = _ASK_TIMEOUT
+    ) -> dict[str, ElicitResult | CreateMessageResult | ListRootsResult]:
+        """Ask several things at once, in one round; in the session era one after the other.
+
+        Args:
+            questions: In the protocol's own shape, by a key of your choice: ``{"name": {"method":
+                "elicitation/create", "params": {"message": "Your name?", "requestedSchema": {…}}}}``.
+            timeout: As for :meth:`ask_sampling`.
+
+        Returns:
+            The answers by the same keys.
+
+        Raises:
+            LocalProtocolError: A method is none of ``elicitation/create``, ``sampling/createMessage`` and
+                ``roots/list``.
+            CapabilityError, RPCError, CallTimeout, CallCancelled, InvalidResult: As for :meth:`ask_sampling`.
+        """
+        wire: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        for name, question in questions.items():
+            method, params = question.get("method"), question.get("params") or {}
+            if method not in ANSWERS:
+                raise LocalProtocolError(f"a client can be asked {', '.join(ANSWERS)}, got {method!r}")
+            wire[name] = (method, plain(params))
+            by_url = method == "elicitation/create" and params.get("mode") == "url"
+            self._need("elicitation.url" if by_url else method.partition("/")[0])
+        answers = self._call.ask_all(wire, timeout)
+        return {name: ANSWERS[wire[name][0]].from_wire(answer) for name, answer in answers.items()}
+
+    def once(self, key: str, make: Callable[[], Any]) -> Any:
+        """Do something only once in all rounds of a request, such as to reserve what is then asked about.
+
+        What ``make`` returned in the first round travels with the client: signed, so that it cannot change it, but
+        readable. It is lost with a client that does not come again, and two copies of one request do it twice.
+
+        Args:
+            key: Names it within the handler.
+            make: Called without arguments; returns a JSON value.
+        """
+        return self._call.once(key, make)
+
+    def _ask(self, method: str, params: Mapping[str, Any], timeout: float, key: str | None) -> Any:
+        questions: dict[str | None, tuple[str, Mapping[str, Any]]] = {key: (method, params)}
+        return self._call.ask_all(questions, timeout)[key]
 
     def _need(self, capability: str) -> None:
         if not self.session.can(capability):
-            raise CapabilityError(f"the client did not declare the capability {capability!r}")
+            self._call.lacks(capability)

@@ -68,6 +68,8 @@ class HTTPError(Exception):
         *,
         code: int = jsonrpc.INVALID_REQUEST,
         headers: Iterable[tuple[str, str]] = (),
+        request_id: jsonrpc.RequestId | None = None,
+        data: Any = None,
     ) -> None:
         super().__init__(message)
-        self.answer = Answer(status, jsonrpc.dump(jsonrpc.ErrorResponse(None, code, message)), headers)
+        self.answer = Answer(status, jsonrpc.dump(jsonrpc.ErrorResponse(request_id, code, message, data)), headers)

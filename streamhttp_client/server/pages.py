@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from .. import jsonrpc
 from ..exceptions import LocalProtocolError, RPCError
 
-__all__ = ["Listing"]
+__all__ = ["Listing", "cache_hints"]
 
 
 class _Listed(Protocol):
@@ -18,6 +18,19 @@ class _Listed(Protocol):
 
 
 T = TypeVar("T", bound=_Listed)
+
+
+def cache_hints(ttl: float, scope: str) -> tuple[int, str]:
+    """Seconds and a scope as results carry them (MCP 2026-07-28, server/utilities/caching).
+
+    Raises:
+        LocalProtocolError: One of them is not allowed.
+    """
+    if not 0 <= ttl < 1e9:
+        raise LocalProtocolError(f"ttl must be 0 or more seconds, got {ttl!r}")
+    if scope not in ("public", "private"):
+        raise LocalProtocolError(f"cache_scope must be 'public' or 'private', got {scope!r}")
+    return int(ttl * 1000), scope
 
 
 class Listing(Generic[T]):

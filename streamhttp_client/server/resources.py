@@ -11,7 +11,7 @@ from ..exceptions import LocalProtocolError, ResourceNotFound, RPCError
 from .arguments import ArgumentError, read_signature, refuse_async
 from .calls import Call
 from .context import Context
-from .pages import Listing
+from .pages import Listing, cache_hints
 from .results import Blob, plain
 from .templates import MAX_URI, Template
 
@@ -38,8 +38,11 @@ class Resource:
         media_type: str | None,
         annotations: Mapping[str, Any] | None,
         size: int | None,
+        ttl: float = 0.0,
+        cache_scope: str = "private",
     ) -> None:
         self.uri = uri
+        self.hints = cache_hints(ttl, cache_scope)
         self.media_type = media_type
         self._function = function
         refuse_async(function)
@@ -133,6 +136,11 @@ class Resources:
     def wants_stream(self, params: Mapping[str, Any]) -> bool:
         found = self._find(params.get("uri"))
         return found is not None and found[0].wants_context
+
+    def hints(self, uri: Any) -> tuple[int, str]:
+        """How long what was read may be kept, in milliseconds, and by whom."""
+        found = self._find(uri)
+        return (0, "private") if found is None else found[0].hints
 
     def read(self, call: Call) -> dict[str, Any]:
         uri = self._uri(call)

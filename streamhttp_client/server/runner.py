@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
@@ -166,20 +166,15 @@ class Runner:
         Raises:
             StoreFull: There are too many streams.
         """
-        with self._lock:
-            if self._streams >= self._max_streams:
-                raise StoreFull(f"there are {self._max_streams} open streams already")
-            self._streams += 1
+        self.begin_stream()
         try:
             reader = store.claim(session.key, log)
         except BaseException:
-            with self._lock:
-                self._streams -= 1
+            self.end_stream()
             raise
 
         def closed(whole: bool) -> None:
-            with self._lock:
-                self._streams -= 1
+            self.end_stream()
             if session.session_id is None:
                 # Nobody can come back for the rest, so a client that has gone has cancelled.
                 if not whole:
@@ -203,6 +198,36 @@ class Runner:
             stopping=lambda: self.stopping,
             on_close=closed,
         )
+
+    @property
+    def backlog(self) -> Backlog:
+        return self._backlog
+
+    def begin_stream(self) -> None:
+        """Count a stream.
+
+        Raises:
+            StoreFull: There are too many.
+        """
+        with self._lock:
+            if self._streams >= self._max_streams:
+                raise StoreFull(f"there are {self._max_streams} open streams already")
+            self._streams += 1
+
+    def end_stream(self) -> None:
+        """A stream that was counted has ended."""
+        with self._lock:
+            self._streams -= 1
+
+    def submit(self, call: Call, job: Callable[[], None]) -> bool:
+        """Run a call on a handler's thread; False if all are busy, and many wait. The job takes it out of the running
+        calls.
+        """
+        self.running.add(call)
+        if self._workers.submit(job):
+            return True
+        self.running.discard(call)
+        return False
 
     def close(self, stores: Sequence[Store], timeout: float) -> bool:
         """End all streams, let the handlers end, and answer for those that do not."""

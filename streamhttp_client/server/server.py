@@ -13,6 +13,7 @@ from ..protocol.versions import LATEST_SESSION, find_session_revision
 from .calls import Call
 from .completions import Completions
 from .listeners import tell
+from .pages import cache_hints
 from .prompts import Prompt, Prompts
 from .resources import Resource, Resources
 from .sessions import LOG_LEVELS, ServerSession, kept_of_client
@@ -43,6 +44,9 @@ class Server:
         instructions: A text for the client's model on how to use this server.
         title: A name to show, if it differs.
         page_size: Items on one page of a list; None puts all on one.
+        ttl: Seconds for which a client may keep a list of tools, resources or prompts without asking again; it is
+            told of changes if it listens (since 2026-07-28). A resource has a ``ttl`` of its own.
+        cache_scope: Who may keep them: "private", the one who asked, or "public", also caches that serve others.
     """
 
     def __init__(
@@ -53,11 +57,14 @@ class Server:
         *,
         title: str | None = None,
         page_size: int | None = None,
+        ttl: float = 0.0,
+        cache_scope: Literal["public", "private"] = "private",
     ) -> None:
         self.name = name
         self.version = version
         self.title = title
         self.instructions = instructions
+        self.ttl_ms, self.cache_scope = cache_hints(ttl, cache_scope)
         self.tools = Tools(page_size)
         self.resources = Resources(page_size)
         self.prompts = Prompts(page_size)
@@ -140,6 +147,8 @@ class Server:
         media_type: str | None = None,
         annotations: Mapping[str, Any] | None = None,
         size: int | None = None,
+        ttl: float = 0.0,
+        cache_scope: Literal["public", "private"] = "private",
     ) -> Callable[[F], F]:
         """Register the decorated function as a resource: it returns a text, bytes, a ``Blob``, or any JSON
         value.
@@ -150,6 +159,8 @@ class Server:
                 there, which gives both, so check it before it becomes a file name.
             name: The function's name if not given.
             media_type: Of what is returned.
+            ttl: Seconds for which a client may keep what it read, without asking again (since 2026-07-28).
+            cache_scope: Who may keep it: "private", the one who asked, or "public", also caches that serve others.
         """
 
         def register(function: F) -> F:
@@ -163,6 +174,8 @@ class Server:
                     media_type=media_type,
                     annotations=annotations,
                     size=size,
+                    ttl=ttl,
+                    cache_scope=cache_scope,
                 )
             )
             return function
@@ -215,6 +228,7 @@ class Server:
         self,
         path: str | None = "/mcp",
         *,
+        protocol: Literal["auto", "2026-07-28", "2025-11-25"] = "auto",
         stateless: bool = False,
         json_response: bool = False,
         store: Store | None = None,
@@ -228,6 +242,8 @@ class Server:
         session_ttl: float | None = None,
         keepalive: float = 15.0,
         retry_ms: int = 1000,
+        state_secret: str | bytes | None = None,
+        state_ttl: float = 600.0,
     ) -> WSGIApp:
         """Return the endpoint as a WSGI application, to be mounted in any WSGI service.
 
@@ -235,8 +251,10 @@ class Server:
 
         Args:
             path: Where the endpoint is; None answers at every path that reaches the application.
-            stateless: No sessions: each request stands alone, and any worker can answer it. Streams cannot be
-                resumed, and a client cannot be asked anything.
+            protocol: Which revisions are spoken. "auto": all, and each request chooses; "2026-07-28": only that one,
+                where each request stands alone; "2025-11-25": those with a handshake, down to 2025-03-26.
+            stateless: No sessions before 2026-07-28 either: each request stands alone, and any worker can answer it.
+                Streams cannot be resumed, and a client of those revisions cannot be asked anything.
             json_response: Answer every request with one JSON object. Progress, log messages and questions to
                 the client have no place in it.
             store: Where sessions and events are kept; in memory if not given.
@@ -253,12 +271,17 @@ class Server:
                 its own.
             keepalive: Seconds of silence on a stream after which a comment is sent.
             retry_ms: Milliseconds after which a client that lost a stream shall come back.
+            state_secret: Signs what a client carries while it answers questions (2026-07-28). Processes that serve
+                the same clients must be given the same, at least 16 bytes that nobody can guess; else each makes up
+                its own, and an answer that reaches another process than the question is refused.
+            state_ttl: Seconds that a client, and its user, may take for one round of answers.
         """
         from .wsgi import WSGIApp
 
         app = WSGIApp(
             self,
             path=path,
+            protocol=protocol,
             stateless=stateless,
             json_response=json_response,
             store=store,
@@ -272,6 +295,8 @@ class Server:
             session_ttl=session_ttl,
             keepalive=keepalive,
             retry_ms=retry_ms,
+            state_secret=state_secret,
+            state_ttl=state_ttl,
         )
         self._apps.add(app)
         return app
@@ -322,6 +347,13 @@ class Server:
             offered["completions"] = {}
         return offered
 
+    def info(self) -> dict[str, Any]:
+        """Who the server says that it is."""
+        info = {"name": self.name, "version": self.version}
+        if self.title is not None:
+            info["title"] = self.title
+        return info
+
     def initialize(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Answer the handshake: the result, and what is to be kept of the client.
 
@@ -339,10 +371,11 @@ class Server:
                 code=jsonrpc.INVALID_PARAMS,
             )
         revision = find_session_revision(asked) or LATEST_SESSION
-        info = {"name": self.name, "version": self.version}
-        if self.title is not None:
-            info["title"] = self.title
-        result = {"protocolVersion": revision.name, "capabilities": self.capabilities(), "serverInfo": info}
+        result = {
+            "protocolVersion": revision.name,
+            "capabilities": self.capabilities(),
+            "serverInfo": self.info(),
+        }
         if self.instructions is not None:
             result["instructions"] = self.instructions
         return result, {"revision": revision.name, **kept_of_client(client, capabilities)}

@@ -17,8 +17,9 @@ from ..exceptions import (
     RPCError,
     ToolError,
 )
+from ..protocol.mirrored import ParamHeaders
 from .arguments import ArgumentError, read_signature, refuse_async
-from .calls import Call
+from .calls import Call, MissingCapability
 from .context import Context
 from .outputs import output_check, output_schema
 from .pages import Listing
@@ -53,6 +54,8 @@ class Tool:
         self.name = name
         self._function = function
         self._signature = read_signature(function, Context, input_schema=input_schema)
+        #: The arguments that clients repeat in headers.
+        self.mirrored = _mirrored(name, self._signature.input_schema)
         schema = dict(output) if output is not None else output_schema(self._signature.returns)
         self._structured = schema is not None
         self._check = output_check(self._signature.returns, schema, derived=output is None)
@@ -97,10 +100,10 @@ class Tool:
             return result
         except ToolError as error:
             return _failure(str(error)) if error.result is None else tool_result(error.result, structured=False)
+        except (MissingCapability, RPCError, ClientClosed):
+            raise
         except (CapabilityError, CallTimeout) as error:
             return _failure(str(error))
-        except (RPCError, ClientClosed):
-            raise
         except Exception:
             # What went wrong inside is for the log of this server; to the peer it could give secrets away.
             _log.exception("tool %r failed", self.name)
@@ -129,6 +132,19 @@ def _drain(steps: Generator[Any, None, Any], context: Context) -> Any:
         steps.close()
 
 
+def _mirrored(name: str, schema: Any) -> ParamHeaders:
+    try:
+        found = ParamHeaders.from_schema(schema)
+    except ValueError as error:
+        # "Clients … MUST reject tool definitions where any x-mcp-header value violates these constraints", so
+        # nobody could call it. MCP 2026-07-28, basic/transports/streamable-http
+        raise LocalProtocolError(f"tool {name!r}: {error}") from None
+    for header, _ in found.fields:
+        if "_" in header:
+            raise LocalProtocolError(f"tool {name!r}: many servers drop headers with an underscore, got {header!r}")
+    return found
+
+
 def _failure(text: str) -> dict[str, Any]:
     return {"content": [{"type": "text", "text": text}], "isError": True}
 
@@ -148,12 +164,15 @@ class Tools:
     def remove(self, name: str) -> None:
         self._tools.remove(name)
 
+    def get(self, name: Any) -> Tool | None:
+        return self._tools.get(name) if isinstance(name, str) else None
+
     def list(self, call: Call) -> dict[str, Any]:
         return self._tools.page(call.params)
 
     def call(self, call: Call) -> dict[str, Any]:
         name, arguments = call.params.get("name"), call.params.get("arguments")
-        tool = self._tools.get(name) if isinstance(name, str) else None
+        tool = self.get(name)
         if tool is None:
             # "Protocol Errors: … Unknown tools", MCP 2025-11-25, server/tools
             raise RPCError(f"unknown tool: {name!r:.100}", code=jsonrpc.INVALID_PARAMS)

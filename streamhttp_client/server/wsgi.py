@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
 from ..exceptions import ClientClosed, LocalProtocolError, RPCError
-from ..protocol.versions import find_session_revision
+from ..protocol.versions import LATEST, LATEST_SESSION, REVISIONS, find_session_revision
 from .bearer import BearerAuth
 from .calls import inbox_of, inbox_of_answer
 from .http_answers import Answer, HTTPError, StartResponse
 from .http_requests import check_accept, read_messages
 from .listeners import listen
+from .modern import ModernEndpoint
+from .pipes import PipeStream
+from .request_meta import is_modern
 from .runner import Runner
 from .security import HostGuard
 from .sessions import ServerSession, open_session
@@ -45,6 +48,27 @@ def _is_mount(environ: Mapping[str, Any]) -> bool:
     return not environ.get("PATH_INFO", "").strip("/") and bool(environ.get("SCRIPT_NAME", "").strip("/"))
 
 
+def _eras(protocol: str) -> tuple[bool, bool]:
+    """Whether the eras with and without a handshake are spoken."""
+    if protocol == "auto":
+        return True, True
+    if protocol in (LATEST.name, LATEST_SESSION.name):
+        return protocol == LATEST_SESSION.name, protocol == LATEST.name
+    raise LocalProtocolError(f"protocol must be 'auto', {LATEST.name!r} or {LATEST_SESSION.name!r}, got {protocol!r}")
+
+
+def _supported(handshake: bool) -> list[str]:
+    names = [revision.name for revision in REVISIONS.values() if revision.handshake and not revision.two_channels]
+    return [LATEST.name, *(names if handshake else ())]
+
+
+def _secret(given: str | bytes | None) -> bytes | None:
+    secret = given.encode() if isinstance(given, str) else given
+    if secret is not None and len(secret) < 16:
+        raise LocalProtocolError(f"state_secret must have at least 16 bytes, got {len(secret)}")
+    return secret
+
+
 Environ = Mapping[str, Any]
 Principal = Callable[[Environ], "str | None"]
 
@@ -57,6 +81,7 @@ class WSGIApp:
         server: Server,
         *,
         path: str | None,
+        protocol: str,
         stateless: bool,
         json_response: bool,
         store: Store | None,
@@ -70,6 +95,8 @@ class WSGIApp:
         session_ttl: float | None,
         keepalive: float,
         retry_ms: int,
+        state_secret: str | bytes | None,
+        state_ttl: float,
     ) -> None:
         if store is None:
             store = MemoryStore() if session_ttl is None else MemoryStore(session_ttl=session_ttl)
@@ -89,6 +116,20 @@ class WSGIApp:
         self._runner = Runner(
             server, max_threads=max_threads, max_streams=max_streams, keepalive=keepalive, retry_ms=retry_ms
         )
+        self._handshake, modern = _eras(protocol)
+        # Of the era without sessions, or None where it is not spoken.
+        self._modern: ModernEndpoint | None = None
+        if modern:
+            self._modern = ModernEndpoint(
+                server,
+                self._runner,
+                store,
+                supported=_supported(self._handshake),
+                json_response=json_response,
+                keepalive=keepalive,
+                state_secret=_secret(state_secret),
+                state_ttl=state_ttl,
+            )
         # Holds the streams of stateless calls, each for as long as its connection; the limits are those of
         # the runner.
         self._scratch = MemoryStore(max_sessions=max_streams * 2)
@@ -119,7 +160,7 @@ class WSGIApp:
             raise
         return answer
 
-    def _respond(self, environ: Environ) -> Answer | EventStream:
+    def _respond(self, environ: Environ) -> Answer | EventStream | PipeStream:
         method = environ["REQUEST_METHOD"]
         path = _path_of(environ)
         if self._bearer is not None and path == self._bearer.metadata_path and method == "GET":
@@ -141,8 +182,8 @@ class WSGIApp:
             raise LocalProtocolError(f"principal must return a text or None, got {type(principal).__name__}")
         if method == "POST":
             return self._post(environ, principal)
-        if self._stateless:
-            raise HTTPError(405, "a stateless server takes POST only", headers=[("Allow", "POST")])
+        if self._stateless or not self._handshake or environ.get("HTTP_MCP_PROTOCOL_VERSION") == LATEST.name:
+            raise HTTPError(405, "there are no sessions, so POST only", headers=[("Allow", "POST")])
         if method == "GET":
             return self._get(environ, self._session(environ, principal))
         if method == "DELETE":
@@ -173,9 +214,15 @@ class WSGIApp:
             raise HTTPError(404, "the session is not known, or has ended")
         return ServerSession(session_id, fields)
 
-    def _post(self, environ: Environ, principal: str | None) -> Answer | EventStream:
+    def _post(self, environ: Environ, principal: str | None) -> Answer | EventStream | PipeStream:
         check_accept(environ, *(("application/json",) if self._json else ("application/json", "text/event-stream")))
         messages, batch = read_messages(environ, self._max_body)
+        modern = self._modern
+        if modern is not None and is_modern(environ, messages[0]):
+            return modern.post(environ, messages[0], batch, principal)
+        if not self._handshake:
+            assert modern is not None
+            return modern.post_foreign(environ, messages[0], batch, principal)
         if not batch and isinstance(messages[0], jsonrpc.Request) and messages[0].method == "initialize":
             return self._initialize(messages[0], principal)
         session = self._session(environ, principal)

@@ -12,7 +12,7 @@ import time
 from typing import Annotated, Any
 
 from streamhttp_client.exceptions import ToolError
-from streamhttp_client.server import Blob, Context, Server
+from streamhttp_client.server import Blob, Context, Header, Server
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4z8DwHwAFAAH/iZk9HQAAAABJRU5ErkJggg=="
@@ -64,6 +64,8 @@ def make_server() -> Server:
     server = Server("conformance", "1.0.0")
     add_content_tools(server)
     add_interactive_tools(server)
+    add_changing_tools(server)
+    add_rounds(server)
     add_resources(server)
     add_prompts(server)
     return server
@@ -179,6 +181,105 @@ def add_interactive_tools(server: Server) -> None:
         ctx.close_connection(retry_ms=200)
         time.sleep(2 * PAUSE)
         return "reconnected"
+
+
+def add_changing_tools(server: Server) -> None:
+    """What only the revision of 2026-07-28 is asked for: headers, capabilities and changes that can be heard."""
+
+    @server.tool(description="Has an argument that is sent in a header.")
+    def test_custom_header(region: Annotated[str, Header("Region")] = "") -> str:
+        return region
+
+    @server.tool(description="Needs the client's model.")
+    def test_missing_capability(ctx: Context) -> str:
+        return ctx.ask_sampling("Are you there?", max_tokens=10).text
+
+    @server.tool(description="Asks the user, on a stream.")
+    def test_streaming_elicitation(ctx: Context) -> str:
+        return ctx.elicit("Go on?").action
+
+    @server.tool(description="Logs, if the client wants to hear it.")
+    def test_logging_tool(ctx: Context) -> str:
+        ctx.log("info", "working")
+        return "logged"
+
+    @server.tool(description="Changes the list of tools.")
+    def test_trigger_tool_change() -> str:
+        server.notify_list_changed("tools")
+        return "changed"
+
+    @server.tool(description="Changes the list of prompts.")
+    def test_trigger_prompt_change() -> str:
+        server.notify_list_changed("prompts")
+        return "changed"
+
+
+NAME_FORM = form(name={"type": "string"}) | {"required": ["name"]}
+OK_FORM = form(ok={"type": "boolean"}) | {"required": ["ok"]}
+COLOR_FORM = form(color={"type": "string"}) | {"required": ["color"]}
+CONTEXT_FORM = form(context={"type": "string"}) | {"required": ["context"]}
+
+
+def add_rounds(server: Server) -> None:
+    """Tools that ask for something, under the keys that the suite expects."""
+
+    @server.tool(description="Asks for a name.")
+    def test_input_required_result_elicitation(ctx: Context) -> str:
+        answer = ctx.elicit("What is your name?", NAME_FORM, key="user_name")
+        return f"Hello, {(answer.content or {}).get('name')}!"
+
+    @server.tool(description="Asks the client's model.")
+    def test_input_required_result_sampling(ctx: Context) -> str:
+        return ctx.ask_sampling("What is the capital of France?", max_tokens=100, key="capital_question").text
+
+    @server.tool(description="Asks for the roots.")
+    def test_input_required_result_list_roots(ctx: Context) -> str:
+        return ", ".join(root.uri for root in ctx.roots(key="client_roots"))
+
+    @server.tool(description="Asks once, with a state.")
+    def test_input_required_result_request_state(ctx: Context) -> str:
+        ctx.elicit("Please confirm", OK_FORM, key="confirm")
+        return "state-ok"
+
+    @server.tool(description="Refuses a state that was changed.")
+    def test_input_required_result_tampered_state(ctx: Context) -> str:
+        ctx.elicit("Please confirm", OK_FORM, key="confirm")
+        return "state-ok"
+
+    @server.tool(description="Asks three things at once.")
+    def test_input_required_result_multiple_inputs(ctx: Context) -> str:
+        question = {"role": "user", "content": {"type": "text", "text": "Generate a greeting"}}
+        answers = ctx.ask(
+            {
+                "user_name": {
+                    "method": "elicitation/create",
+                    "params": {"message": "What is your name?", "requestedSchema": NAME_FORM},
+                },
+                "greeting": {
+                    "method": "sampling/createMessage",
+                    "params": {"messages": [question], "maxTokens": 50},
+                },
+                "client_roots": {"method": "roots/list"},
+            }
+        )
+        return ", ".join(answers)
+
+    @server.tool(description="Asks in two rounds.")
+    def test_input_required_result_multi_round(ctx: Context) -> str:
+        name = ctx.elicit("Step 1: What is your name?", NAME_FORM, key="step1")
+        color = ctx.elicit("Step 2: What is your favorite color?", COLOR_FORM, key="step2")
+        return f"{(name.content or {}).get('name')} likes {(color.content or {}).get('color')}"
+
+    @server.tool(description="Asks what the client can be asked.")
+    def test_input_required_result_capabilities(ctx: Context) -> str:
+        if ctx.session.can("elicitation"):
+            ctx.elicit("What is your name?", NAME_FORM)
+        return ctx.ask_sampling("Generate a greeting", max_tokens=50).text if ctx.session.can("sampling") else "nothing"
+
+    @server.prompt(description="Asks for its context.")
+    def test_input_required_result_prompt(ctx: Context) -> str:
+        answer = ctx.elicit("What context should the prompt use?", CONTEXT_FORM, key="user_context")
+        return f"Use this: {(answer.content or {}).get('context')}"
 
 
 def add_resources(server: Server) -> None:

@@ -1,0 +1,336 @@
+"""The stateless era at the endpoint: one request in, one answer out, and nothing kept in between (MCP 2026-07-28).
+
+Strategy: a request is checked (:mod:`.request_meta`); what is quick is answered here and now; a handler gets a thread,
+and its answer is decided by what it does first. If that is to end, the answer is JSON, with the HTTP status that its
+error asks for; if it speaks, or takes longer than a moment, the answer is a stream (:mod:`.pipes`). Questions to the
+client end the run of a handler (:mod:`.inputs`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from .. import jsonrpc
+from ..exceptions import ClientClosed, LocalProtocolError, RPCError
+from ..protocol.versions import LATEST
+from .calls import Call, JSONOutlet, MissingCapability, Outlet
+from .disconnect import connection_probe
+from .http_answers import Answer, HTTPError
+from .inputs import ASKING_METHODS, InputNeeded, Inputs, Sealer, input_required, read_inputs
+from .pipes import Pipe, PipeStream
+from .request_meta import (
+    HEADER_MISMATCH,
+    MISSING_CAPABILITY,
+    UNSUPPORTED_VERSION,
+    Caller,
+    check_param_headers,
+    read_caller,
+)
+from .stores.base import Store
+
+if TYPE_CHECKING:
+    from .runner import Runner
+    from .server import Server
+
+__all__ = ["ModernCall", "ModernEndpoint"]
+
+_log = logging.getLogger("streamhttp_client.server")
+
+# Seconds for which a handler may decide what its answer is to be: errors have HTTP statuses, and a client shall not
+# wait long for the head of an answer.
+_DECIDE = 1.0
+# Seconds between two looks whether a client is still there while it waits for JSON.
+_PROBE_INTERVAL = 1.0
+
+_SERVER_INFO = "io.modelcontextprotocol/serverInfo"
+
+# "Cacheable Results", MCP 2026-07-28, server/utilities/caching; resources/read has hints of its own.
+_LISTS = frozenset(("server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list"))
+
+# "Implementations … MUST NOT emit these codes", basic/index, Error Codes
+_OLD_CODES = {-32002: jsonrpc.INVALID_PARAMS, -32042: jsonrpc.INTERNAL_ERROR}
+_OWN_CODES = frozenset((HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION))
+_STATUSES = {jsonrpc.METHOD_NOT_FOUND: 404, **dict.fromkeys(_OWN_CODES, 400)}
+
+K = TypeVar("K", str, "str | None")
+Environ = Mapping[str, Any]
+Method = Callable[[Call], "dict[str, Any]"]
+
+
+class ModernCall(Call):
+    """One request of the stateless era, while it runs."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(
+        self, runner: Runner, store: Store, caller: Caller, request: jsonrpc.Request, outlet: Outlet, inputs: Inputs
+    ) -> None:
+        super().__init__(store, caller, request, outlet, runner.backlog)
+        # Two clients may use the same id at the same time.
+        self.key = ("", str(next(self._numbers)))
+        self.inputs = inputs
+
+    def ask_all(self, questions: Mapping[K, tuple[str, Mapping[str, Any]]], timeout: float) -> dict[K, Any]:
+        return self.inputs.ask(questions)
+
+    def once(self, key: str, make: Callable[[], Any]) -> Any:
+        return self.inputs.once(key, make)
+
+    def lacks(self, capability: str) -> NoReturn:
+        raise MissingCapability(capability)
+
+
+class ModernEndpoint:
+    """What a :class:`~.wsgi.WSGIApp` asks for requests of this era. Any thread may call it.
+
+    Args:
+        supported: Revisions that the endpoint speaks, the newest first.
+        json_response: Nothing is ever a stream.
+        state_secret: Signs what clients carry from round to round; None makes one up.
+        state_ttl: Seconds that a client may take for one round.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        runner: Runner,
+        store: Store,
+        *,
+        supported: Sequence[str],
+        json_response: bool,
+        keepalive: float,
+        state_secret: bytes | None,
+        state_ttl: float,
+    ) -> None:
+        self.supported = tuple(supported)
+        self._server = server
+        self._runner = runner
+        self._store = store
+        self._json = json_response
+        self._keepalive = keepalive
+        self._state_secret = state_secret
+        self._state_ttl = state_ttl
+        # Guards the making of the sealer: a secret that is made up must not be shared by processes that were forked
+        # from this one by chance, so it is made at the first use.
+        self._lock = threading.Lock()
+        self._made_sealer: Sealer | None = None
+        self._meta = {_SERVER_INFO: server.info()}
+        tools, resources, prompts = server.tools, server.resources, server.prompts
+        # Each with what must be there for it: "or one gated behind a server capability the server did not advertise"
+        # (schema, MethodNotFoundError).
+        self._methods: dict[str, tuple[Method, Callable[[], Any]]] = {
+            "server/discover": (self._discover, lambda: True),
+            "tools/list": (tools.list, lambda: len(tools)),
+            "tools/call": (tools.call, lambda: len(tools)),
+            "resources/list": (resources.list, lambda: len(resources)),
+            "resources/templates/list": (resources.list_templates, lambda: len(resources)),
+            "resources/read": (resources.read, lambda: len(resources)),
+            "prompts/list": (prompts.list, lambda: len(prompts)),
+            "prompts/get": (prompts.get, lambda: len(prompts)),
+            "completion/complete": (server.completions.complete, lambda: len(server.completions)),
+        }
+
+    # --- HTTP
+
+    def post(
+        self, environ: Environ, message: jsonrpc.Message, batch: bool, principal: str | None
+    ) -> Answer | PipeStream:
+        """Answer one POST.
+
+        Raises:
+            HTTPError: It is refused.
+            StoreFull: There are too many streams.
+        """
+        if batch:
+            raise HTTPError(400, f"revision {LATEST.name} has no batches")
+        if isinstance(message, jsonrpc.Notification):
+            # None is defined that a client could send; "If the server accepts it, … 202 Accepted with no body".
+            return Answer(202)
+        if not isinstance(message, jsonrpc.Request):
+            raise HTTPError(400, "a client must not send responses")
+        caller = read_caller(environ, message, principal, self.supported)
+        method, offered = self._methods.get(message.method, (None, None))
+        if method is None or offered is None or not offered():
+            problem = f"unknown method: {message.method:.100}"
+            raise HTTPError(404, problem, code=jsonrpc.METHOD_NOT_FOUND, request_id=message.id)
+        if message.method == "tools/call":
+            tool = self._server.tools.get((message.params or {}).get("name"))
+            if tool is not None and tool.mirrored:
+                check_param_headers(environ, message, tool.mirrored)
+        try:
+            inputs = self._read_inputs(message, principal)
+        except RPCError as error:
+            return self._to_answer(jsonrpc.ErrorResponse(message.id, error.code, error.message, error.data))
+        if self._json or not self._server.streams(message):
+            return self._answer_here(caller, message, inputs)
+        return self._answer_from_thread(environ, caller, message, inputs)
+
+    def post_foreign(
+        self, environ: Environ, message: jsonrpc.Message, batch: bool, principal: str | None
+    ) -> Answer | PipeStream:
+        """Refuse what is of the era with a handshake, where that is not spoken.
+
+        Raises:
+            HTTPError: Always, but for a notification.
+        """
+        if batch or not isinstance(message, jsonrpc.Request) or message.method != "initialize":
+            return self.post(environ, message, batch, principal)
+        # "SHOULD name the protocol versions it supports in any error it returns to an initialize request … this
+        # message may be the only diagnostic they can surface to users" (basic/versioning)
+        asked = (message.params or {}).get("protocolVersion")
+        data = {"supported": list(self.supported), "requested": asked[:100] if isinstance(asked, str) else ""}
+        problem = f"there is no handshake here, this server speaks {', '.join(self.supported)} only"
+        raise HTTPError(400, problem, code=UNSUPPORTED_VERSION, request_id=message.id, data=data)
+
+    def _answer_here(self, caller: Caller, request: jsonrpc.Request, inputs: Inputs) -> Answer:
+        """Run a request on this thread."""
+        outlet = JSONOutlet()
+        call = ModernCall(self._runner, self._store, caller, request, outlet, inputs)
+        self._runner.running.add(call)
+        self._run(call)
+        if not outlet.responses:  # pragma: no cover - it cannot be cancelled from outside
+            problem = "the server stopped before the call ended"
+            outlet.finish(jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, problem))
+        return Answer(_status(outlet.last), outlet.responses[0])
+
+    def _answer_from_thread(
+        self, environ: Environ, caller: Caller, request: jsonrpc.Request, inputs: Inputs
+    ) -> Answer | PipeStream:
+        """Run a request on a thread of its own, and answer by what it does first."""
+        pipe = Pipe()
+        call = ModernCall(self._runner, self._store, caller, request, pipe, inputs)
+        gone = connection_probe(environ)
+        self._runner.begin_stream()
+
+        def closed(whole: bool) -> None:
+            self._runner.end_stream()
+            if not whole:
+                call.cancel()
+
+        stream = PipeStream(pipe, keepalive=self._keepalive, gone=gone, on_close=closed)
+        try:
+            if not self._runner.submit(call, lambda: self._run(call)):
+                busy = jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, "the server is busy")
+                call.finish(busy)
+            if not pipe.wait(_DECIDE) or pipe.has_messages or not pipe.ended:
+                return stream
+            (data,), _ = pipe.take()
+        except BaseException:
+            stream.close()
+            raise
+        stream.finish()
+        return Answer(_status(pipe.response), data)
+
+    # --- handlers
+
+    def _run(self, call: ModernCall) -> None:
+        """Answer one request, on this thread. Never raises."""
+        request = call.request
+        try:
+            try:
+                response = self._respond(call)
+            except BaseException:
+                # Like Server.run: SystemExit and the like must not leave the client waiting.
+                _log.exception("%s failed", request.method)
+                response = _internal_error(request)
+            try:
+                call.finish(response)
+            except LocalProtocolError:
+                _log.exception("the result of %s cannot be sent", request.method)
+                call.outlet.finish(_internal_error(request))
+        finally:
+            self._runner.running.discard(call)
+
+    def _respond(self, call: ModernCall) -> jsonrpc.Response | jsonrpc.ErrorResponse:
+        request = call.request
+        try:
+            try:
+                result = self._methods[request.method][0](call)
+            except InputNeeded:
+                result = {}
+            if call.inputs.pending:
+                # Also if the handler, or a thread of it, has swallowed the signal.
+                result = input_required(request, call.session.principal, self._sealer, call.inputs)
+                return jsonrpc.Response(request.id, self._dress(result))
+            return jsonrpc.Response(request.id, self._complete(request, result))
+        except MissingCapability as error:
+            data = {"requiredCapabilities": error.required}
+            return jsonrpc.ErrorResponse(request.id, MISSING_CAPABILITY, str(error), data)
+        except RPCError as error:
+            return jsonrpc.ErrorResponse(request.id, _code(error.code), error.message, error.data)
+        except ClientClosed:
+            problem = "the server stopped before the call ended"
+            return jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, problem)
+        except Exception:
+            _log.exception("%s failed", request.method)
+            return _internal_error(request)
+
+    def _complete(self, request: jsonrpc.Request, result: dict[str, Any]) -> dict[str, Any]:
+        """A result as this era wants it: its type, who the server is, and how long it may be cached."""
+        method = request.method
+        if method in _LISTS:
+            result = {**result, "ttlMs": self._server.ttl_ms, "cacheScope": self._server.cache_scope}
+        elif method == "resources/read":
+            ttl, scope = self._server.resources.hints((request.params or {}).get("uri"))
+            if "inputResponses" in (request.params or {}):
+                ttl = 0  # "MUST NOT be cached, as they depend on inputs that are not part of the cache key"
+            result = {**result, "ttlMs": ttl, "cacheScope": scope}
+        return self._dress({**result, "resultType": "complete"})
+
+    def _dress(self, result: dict[str, Any]) -> dict[str, Any]:
+        meta = result.get("_meta")
+        result["_meta"] = self._meta if not meta else {**self._meta, **meta}
+        return result
+
+    def _to_answer(self, response: jsonrpc.Response | jsonrpc.ErrorResponse) -> Answer:
+        return Answer(_status(response), jsonrpc.dump(response))
+
+    # --- methods
+
+    def capabilities(self) -> dict[str, Any]:
+        """What the server declares in this era."""
+        return self._server.capabilities()
+
+    def _discover(self, call: Call) -> dict[str, Any]:
+        result: dict[str, Any] = {"supportedVersions": list(self.supported), "capabilities": self.capabilities()}
+        if self._server.instructions is not None:
+            result["instructions"] = self._server.instructions
+        return result
+
+    # --- rounds
+
+    @property
+    def _sealer(self) -> Sealer:
+        if self._made_sealer is None:
+            with self._lock:
+                if self._made_sealer is None:
+                    secret = self._state_secret or secrets.token_bytes(32)
+                    self._made_sealer = Sealer(secret, ttl=self._state_ttl)
+        return self._made_sealer
+
+    def _read_inputs(self, request: jsonrpc.Request, principal: str | None) -> Inputs:
+        if request.method not in ASKING_METHODS:
+            return Inputs({}, {})
+        return read_inputs(request, principal, lambda: self._sealer)
+
+
+def _internal_error(request: jsonrpc.Request) -> jsonrpc.ErrorResponse:
+    return jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, "internal error")
+
+
+def _code(code: int) -> int:
+    """An error code that a handler chose, as this era allows it: "Implementations MUST NOT emit any code from this
+    sub-range that is not defined by this specification" (basic/index, Error Codes).
+    """
+    if -32099 <= code <= -32020 and code not in _OWN_CODES:
+        return _OLD_CODES.get(code, jsonrpc.INTERNAL_ERROR)
+    return _OLD_CODES.get(code, code)
+
+
+def _status(response: jsonrpc.Response | jsonrpc.ErrorResponse | None) -> int:
+    return _STATUSES.get(response.code, 200) if isinstance(response, jsonrpc.ErrorResponse) else 200
