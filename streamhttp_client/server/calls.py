@@ -375,8 +375,10 @@ class RunningCalls:
     """The calls that run in this process, found by session and request id."""
 
     def __init__(self) -> None:
-        # Guards the dict, and tells when it is empty; held for single operations.
-        self._lock = threading.Condition(threading.Lock())
+        # Guards the dict; held for single operations.
+        self._lock = threading.Lock()
+        # Tells, under the lock, when the dict is empty.
+        self._empty = threading.Condition(self._lock)
         self._calls: dict[tuple[str, str], Call] = {}
 
     def add(self, call: Call) -> bool:
@@ -389,12 +391,12 @@ class RunningCalls:
             if self._calls.get(call.key) is call:
                 del self._calls[call.key]
                 if not self._calls:
-                    self._lock.notify_all()
+                    self._empty.notify_all()
 
     def wait_for_all(self, timeout: float) -> bool:
         """Wait until none runs; return False if some still do after ``timeout`` seconds."""
         with self._lock:
-            return self._lock.wait_for(lambda: not self._calls, timeout)
+            return self._empty.wait_for(lambda: not self._calls, timeout)
 
     def cancel(self, session: str, request_id: jsonrpc.RequestId) -> bool:
         """Cancel one call; return False if it does not run here."""

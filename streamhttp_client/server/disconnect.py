@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["PROBE_KEY", "connection_probe", "peer_is_gone"]
+__all__ = ["PROBE_KEY", "connection_probe", "is_ready", "peer_is_gone"]
 
 PROBE_KEY = "streamhttp_client.client_disconnected"
 
@@ -28,6 +28,21 @@ def connection_probe(environ: Mapping[str, Any]) -> Callable[[], bool] | None:
     return None
 
 
+def is_ready(connection: socket.socket, timeout: float, *, writing: bool = False) -> bool:
+    """Wait until a socket can be read or written, or has failed; False after ``timeout`` seconds.
+
+    Raises:
+        ValueError: The socket is closed, here.
+    """
+    # poll, where there is one, since select takes no file descriptor above 1023.
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(connection, select.POLLOUT if writing else select.POLLIN)
+        return bool(poll.poll(timeout * 1000))
+    wanted = [connection]
+    return any(select.select([] if writing else wanted, wanted if writing else [], [], timeout))
+
+
 def peer_is_gone(connection: socket.socket) -> bool:
     """Whether the peer has closed or reset the connection; data that waits to be read is left there.
 
@@ -36,14 +51,8 @@ def peer_is_gone(connection: socket.socket) -> bool:
     """
     try:
         # First a look whether there is anything to read: on a socket with a timeout recv() itself waits for
-        # it, whatever its flags say. poll, where there is one, since select takes no file descriptor above
-        # 1023.
-        if hasattr(select, "poll"):
-            poll = select.poll()
-            poll.register(connection, select.POLLIN)
-            if not poll.poll(0):
-                return False
-        elif not select.select([connection], [], [], 0)[0]:
+        # it, whatever its flags say.
+        if not is_ready(connection, 0):
             return False
         return connection.recv(1, socket.MSG_PEEK) == b""
     except (BlockingIOError, InterruptedError):

@@ -7,11 +7,13 @@ bounded size, and says whether it was read to its end: else the connection must 
 
 from __future__ import annotations
 
+import functools
 import io
 import re
+from collections.abc import Iterable
 from typing import Any, Protocol
 
-__all__ = ["BodyError", "ChunkedBody", "LengthBody", "Source", "read_fields"]
+__all__ = ["BodyError", "ChunkedBody", "LengthBody", "Source", "environ_key", "read_fields"]
 
 _CRLF = b"\r\n"
 # Bytes of a chunk's first line, and of all trailers.
@@ -19,8 +21,8 @@ _MAX_CHUNK_LINE, _MAX_TRAILERS = 1024, 8192
 # Bytes of an unwanted body that are read and dropped to keep a connection; a longer one costs the connection.
 _MAX_SKIPPED = 1 << 16
 
-# "field-name = token", RFC 9110, section 5.1
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# "field-name = token", RFC 9110, section 5.1; of a bounded length, since names are kept.
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,12})[ \t]*(?:;[^\r\n]*)?\r\n")
 # Two of them are two opinions on what the request is.
 _ONCE = frozenset({b"Host", b"Content-Length", b"Content-Type", b"Transfer-Encoding"})
@@ -38,24 +40,41 @@ class Source(Protocol):
     def readline(self, size: int) -> bytes: ...
 
 
-def read_fields(lines: Any, fields: dict[bytes, bytes] | None = None) -> dict[bytes, bytes]:
-    """Read header fields up to the empty line, with names as in ``Content-Type``; cheroot's ``HeaderReader``.
+@functools.lru_cache(maxsize=512)
+def _name(name: bytes) -> bytes | None:
+    """A field's name as in ``Content-Type``; None if WSGI could not tell it from the name with a dash."""
+    if not _NAME.fullmatch(name):
+        raise ValueError("Illegal header line.")
+    return None if b"_" in name else name.title()
+
+
+@functools.lru_cache(maxsize=512)
+def environ_key(name: bytes) -> str:
+    """Under which key WSGI gives a field."""
+    key = name.decode("latin-1").upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
+def read_fields(lines: Iterable[bytes], found: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Add header fields, with names as in ``Content-Type``.
+
+    Args:
+        lines: With their ends, up to the empty one, which is not among them.
 
     Raises:
         ValueError: They break the rules of HTTP, or can be read in two ways.
     """
-    found: dict[bytes, bytes] = {} if fields is None else fields
-    while (line := lines.readline()) != _CRLF:
-        name, colon, value = line.partition(b":")
+    for line in lines:
+        field, colon, value = line.partition(b":")
         # This refuses folded lines and a space before the colon too.
-        if not line.endswith(_CRLF) or not colon or not _NAME.fullmatch(name):
+        if not line.endswith(_CRLF) or not colon:
             raise ValueError("Illegal header line.")
+        name = _name(field)
         value = value.strip(b" \t\r\n")
         if b"\r" in value or b"\0" in value:
             raise ValueError("Illegal header line.")
-        if b"_" in name:
-            continue  # WSGI could not tell it from the name with a dash
-        name = name.title()
+        if name is None:
+            continue
         if name in found:
             if name in _ONCE:
                 raise ValueError(f"The {name.decode()} header must come once.")

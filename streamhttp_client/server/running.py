@@ -29,6 +29,8 @@ _log = logging.getLogger("streamhttp_client.server")
 
 # Seconds that a connection may be idle between two requests.
 _IDLE_TIMEOUT = 60
+# Seconds for which a thread stays with a connection after an answer.
+_STAY = 0.05
 # Bytes of all header fields of a request; 64 KiB is what most servers take at most.
 _MAX_HEADERS = 1 << 16
 
@@ -122,7 +124,10 @@ class _Pool:
     def _serve(self, connection: Any) -> None:
         keep = False
         try:
-            keep = connection.communicate()
+            # Most clients that call again do so soon, and coming back here through the thread that watches all
+            # connections costs as much as a whole request. Not if threads are getting few.
+            while (keep := connection.communicate()) and self._workers.has_spare and connection.rfile.wait(_STAY):
+                pass
         except OSError:
             _log.debug("a connection broke", exc_info=True)
         finally:

@@ -46,14 +46,30 @@ class ServerSession:
         self.client_capabilities: dict[str, Any] = fields.get("client_capabilities") or {}
         self.principal: str | None = fields.get("principal")
         self.log_level: str = fields.get("log_level") or "info"
-        # One field each, so that two requests at the same time do not undo each other.
-        self.subscriptions: frozenset[str] = frozenset(
-            key.removeprefix("subscribed:") for key, on in fields.items() if on and key.startswith("subscribed:")
+        self._fields = fields
+
+    # Looked for only when they are asked for: most requests have no need of them. One field each, so that two
+    # requests at the same time do not undo each other.
+
+    @property
+    def subscriptions(self) -> frozenset[str]:
+        return frozenset(
+            key.removeprefix("subscribed:") for key, on in self._fields.items() if on and key.startswith("subscribed:")
         )
-        found = {key.removeprefix("listener:"): age for key, age in fields.items() if key.startswith("listener:")}
-        self.listeners: tuple[str, ...] = tuple(sorted(found, key=lambda log: (found[log], log)))
-        #: What the field of the next one is set to, so that their order is known.
-        self.next_listener: int = max(found.values(), default=0) + 1
+
+    @property
+    def listeners(self) -> tuple[str, ...]:
+        found = self._ages()
+        return tuple(sorted(found, key=lambda log: (found[log], log)))
+
+    @property
+    def next_listener(self) -> int:
+        """What the field of the next one is set to, so that their order is known."""
+        return max(self._ages().values(), default=0) + 1
+
+    def _ages(self) -> dict[str, int]:
+        start = "listener:"
+        return {key.removeprefix(start): age for key, age in self._fields.items() if key.startswith(start)}
 
     def wants_log(self, level: str) -> bool:
         """Whether a message of this level is severe enough for the client."""

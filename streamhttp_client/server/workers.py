@@ -60,6 +60,11 @@ class Workers:
             self._jobs.put(job)
             return True
 
+    @property
+    def has_spare(self) -> bool:
+        """Whether at least a quarter of the threads has nothing to do."""
+        return self._unfinished <= self._max_threads * 3 // 4
+
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:

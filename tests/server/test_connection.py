@@ -36,8 +36,9 @@ class Portions:
         self.portions[:1] = [rest] if rest else []
         return portion
 
-    def sendall(self, data: bytes) -> None:
-        self.sent.append(data)
+    def send(self, data: bytes | memoryview) -> int:
+        self.sent.append(bytes(data))
+        return len(data)
 
 
 def readers() -> Iterator[Reader]:
@@ -45,7 +46,7 @@ def readers() -> Iterator[Reader]:
     splits = [[TEXT], [bytes([byte]) for byte in TEXT]]
     splits += [[TEXT[:at], TEXT[at:]] for at in range(len(TEXT))]
     for portions in splits:
-        yield Reader(Portions(*portions))  # type: ignore[arg-type]
+        yield Reader(Portions(*portions), PATIENCE)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("size", [None, -1, 1, 2, 3, 5, 100])
@@ -71,7 +72,7 @@ def test_read_after_a_line(size: int | None) -> None:
 
 def test_held_data_leaves_in_one_piece() -> None:
     peer = Portions()
-    writer = Writer(peer)  # type: ignore[arg-type]
+    writer = Writer(peer, PATIENCE)  # type: ignore[arg-type]
     writer.hold = True
     writer.write(b"head")
     writer.hold = False
@@ -123,6 +124,14 @@ def test_pipelined_requests(running: RunningServer) -> None:
     request = f"GET /other HTTP/1.1\r\nHost: {running.host}:{running.port}\r\n"
     answer = raw(running, f"{request}\r\n{request}\r\n{request}Connection: close\r\n\r\n".encode())
     assert answer.count(b"HTTP/1.1 404 Not Found") == 3
+
+
+def test_threads_stay_only_while_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle connections keep three of four threads at most from the next ones."""
+    monkeypatch.setattr("streamhttp_client.server.running._STAY", 3 * PATIENCE)
+    with Server("test", "1").serve(max_connections=4) as running:
+        wires = [Wire(running.url).initialize() for _ in range(6)]
+        assert [wire.result("ping") for _ in range(3) for wire in wires] == [{}] * 18
 
 
 def test_chunked_request(running: RunningServer) -> None:

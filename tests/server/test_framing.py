@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import logging
+import re
 import socket
 import tracemalloc
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ pytest.importorskip("cheroot")
 from streamhttp_client.server import RunningServer, Server
 from streamhttp_client.server import connection as connections
 from streamhttp_client.server.connection import Reader
+from streamhttp_client.server.disconnect import PROBE_KEY
 from streamhttp_client.server.request_bodies import BodyError, ChunkedBody, LengthBody
+from streamhttp_client.server.running import _make_server
 from tests.server.kit import BOTH, PATIENCE, Direct, Wire
 
 MAX_BODY = 1 << 20
@@ -187,6 +190,83 @@ def test_dripping_request_is_ended(running: RunningServer, monkeypatch: pytest.M
     assert statuses(answer) == [408]
 
 
+class Peer:
+    """A socket that gives a text in portions and keeps what is sent."""
+
+    def __init__(self, *portions: bytes) -> None:
+        self.portions = list(portions)
+        self.sent = b""
+
+    def recv(self, most: int) -> bytes:
+        return self.portions.pop(0) if self.portions else b""
+
+    def send(self, data: memoryview) -> int:
+        self.sent += data
+        return len(data)
+
+    def setblocking(self, flag: bool) -> None: ...
+    def settimeout(self, seconds: float) -> None: ...
+    def shutdown(self, how: int) -> None: ...
+
+
+def understood(*portions: bytes) -> tuple[bytes, dict[str, Any]]:
+    """What is answered to a request, and what a WSGI application is told of it."""
+    found: dict[str, Any] = {}
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        found.update(environ, body=environ["wsgi.input"].read())
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    server = _make_server(app, "127.0.0.1", 0, 4)  # type: ignore[arg-type]
+    server.prepare()
+    try:
+        peer = Peer(*portions)
+        connections.Connection(server, peer).communicate()  # type: ignore[arg-type]
+    finally:
+        server.stop()
+    changing = ("wsgi.input", PROBE_KEY, "SERVER_PORT")
+    return re.sub(rb"Date: [^\r]*", b"", peer.sent), {key: found[key] for key in found.keys() - changing}
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("POST /mcp HTTP/1.1", 200),
+        ("POST /mcp/a;b=c,(d)?e=f/g&h=%20 HTTP/1.1", 200),
+        ("POST /mcp?a=b?c HTTP/1.1", 200),
+        ("POST /m%63p%2f HTTP/1.1", 200),
+        ("POST /mcp#here HTTP/1.1", 400),
+        ("POST //other/mcp HTTP/1.1", 400),
+        ("POST http://other/mcp HTTP/1.1", 400),
+        ("POST mcp HTTP/1.1", 400),
+        ("post /mcp HTTP/1.1", 400),
+        ("BREW /mcp HTTP/1.1", 200),
+        ("POST /mcp HTTP/1.0", 200),
+        ("POST /mcp HTTP/1.2", 505),
+        ("POST /mcp HTTP/01.1", 200),
+        ("POST  /mcp HTTP/1.1", 400),
+        ("POST /m\tcp HTTP/1.1", 200),
+        ("POST /m\xe9 HTTP/1.1", 400),
+        ("POST /mcp", 400),
+    ],
+)
+@pytest.mark.parametrize(
+    "fields", ["X-A: b\r\nx-a:\tc \r\nConnection: close\r\n", "X: a\rb\r\n", "X : a\r\n", " X: a\r\n", "X: a\n"]
+)
+def test_heads_in_one_piece_mean_the_same(line: str, status: int, fields: str) -> None:
+    """A head that arrives whole is read by us, any other by cheroot: nobody sees a difference."""
+    request = f"{line}\r\nHost: localhost\r\n{fields}Content-Length: 5\r\n\r\nhello".encode("latin-1")
+    answer, environ = understood(request)
+    assert (answer, environ) == understood(request[:9], request[9:])
+    expected = status if status != 200 or fields.startswith("X-A") else 400
+    assert statuses(answer) == [expected] and environ.get("body") == (b"hello" if expected == 200 else None)
+    if expected == 200:
+        assert (
+            environ["HTTP_X_A"] == "b, c" and environ["CONTENT_LENGTH"] == "5" and "HTTP_CONTENT_LENGTH" not in environ
+        )
+
+
 class Slices:
     """A socket that gives a text in slices of one size."""
 
@@ -199,7 +279,7 @@ class Slices:
 
 
 def body_of(kind: Any, data: bytes, size: int, *arguments: int) -> tuple[Any, Reader]:
-    reader = Reader(Slices(data, size))  # type: ignore[arg-type]
+    reader = Reader(Slices(data, size), PATIENCE)  # type: ignore[arg-type]
     return kind(reader, *arguments), reader
 
 
