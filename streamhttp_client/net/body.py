@@ -21,6 +21,7 @@ class Body(ABC):
     Another thread ends a blocked read through the :class:`~.interrupt.Interrupt` that was given with the request.
     """
 
+    _decoder: Decoder | None = None
     end_is_known = True
     """False if the body simply ends with the connection, so that one which was cut looks whole."""
 
@@ -48,6 +49,10 @@ class Body(ABC):
     def read_ready(self) -> bytes:
         """Return what has arrived already, without waiting; ``b""`` if nothing has, or if that cannot be told."""
         return b""
+
+    def leave_coded(self) -> None:
+        """Give the bytes as they were sent, with their content coding on. To be said before any is read."""
+        self._decoder = None
 
     @abstractmethod
     def close(self) -> None:

@@ -146,6 +146,11 @@ class _BorrowedBody(Body):
                 raise ClientClosed("the answer was closed while it was read")
         return data
 
+    def leave_coded(self) -> None:
+        raw = self._raw
+        if isinstance(raw, urllib3.HTTPResponse) and not getattr(self._answer, "_content_consumed", False):
+            self._read = lambda size: raw.read1(size, decode_content=False)
+
     def close(self) -> None:
         if getattr(self._raw, "length_remaining", None) == 0:
             # Nothing is to come, but only a read tells urllib3 so, and has it keep the connection.

@@ -32,8 +32,9 @@ from ..net.target import check_url
 from ..net.timeouts import Timeout, TimeoutLike
 from ..progress import OnProgress
 from . import progressbar
+from .codings import as_stored
 from .digests import ContentCheck, Digester, parse_digest, parse_digest_field
-from .flow import Failed, Flow, final_error, is_hopeless, make_effort, open_http, refusal
+from .flow import Effort, Failed, Flow, final_error, is_hopeless, make_effort, open_http, refusal
 from .names import name_for
 from .pace import Reporter, check_min_speed, check_rate_limit
 from .partfile import PartFile, check_target
@@ -103,9 +104,14 @@ def download(
     """Fetch a file. At ``dest`` there is either the whole right file in the end, or what was there before.
 
     A failed or killed download leaves ``<dest>.part`` and ``<dest>.part.json``; the same call goes on from there, if
-    the server's strong validator says that the file is still the same one. If all of it was there already, it is put
-    in its place without asking again. It blocks; threads and processes may download to the same target at once without
-    harm.
+    the server's strong validator says that the file is still the same one. That holds for another query too, as signed
+    links have it from day to day, if the strong entity tag and the size are the same; then, and for an answer without a
+    strong validator in the place of the rest, what is there stays until the new file is whole. If all of it was there
+    already, it is put in its place without asking again. It blocks; threads and processes may download to the same
+    target at once without harm.
+
+    A content coding that nobody asked for is undone, unless the name (``.gz``, ``.tgz``) or the type says that the file
+    itself is the compressed one: that is kept as it was sent, as curl and wget do.
 
     Args:
         url: Where from. Each attempt asks this address, and follows redirects anew.
@@ -114,8 +120,7 @@ def download(
         resume: False to fetch all of it in any case.
         overwrite: True to replace what is at ``dest``.
         digest: ``"sha256:<hex>"``, or another algorithm of hashlib. Digests that the server sends (RFC 9530) are
-            checked anyway. A content coding is undone first, also where a server takes the compression of a
-            ``.tar.gz`` for one.
+            checked anyway.
         expected_size: Bytes.
         segments: Connections at once, if the server does ranges and the file is large enough for them.
         min_speed: ``(bytes a second, seconds)``: an attempt that brings less over that time has failed. None for any.
@@ -210,7 +215,7 @@ class _Download:
         self._changes = 0
         self._requests = 0
         self._decoded = ""  # the content coding that was undone, or nothing
-        self._resumed_from = 0
+        self._resumed_from = self._found = 0
         self._highest = 0
         self._ranges = True  # False once the server has shown that its ranges cannot be relied on
         self._asks_range = True  # whether the next request does
@@ -225,7 +230,8 @@ class _Download:
             if not self._is_folder:
                 self._claim(self._target)
             self._flow = Flow(self.effort, self.settings.min_speed, self.settings.rate_limit)
-            reporter.begin(self._kept, self.part.version.total if self.part else None)
+            if self.part is not None:  # else how much is there shows with the name that the answer gives
+                reporter.begin(self._kept, self.part.version.total)
             try:
                 while not self._attempt():
                     pass
@@ -302,9 +308,9 @@ class _Download:
         if part is not None and part.kept:
             if part.kept == part.version.total:
                 return True, ""
-            if part.gaps is not None:
+            if part.gaps is not None and self._asks_range:
                 return self._in_segments(None)
-            offset = part.offset
+            offset = part.offset if part.gaps is None else 0
             if self._asks_range and part.version.validator is not None:
                 headers["range"] = f"bytes={offset}-"
                 headers["if-range"] = part.version.validator
@@ -313,15 +319,25 @@ class _Download:
         self._reporter.attempt = self._requests
         # One of its own: another thread may go on reading this answer, and must be woken without ending the rest.
         self._interrupt = Interrupt()
-        response = self.http.send(
-            "GET", self.url, headers, timeout=effort.timeout, deadline=effort.deadline, interrupt=self._interrupt
-        )
+        response = self.ask(headers, effort, self._interrupt)
+        complete = False
         try:
             have = part.version if part is not None else Representation()
             verdict = judge(response.status, response.headers, have, offset)
-            return self._obey(response, verdict, offset)
+            complete, reason = self._obey(response, verdict, offset)
+            return complete, reason
         finally:
             response.body.abandon()
+            if not complete:
+                self._fall_back()
+
+    def ask(self, headers: Mapping[str, str], effort: Effort, interrupt: Interrupt) -> Response:
+        """One request for the file or a part of it. Any thread."""
+        response = self.http.send(
+            "GET", self.url, headers, timeout=effort.timeout, deadline=effort.deadline, interrupt=interrupt
+        )
+        named = [name_for(response.headers.get("content-disposition"), url) for url in (self.url, response.url)]
+        return as_stored(response, [self._target, *named])
 
     def _obey(self, response: Response, verdict: Verdict, offset: int) -> tuple[bool, str]:
         """Do what an answer calls for."""
@@ -332,7 +348,9 @@ class _Download:
             raise final_error(
                 error, expired=False, kept=self._kept, resumable=self._resumable, attempts=self._requests
             ) from error
-        if verdict.changed:
+        # An answer that no validator vouches for may be anybody's: it proves nothing about the file.
+        unproven = verdict.kind == "whole" and verdict.version.validator is None and self._resumable
+        if verdict.changed and not unproven:
             self._count_change()
         if verdict.kind == "again":
             # The whole file is asked for, and what is here stays until it comes: it may well be the same one still.
@@ -346,16 +364,22 @@ class _Download:
             assert part is not None
             if part.kept and part.version.confirmed_by(verdict.version):
                 return False, "asking for the rest"  # what is here counts as progress
+        if part.gaps is not None and part.kept and (
+            verdict.kind == "append" or (self._ranges and part.version.confirmed_by(verdict.version))
+        ):
+            self._asks_range = self._ranges
+            return False, "asking for the rest"
         self._check_size(verdict.version.total)
         if verdict.kind == "complete":
             part.set_total(part.offset)
             return True, ""
         if verdict.kind == "whole" or part.version == Representation():
-            if part.kept:
-                self._restart()
-            if verdict.changed:
+            restarts = part.kept > 0
+            part.begin(verdict.version, lay_aside=unproven)
+            if restarts:
+                self._restarted()
+            if verdict.changed and not unproven:
                 self._highest = 0  # what comes now is progress again
-            part.begin(verdict.version)
             self._digester.restart(self._user_digest)
             self._asks_range = self._ranges
         part.set_total(verdict.version.total)
@@ -396,14 +420,29 @@ class _Download:
             raise Failed(RemoteProtocolError("the content is not what its Content-Digest says"))
 
     def _restart(self) -> None:
+        """Throw away what is there, since it is wrong."""
         part = self.part
         assert part is not None
+        if not part.is_provisional:  # else it is fallen back from in the end
+            part.begin(Representation())
+            self._restarted()
+
+    def _restarted(self) -> None:
         self._restarts += 1
-        part.begin(Representation())
         self._resumed_from = 0
         self._digester.restart(self._user_digest)
         self._reporter.total = None
         self._reporter.restarted()
+
+    def _fall_back(self) -> None:
+        """An answer that nothing vouched for did not become a whole file: go on with what was there before it."""
+        part = self.part
+        if part is None or not part.fall_back():
+            return
+        self._resumed_from = self._found
+        self._digester.restart(self._user_digest)
+        self._reporter.total = part.version.total
+        self._reporter.restarted(part.kept)
 
     def _count_change(self) -> None:
         """The file on the server is another one than the one that was begun."""
@@ -430,14 +469,14 @@ class _Download:
             crew.run(self.settings.segments, self._reporter)
         finally:
             self._requests += crew.requests
-        if crew.verdict is not None:  # ranges do not work after all, or the file changed
-            if crew.verdict.changed:
-                self._count_change()
-                self._highest = 0
-            else:
-                self._ranges = self._asks_range = False
-            self._restart()
-            return False, crew.verdict.reason
+        if crew.verdict is not None:
+            # Ranges do not work after all, or the file changed, or who answered knows nothing of it. The whole file is
+            # asked for, and what comes then says which; until then, what is here stays.
+            unproven = crew.verdict.kind == "whole" and crew.verdict.version.validator is None
+            if not crew.verdict.changed and not unproven:
+                self._ranges = False
+            self._asks_range = False
+            return False, crew.verdict.reason or "the whole file came for a part of it"
         part.gaps = None
         part.offset = part.version.total or 0
         return True, ""
@@ -449,13 +488,15 @@ class _Download:
         if self._is_folder:
             check_target(target, self.settings.overwrite)
         self.part = part = PartFile(target, self._address, resume=self.settings.resume)
-        self._resumed_from = part.kept
-        if not self._is_folder:
-            self._highest = part.kept
+        self._resumed_from = self._found = part.kept
         expected = self.settings.expected_size
         if part.kept and expected is not None and part.version.total not in (None, expected):
             part.begin(Representation())
-            self._resumed_from = self._highest = 0
+            self._resumed_from = self._found = 0
+        if self._is_folder:
+            self._reporter.begin(part.kept, part.version.total)
+        else:
+            self._highest = part.kept
 
     def _check_size(self, total: int | None) -> None:
         expected = self.settings.expected_size

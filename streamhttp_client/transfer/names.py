@@ -1,17 +1,23 @@
-"""A file name from what a server says, that can do no harm in the folder it goes to."""
+"""A file name from what a server says, that can do no harm in the folder it goes to; and names beside a file."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
-__all__ = ["name_for", "safe_name"]
+__all__ = ["name_beside", "name_for", "safe_name"]
 
 # 255 bytes are the usual limit of a name; what we hang on to it (".part.json" and a token) must still fit.
 _MAX_NAME_BYTES = 200
 _FORBIDDEN = frozenset('<>:"|?*\\/')
-_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?$")
+# "Reserved names ... followed immediately by an extension" too, and Windows drops spaces before the dot; it takes the
+# superscript digits for digits (Naming Files, Paths, and Namespaces).
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\xb9\xb2\xb3]) *(\..*)?$")
+# What most file systems take, in bytes, and the longest that is hung on to a name here: ".<8 digits>.part.json.<8>".
+_LONGEST_NAME = 255
+_LONGEST_SUFFIX = 28
 # RFC 6266, section 4.1, with the spaces and the unquoted values of real servers.
 _PARAMETER = re.compile(r';\s*([\w!#$%&\'*+.^`|~-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)')
 
@@ -28,8 +34,8 @@ def safe_name(name: str) -> str:
     """One harmless path component, or "" if nothing is left of it.
 
     "recipients MUST be able to ... only use the last path segment" (RFC 6266, section 4.3). Also no control or
-    invisible characters, no hidden file, no device of Windows, no stream of NTFS, nothing that looks like our own
-    partial file, and not too long; an extension stays.
+    invisible characters, no hidden file, no option of a command, no device of Windows, no stream of NTFS, nothing that
+    looks like our own partial file, and not too long; an extension stays.
     """
     last = re.split(r"[/\\]", name)[-1]
     text = "".join("_" if char in _FORBIDDEN or not char.isprintable() else char for char in last)
@@ -38,7 +44,7 @@ def safe_name(name: str) -> str:
         text = "_" + text.lstrip(".")
     if not text.strip("_"):
         return ""
-    if _DEVICES.match(text):
+    if text.startswith("-") or _DEVICES.match(text):
         text = "_" + text
     if re.search(r"(?i)\.part(\.json)?$", text):
         text += "_"
@@ -47,6 +53,19 @@ def safe_name(name: str) -> str:
         stem, extension = text, ""
     room = _MAX_NAME_BYTES - len(extension.encode("utf-8", "replace"))
     return stem.encode("utf-8", "replace")[:room].decode("utf-8", "ignore") + extension
+
+
+def name_beside(path: str) -> str:
+    """A path in the same folder that leaves room for a suffix: the path itself, unless its name is as long as can be.
+
+    The shortened one ends with a hash of the whole, so that two long names that begin alike do not meet.
+    """
+    folder, name = os.path.split(path)
+    raw = os.fsencode(name)
+    if len(raw) <= _LONGEST_NAME - _LONGEST_SUFFIX:
+        return path
+    kept = raw[: _LONGEST_NAME - _LONGEST_SUFFIX - 9].decode("utf-8", "ignore")
+    return os.path.join(folder, f"{kept}.{hashlib.sha256(raw).hexdigest()[:8]}")
 
 
 def _names_in(value: str) -> list[str]:

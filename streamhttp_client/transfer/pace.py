@@ -22,8 +22,9 @@ _REPORT_SECONDS = 0.1
 class Reporter:
     """Calls ``on_progress``: once at the beginning, once at the end, and at most ten times a second in between.
 
-    What it says never goes back, except after :meth:`restarted`: when a resumed upload turns out to have lost its last
-    bytes, the count stands still until they were sent again.
+    The end is told of a transfer that failed too, unless it was the callback that failed. What it says never goes back,
+    except with the state "restarted": when a resumed upload turns out to have lost its last bytes, the count stands
+    still until they were sent again.
     """
 
     def __init__(self, on_progress: OnProgress | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,6 +34,7 @@ class Reporter:
         self._next = 0.0
         self._highest = 0
         self._said: int | None = None
+        self._restarted: int | None = None  # from where it began again, if nobody was told of that yet
         self.total: int | None = None
         self.attempt = 1
 
@@ -48,25 +50,36 @@ class Reporter:
         if done > self._highest:
             self._highest = done
         if self._on_progress is not None and self._clock() >= self._next:
-            self._report(self._highest)
+            self._report_running()
 
     def restarted(self, done: int = 0) -> None:
         """What was done is of no use: it begins again, from ``done``."""
-        self._highest = done
-        self._report(done, "restarted")
+        self._highest = self._restarted = done
+        self.tick(done)
 
     def finish(self, done: int) -> None:
         """The last report of a transfer that succeeded."""
+        self._tell_restart()
         self.total = done
         self._report(done, "done")
 
     def stop(self) -> None:
-        """The last report of one that failed: what was not said yet. Nothing, if it was the callback that failed."""
-        if self._said is not None and self._said != self._highest:
-            self._report(self._highest)
+        """The last report of one that failed."""
+        self._tell_restart()
+        self._report_running()
+
+    def _tell_restart(self) -> None:
+        """Before the last report, be it soon after another one."""
+        if self._said is None:
+            self.begin(0, self.total)
+        if self._restarted is not None:
+            self._report(self._restarted, "restarted")
+
+    def _report_running(self) -> None:
+        self._report(self._highest, "running" if self._restarted is None else "restarted")
 
     def _report(self, done: int, state: Literal["running", "restarted", "done"] = "running") -> None:
-        self._said = done
+        self._said, self._restarted = done, None
         call = self._on_progress
         if call is None:
             return

@@ -6,6 +6,8 @@ Invariants:
   name, never a truncated one; so a download that was taken over by mistake can do no harm to who took it.
 - The sidecar is the claim: whoever created it owns ``<target>.part``. It names its owner; what a dead owner left is
   taken over by renaming it away, in which one of several succeeds. Who cannot have it works under a name of its own.
+- What could be gone on with is thrown away only for a version with a strong validator of its own. Anything else that
+  comes in its place (the page of a captive portal, say) is written to a draft until it is whole.
 - The sidecar never says of a byte that it is there before it is on the disk: after a power failure, a file whose gaps
   were known would have others.
 - The final name changes once, from what was there before to the whole file.
@@ -14,15 +16,16 @@ Invariants:
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import stat
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._headers import check_field
 from ..exceptions import DiskFull, LocalProtocolError, TargetChanged, TargetExists
+from .names import name_beside
 from .ranges import Representation
-from .sidecar import Sidecar, address_key, is_alive, is_ours, open_regular, owner, touched
+from .sidecar import Sidecar, address_key, is_ours, open_regular, owner, remove
+from .strays import sweep, take_over, tidy
 
 __all__ = ["PartFile", "check_target"]
 
@@ -45,7 +48,18 @@ def check_target(path: str, overwrite: bool) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not overwrite and os.path.lexists(path):
+        tidy(path)
         raise TargetExists(f"the target {path!r} exists; pass overwrite=True to replace it")
+
+
+class _Aside(NamedTuple):
+    """What was there before something that nothing vouches for began to come."""
+
+    fd: int
+    path: str
+    version: Representation
+    offset: int
+    gaps: list[list[int]] | None
 
 
 class PartFile:
@@ -53,7 +67,8 @@ class PartFile:
 
     Args:
         target: Where the file is to be in the end.
-        url: What is fetched. Bytes of another address are not gone on with.
+        url: What is fetched. Bytes of another address are not gone on with; of an address that differs in its query
+            only, as signed links do from day to day, they are if a strong entity tag and the size can tell.
         resume: False to begin anew in any case.
 
     Attributes:
@@ -69,13 +84,15 @@ class PartFile:
         self.offset = 0
         self.gaps: list[list[int]] | None = None
         self._fd = -1
-        self.path = f"{target}.part"
+        self._aside: _Aside | None = None
+        self._stem = name_beside(target)
+        self.path = f"{self._stem}.part"
         self._sidecar = Sidecar(f"{self.path}.json")
         found = self._claim()
         self._private = found is None
         self._found = found
         if found is None:
-            self.path = f"{target}.{os.urandom(4).hex()}.part"
+            self.path = f"{self._stem}.{os.urandom(4).hex()}.part"
             self._sidecar = Sidecar(f"{self.path}.json")
             self._sidecar.create(self._state())
         elif resume:
@@ -93,10 +110,25 @@ class PartFile:
         """Whether there is a file at all."""
         return self._fd >= 0
 
-    def begin(self, version: Representation) -> None:
-        """Throw away what is there and begin with a version of the file."""
+    @property
+    def is_provisional(self) -> bool:
+        """Whether what is written now takes the place of what was laid aside only once it is whole."""
+        return self._aside is not None
+
+    def begin(self, version: Representation, *, lay_aside: bool = False) -> None:
+        """Begin with a version of the file.
+
+        Args:
+            version: Which.
+            lay_aside: Keep what is there until this one is whole, instead of throwing it away.
+        """
+        lay_aside = lay_aside and self._fd >= 0
         if self._fd >= 0:
             self._check_ours()
+        if lay_aside:
+            self._aside = _Aside(self._fd, self.path, self.version, self.offset, self.gaps)
+            self._settle()
+        elif self._fd >= 0:
             # First: from here on a crash leaves nothing that could be taken for a part of the new version.
             self.version, self.gaps = Representation(), None
             self._sidecar.write(self._state())
@@ -107,9 +139,22 @@ class PartFile:
         # We must be able to open it again, whatever the mode in the end.
         mode = 0o666 if mode is None else mode | 0o600
         self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, mode)
-        os.replace(draft, self.path)
         self.offset, self.version, self.gaps = 0, version, None
+        if lay_aside:
+            self.path = draft
+            return
+        os.replace(draft, self.path)
         self.save()
+
+    def fall_back(self) -> bool:
+        """Throw away what came in the place of what was laid aside, and go on with that; False if nothing was."""
+        aside, self._aside = self._aside, None
+        if aside is None:
+            return False
+        os.close(self._fd)
+        remove(self.path)
+        self._fd, self.path, self.version, self.offset, self.gaps = aside
+        return True
 
     def save(self) -> None:
         """Write down the version and the gaps.
@@ -118,6 +163,8 @@ class PartFile:
             TargetChanged: Somebody took the part file away.
         """
         self._check_ours()
+        if self._aside is not None:
+            return  # what the sidecar speaks of lies aside
         state = self._state()
         self._settle()
         self._sidecar.write(state)
@@ -212,6 +259,10 @@ class PartFile:
             self._link()
         os.close(self._fd)
         self._fd = -1
+        if self._aside is not None:
+            os.close(self._aside.fd)
+            remove(self._aside.path)
+            self._aside = None
         self._sidecar.remove()
         _sync_folder(os.path.dirname(self.target) or ".")
 
@@ -243,12 +294,14 @@ class PartFile:
         )
 
     def discard(self) -> None:
-        """What is there is wrong: remove it."""
-        self.version, self.offset, self.gaps = Representation(), 0, None
+        """What is there is wrong: remove it. What was laid aside may be right still."""
+        if not self.fall_back():
+            self.version, self.offset, self.gaps = Representation(), 0, None
 
     def release(self) -> None:
         """Let go of it, so that another download can go on with it. Nothing is left if nothing is worth keeping."""
         try:
+            self.fall_back()
             self._release()
         except OSError:
             pass  # the folder is gone or the disk is broken, which whatever ended the download says better
@@ -280,7 +333,7 @@ class PartFile:
             # It cannot be gone on with, but it is the user's: "the partial file stays unless it is proven wrong".
             self._sidecar.remove()
             return
-        _remove(self.path)
+        remove(self.path)
         self._sidecar.remove()
 
     def _claim(self) -> dict[str, Any] | None:
@@ -288,34 +341,19 @@ class PartFile:
         found = self._sidecar.claim(self.path)
         if found is None:
             return None
-        return found or self._take_over_strays()
+        sweep(self._stem)
+        return found or take_over(self._stem, self.path, lambda state: self._is_of_us(state) is not None)
 
-    def _take_over_strays(self) -> dict[str, Any]:
-        """Downloads that worked under names of their own and were killed: keep the largest, remove the others."""
-        best: dict[str, Any] = {}
-        size = 0
-        for name in glob.glob(f"{glob.escape(self.target)}.????????.part.json"):
-            path = name.removesuffix(".json")
-            stray = Sidecar(name)
-            state = stray.read()
-            if state is None or "key" not in state or is_alive(state.get("owner"), touched(path)):
-                continue
-            if stray.take() is None:
-                continue  # somebody else has it
-            try:
-                about = os.lstat(path)
-                if state["key"] == self._key["key"] and stat.S_ISREG(about.st_mode) and about.st_size > size:
-                    os.replace(path, self.path)
-                    best, size = state, about.st_size
-                else:
-                    _remove(path)
-            except OSError:
-                pass  # never begun, or gone
-        return best
+    def _is_of_us(self, state: dict[str, Any]) -> bool | None:
+        """True for a part of this address, False for one whose address differs in its query, None for any other."""
+        if state.get("key") == self._key["key"]:
+            return True
+        return False if state.get("url") == self._key["url"] else None
 
     def _adopt(self, state: dict[str, Any]) -> None:
         """Go on with what is there, if it is what the sidecar says, of this address, and can be resumed at all."""
-        if state.get("key") != self._key["key"]:
+        sure = self._is_of_us(state)
+        if sure is None:
             return
         etag, modified, total = state.get("etag"), state.get("last_modified"), state.get("total")
         for value, kind in ((etag, str), (modified, str), (total, int)):
@@ -323,6 +361,8 @@ class PartFile:
                 return
         version = Representation(etag, modified, state.get("dated") is True, total)
         if version.validator is None:
+            return
+        if not sure and (version.strong_etag is None or not total):
             return
         try:
             check_field("if-range", version.validator)
@@ -342,14 +382,18 @@ class PartFile:
             return
         self._fd, self.version, self.gaps = fd, version, gaps or None
         self.offset = os.lseek(fd, 0, os.SEEK_END)
+        if not sure and self.offset == total:
+            # Under another query it may be another file: an answer has to say that it is not. One byte brings one.
+            os.ftruncate(fd, total - 1)
+            self.offset = os.lseek(fd, 0, os.SEEK_END)
 
     def _give_usual_name(self) -> bool:
-        usual = Sidecar(f"{self.target}.part.json")
+        usual = Sidecar(f"{self._stem}.part.json")
         if not usual.create(self._state()):
             return False  # somebody is at it, or has left something: leave it alone
         own, self._sidecar = self._sidecar, usual
-        os.replace(self.path, f"{self.target}.part")
-        self.path = f"{self.target}.part"
+        os.replace(self.path, f"{self._stem}.part")
+        self.path = f"{self._stem}.part"
         own.remove()
         return True
 
@@ -404,10 +448,3 @@ def _sync_folder(folder: str) -> None:
         pass
     finally:
         os.close(fd)
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass

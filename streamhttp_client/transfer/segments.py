@@ -194,9 +194,7 @@ class Segments:
         }
         with self._changed:
             self.requests += 1
-        response = self._job.http.send(
-            "GET", self._job.url, headers, timeout=effort.timeout, deadline=effort.deadline, interrupt=effort.interrupt
-        )
+        response = self._job.ask(headers, effort, effort.interrupt)
         try:
             verdict = judge(response.status, response.headers, version, start, end)
             if verdict.kind == "refused":

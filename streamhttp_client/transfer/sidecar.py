@@ -15,11 +15,13 @@ import stat
 import time
 from typing import Any
 
-__all__ = ["Sidecar", "address_key", "is_alive", "is_ours", "open_regular", "owner", "touched"]
+__all__ = ["Sidecar", "address_key", "is_alive", "is_ours", "open_regular", "owner", "remove", "touched"]
 
 # A transfer of another machine's counts as abandoned when its file was not written to for so long: longer than any
 # default silence, so that a slow one is not taken for dead.
 _FOREIGN_SECONDS = 300.0
+# What claims a transfer holds a lock for as long as it takes to write this file.
+_LOCK_SECONDS = 60.0
 # What we write is a few hundred bytes; whatever is larger is not ours.
 _MAX_SIZE = 1 << 20
 
@@ -141,7 +143,7 @@ class Sidecar:
         try:
             os.replace(draft, self.path)
         except BaseException:
-            _remove(draft)
+            remove(draft)
             raise
 
     def _overwrite(self, data: bytes) -> None:
@@ -165,7 +167,7 @@ class Sidecar:
             with open(fd, "w") as file:
                 json.dump(state, file)
         finally:
-            _remove(draft)
+            remove(draft)
         return True
 
     def claim(self, worked_on: str) -> dict[str, Any] | None:
@@ -177,19 +179,23 @@ class Sidecar:
         Raises:
             OSError: The folder cannot be written to.
         """
-        found: dict[str, Any] = {}
-        if os.path.lexists(self.path):
-            seen, when = self.read() or {}, touched(worked_on)
-            if is_alive(seen.get("owner"), when):
+        seen = _identity(self.path)
+        if seen is None:
+            return {} if self.create({"owner": owner()}) else None
+        found = self.read() or {}
+        if is_alive(found.get("owner"), touched(worked_on)):
+            return None
+        # One at a time may replace this very file: else who was slow would replace the claim of who was quick.
+        lock = f"{self.path}.{hashlib.sha256(repr(seen).encode()).hexdigest()[:8]}"
+        if not _lock(lock):
+            return None
+        try:
+            if _identity(self.path) != seen:
                 return None
-            taken = self.take()
-            if taken is None:
-                return None
-            found = taken
-            if found.get("owner") != seen.get("owner") and is_alive(found.get("owner"), when):
-                self.create(found)  # somebody was faster: put it back
-                return None
-        return found if self.create({**found, "owner": owner()}) else None
+            self.write({**found, "owner": owner()})
+        finally:
+            remove(lock)
+        return found
 
     def take(self) -> dict[str, Any] | None:
         """Take it away, and say what was in it. Of several that try at once, one succeeds: a rename is atomic."""
@@ -199,11 +205,11 @@ class Sidecar:
         except OSError:
             return None
         state = Sidecar(mine).read() or {}
-        _remove(mine)
+        remove(mine)
         return state
 
     def remove(self) -> None:
-        _remove(self.path)
+        remove(self.path)
 
     def _draft(self, state: dict[str, Any]) -> str:
         draft = f"{self.path}.{os.urandom(4).hex()}"
@@ -212,12 +218,38 @@ class Sidecar:
             with open(fd, "w") as file:
                 json.dump(state, file)
         except BaseException:
-            _remove(draft)
+            remove(draft)
             raise
         return draft
 
 
-def _remove(path: str) -> None:
+def _identity(path: str) -> tuple[int, ...] | None:
+    """What tells the file that has a name now from any other that ever had or will have it; None if nothing has."""
+    try:
+        about = os.lstat(path)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+
+
+def _lock(path: str) -> bool:
+    """Create an empty file; False if it is there. It is held for a moment, so an old one is of a process that died."""
+    for _ in range(2):
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            return True
+        except FileExistsError:
+            try:
+                if time.time() - os.lstat(path).st_ctime < _LOCK_SECONDS:
+                    return False
+            except FileNotFoundError:
+                return False
+            remove(path)
+    return False
+
+
+def remove(path: str) -> None:
+    """Take a file away if it is there and can be."""
     try:
         os.unlink(path)
     except OSError:

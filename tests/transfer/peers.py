@@ -251,11 +251,12 @@ class TusServer:
         self._script.unlink(missing_ok=True)
 
 
-def spawn(code: str, *arguments: str) -> subprocess.Popen[bytes]:
+def spawn(code: str, *arguments: str, stdin: int | None = None) -> subprocess.Popen[bytes]:
     """Run Python code in a process of its own, with our package on its path."""
     path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
         env={**os.environ, "PYTHONPATH": path},
+        stdin=stdin,
         stdout=subprocess.PIPE,
     )

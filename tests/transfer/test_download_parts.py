@@ -48,7 +48,7 @@ def test_any_name_becomes_one_harmless_component(name: str) -> None:
     safe = safe_name(name)
     if safe:
         assert "/" not in safe and "\\" not in safe and "\0" not in safe and safe.isprintable()
-        assert safe == safe.strip() and not safe.startswith(".") and not safe.endswith((".part", ".part.json"))
+        assert safe == safe.strip() and not safe.startswith((".", "-")) and not safe.endswith((".part", ".part.json"))
         assert len(f"{safe}.12345678.part.json.12345678".encode("utf-8", "replace")) <= 255
         assert safe_name(safe) == safe
 
@@ -277,14 +277,36 @@ def test_reports_come_ten_times_a_second_and_never_go_back() -> None:
     clock.now += 1
     reporter.tick(10)
     assert seen[-1].progress == 49
-    reporter.restarted()
-    assert (seen[-1].progress, seen[-1].state) == (0, "restarted")
+    before = len(seen)
+    for _ in range(30):
+        reporter.restarted()
+        reporter.tick(3)
+    assert len(seen) == before
+    clock.now += 0.1
+    reporter.tick(4)
+    assert (seen[-1].progress, seen[-1].state) == (4, "restarted")
     reporter.tick(5)
-    reporter.stop()
-    assert seen[-1].progress == 5 and seen[-1].state == "running"
-    reporter.stop()
     reporter.finish(100)
-    assert (seen[-1].progress, seen[-1].state, seen[-2].progress) == (100, "done", 5)
+    assert (seen[-1].progress, seen[-1].state, seen[-2].progress) == (100, "done", 4)
+
+
+def test_a_restart_is_told_however_soon_the_end_comes() -> None:
+    """What was said last is never gone back from in silence."""
+    for end in ("finish", "stop"):
+        seen: list[Progress] = []
+        reporter = Reporter(seen.append, Clock())
+        reporter.begin(30, 100)
+        reporter.restarted()
+        reporter.tick(20)
+        reporter.finish(20) if end == "finish" else reporter.stop()
+        told = [(report.progress, report.state) for report in seen]
+        assert told == [(30, "running"), (0, "restarted"), (20, "done" if end == "finish" else "running")]
+
+
+def test_a_transfer_that_fails_before_anything_is_known_is_told_of_too() -> None:
+    seen: list[Progress] = []
+    Reporter(seen.append, Clock()).stop()
+    assert [(report.progress, report.state) for report in seen] == [(0, "running"), (0, "running")]
 
 
 def test_a_callback_that_failed_is_not_called_again() -> None:
