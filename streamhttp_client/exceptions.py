@@ -305,6 +305,9 @@ class HeaderMismatch(RPCError):
 class MissingCapability(RPCError):
     """-32021: to serve the request, the server needs something of this client that it did not offer
     (since 2026-07-28).
+
+    Attributes:
+        required_capabilities: What that is.
     """
 
     @property
