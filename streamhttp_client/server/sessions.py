@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from ..protocol.versions import LATEST_SESSION, Revision, find_session_revision
@@ -51,18 +52,18 @@ class ServerSession:
     # Looked for only when they are asked for: most requests have no need of them. One field each, so that two
     # requests at the same time do not undo each other.
 
-    @property
+    @cached_property
     def subscriptions(self) -> frozenset[str]:
         return frozenset(
             key.removeprefix("subscribed:") for key, on in self._fields.items() if on and key.startswith("subscribed:")
         )
 
-    @property
+    @cached_property
     def listeners(self) -> tuple[str, ...]:
         found = self._ages()
         return tuple(sorted(found, key=lambda log: (found[log], log)))
 
-    @property
+    @cached_property
     def next_listener(self) -> int:
         """What the field of the next one is set to, so that their order is known."""
         return max(self._ages().values(), default=0) + 1
