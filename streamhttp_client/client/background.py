@@ -10,6 +10,7 @@ from ..net.retry import Effort
 from ..net.timeouts import Timeout
 
 if TYPE_CHECKING:
+    from ..transport.link import Link
     from .listening import Hub, Listener
 
 __all__ = ["BackgroundListening"]
@@ -42,9 +43,9 @@ class BackgroundListening:
         self._listener: Listener | None = None
         self._others = 0
 
-    def ensure(self, effort: Effort, *, wait: bool) -> None:
+    def ensure(self, link: Link, effort: Effort, *, wait: bool) -> None:
         """Start the listener, if it is wanted and there is none; on wish, wait a moment for its stream."""
-        if not self._wanted or not self.engine.era.has_listening_stream:
+        if not self._wanted or not link.era.server_asks:
             return
         new = None
         with self._lock:

@@ -14,25 +14,31 @@ from ..exceptions import (
     CallTimeout,
     ClientClosed,
     ConnectionLost,
+    HeaderMismatch,
+    HTTPStatusError,
     LocalProtocolError,
     ReadTimeout,
     RemoteProtocolError,
     ResumeRefused,
+    RPCError,
     SessionExpired,
     StreamHTTPError,
     TransportError,
+    UnsupportedVersion,
 )
 from ..net.retry import Effort
 from ..progress import OnProgress, Progress, ProgressMeter
 from ..protocol.calls import Operation
-from ..protocol.session import Session, StreamCursor
+from ..protocol.session import StreamCursor
 from ..transport.answers import rpc_error
-from ..transport.streamable import Exchange
 from .callbacks import check_function
+from .rounds import Rounds
 
 if TYPE_CHECKING:
     from .._record import Record
+    from ..protocol.models.deferred import DeferredTask
     from ..protocol.models.notifications import LogMessage
+    from ..transport.link import Link, RequestUnderWay
     from .engine import Engine
 
     CallEvent = Progress | LogMessage | Record
@@ -71,6 +77,9 @@ class Call(Generic[T]):
         finish: Callable[[T], T] | None = None,
         renewable: bool = True,
         task_token: jsonrpc.RequestId | None = None,
+        rounds: Rounds | None = None,
+        wants_log: bool = False,
+        relist: Callable[[Effort], object] | None = None,
     ) -> None:
         if engine.closed:
             raise ClientClosed("the client is closed")
@@ -87,9 +96,15 @@ class Call(Generic[T]):
         self._finish = finish
         self._renewable = renewable
         self._task_token = task_token  # of the call that became the task which this one asks after
+        self._rounds = rounds or Rounds(engine.callbacks, operation)
+        self._relist = relist
+        self._wants_log = wants_log or on_log is not None
+        self._link: Link | None = None
+        self._task: DeferredTask | None = None
         self._meter: ProgressMeter | None = None
+        self._last_count: tuple[float, float | None] = 0, None
         self._metering = threading.Lock()  # progress may come on this thread's stream and on the listener's
-        self._exchange: Exchange | None = None
+        self._exchange: RequestUnderWay | None = None
         self._events: Generator[CallEvent, None, None] | None = None
         self._result: T | None = None
         self._done = False
@@ -166,15 +181,23 @@ class Call(Generic[T]):
 
         Stored while an event is handled, it stands behind that event: later ones come again, this one does not.
         """
-        exchange = self._exchange
-        if exchange is None:
+        exchange, link = self._exchange, self._link
+        if exchange is None or link is None:
             return self._resume_from
-        if self._done or not self._engine.era.may_resume(exchange.last_event_id):
+        if self._done or not link.era.may_resume(exchange.last_event_id):
             return None
         operation = self._operation
         return StreamCursor(
             exchange.request_id, exchange.last_event_id, operation.method, operation.name, exchange.retry_ms
         )
+
+    @property
+    def task(self) -> DeferredTask | None:
+        """The task that the server made of this call, as it was last seen; None if it made none.
+
+        Its ``task_id`` is all that :meth:`Client.wait_task` needs, in this or another process.
+        """
+        return self._task
 
     def cancel(self, reason: str = "cancelled by the user") -> None:
         """End the call: wake the thread that is blocked in it, which gets CallCancelled, and tell the server.
@@ -201,30 +224,25 @@ class Call(Generic[T]):
             self._effort.begin()
             if engine.session is None:  # what cannot be sent is to be known before a server is asked for
                 jsonrpc.dump(jsonrpc.Request(0, operation.method, operation.params))
-            renewed = False
+            tried: set[str] = set()
             while True:
-                session = engine.ready(self._effort, may_be_asked=operation.method in _MAY_ASK)
-                engine.require(session, operation)
-                exchange = self._exchange = self._begin(session)
+                link = self._link = engine.ready(self._effort, may_be_asked=operation.method in _MAY_ASK)
+                engine.require(link.session, operation)
+                exchange = self._exchange = self._begin(link)
                 try:
-                    yield from self._follow(exchange)
+                    yield from self._follow(link, exchange)
                     return
                 except _Again as again:
                     exchange.close()
                     failure = again.failure
-                if isinstance(failure, SessionExpired):
-                    # The request did not run: the server did not know whom it was for.
-                    if renewed or not engine.renews or not self._renewable:
-                        engine.expired = session
-                        raise failure
-                    renewed = True
-                    engine.renew(session, self._effort)
-                elif self._repeatable and self._effort.again():
-                    logger.info("the answer of %s was lost, asking again: %s", operation.method, str(failure))
-                    self._tell_cancelled("the answer was lost; the request is repeated with another id")
-                    self._told = False
-                else:
-                    raise failure
+                except _Unfinished as unfinished:
+                    exchange.close()
+                    if unfinished.kind == "task":
+                        yield from self._await_task(unfinished.result)
+                        return
+                    self._rounds.answer(unfinished.result, self._effort)
+                    continue
+                self._prepare_another(link, failure, tried)
         except ClientClosed:
             if self._foreign is not None:
                 raise self._foreign from None
@@ -253,21 +271,61 @@ class Call(Generic[T]):
             self._release()
             engine.leave(self)
 
-    def _begin(self, session: Session) -> Exchange:
+    def _prepare_another(self, link: Link, failure: StreamHTTPError, tried: set[str]) -> None:
+        """Do what has to be done before the request is sent again, or raise the failure if it must not be.
+
+        Args:
+            link: On which it was sent.
+            failure: How that ended.
+            tried: What was done about it already; each remedy is used once.
+        """
+        engine, method = self._engine, self._operation.method
+        if isinstance(failure, SessionExpired):
+            # The request did not run: the server did not know whom it was for.
+            if "renew" in tried or not engine.renews or not self._renewable:
+                engine.expired = link
+                raise failure
+            tried.add("renew")
+            engine.renew(link, self._effort)
+        elif isinstance(failure, HeaderMismatch):
+            # "the client SHOULD call tools/list to check for changes to the tool's inputSchema, then retry the original
+            # request with the appropriate headers." MCP 2026-07-28, basic/transports/streamable-http
+            if self._relist is None or "list" in tried:
+                raise failure
+            tried.add("list")
+            self._relist(self._effort)
+        elif link.era.is_foreign(failure):
+            if "agree" in tried or not engine.agree_anew(link, self._effort):
+                raise failure
+            tried.add("agree")
+        elif self._repeatable and self._effort.again():
+            logger.info("the answer of %s was lost, asking again: %s", method, str(failure))
+            self._tell_cancelled("the answer was lost; the request is repeated with another id")
+            self._told = False
+        else:
+            raise failure
+
+    def _begin(self, link: Link) -> RequestUnderWay:
         engine, operation = self._engine, self._operation
         cursor, self._resume_from = self._resume_from, None
         if cursor is not None:
-            return engine.transport.resume(engine.era, session, cursor.request_id, cursor.last_event_id, self._effort)
+            return link.resume(cursor.request_id, cursor.last_event_id, self._effort)
         self.request_id = request_id = engine.next_id()
-        params = operation.params
+        params = self._rounds.params
         if self._wants_progress:
             params = dict(params or {})
             params["_meta"] = {**params.get("_meta", {}), "progressToken": request_id}
+        params = link.era.dress(params, log_level=engine.level(self._wants_log))
         message = jsonrpc.Request(request_id, operation.method, params)
-        return engine.transport.request(engine.era, session, message, self._effort)
+        return link.request(message, self._effort, engine.mirrored(link, operation))
 
-    def _follow(self, exchange: Exchange) -> Generator[CallEvent, None, None]:
-        """Hand out what arrives, until the response. Raises _Again for what another attempt may mend."""
+    def _follow(self, link: Link, exchange: RequestUnderWay) -> Generator[CallEvent, None, None]:
+        """Hand out what arrives, until the response.
+
+        Raises:
+            _Again: Another attempt may mend it.
+            _Unfinished: The server wants to know something first, or has made a task of it.
+        """
         messages = iter(exchange)
         while True:
             # Only what the exchange itself raises may lead to another attempt: a callback may call the client again,
@@ -278,8 +336,10 @@ class Call(Generic[T]):
                 raise RemoteProtocolError(
                     f"the answer to {self._operation.method!r} holds no response with id {exchange.request_id!r}"
                 ) from None
-            except SessionExpired as error:
-                raise _Again(error) from error
+            except (HTTPStatusError, RPCError, UnsupportedVersion) as error:
+                if isinstance(error, (SessionExpired, HeaderMismatch)) or link.era.is_foreign(error):
+                    raise _Again(error) from error
+                raise
             except (ConnectionLost, ResumeRefused) as error:
                 self._may_have_executed = self._may_have_executed or exchange.in_flight
                 error.cursor = self.cursor if error.resumable else None
@@ -288,11 +348,11 @@ class Call(Generic[T]):
                 raise
             self._may_have_executed = True
             if isinstance(message, (jsonrpc.Response, jsonrpc.ErrorResponse)):
-                self._settle(message, exchange)
+                self._settle(link, message, exchange)
                 return
             try:
                 if isinstance(message, jsonrpc.Request):
-                    self._engine.serve(message, self._effort, exchange)
+                    self._engine.serve(link, message, self._effort, exchange)
                     continue
                 event = self.take(message)
             except BaseException:
@@ -306,7 +366,9 @@ class Call(Generic[T]):
         in_flight = self._exchange is not None and self._exchange.in_flight
         error.may_have_executed = error.may_have_executed or self._may_have_executed or in_flight
 
-    def _settle(self, message: jsonrpc.Response | jsonrpc.ErrorResponse, exchange: Exchange) -> None:
+    def _settle(
+        self, link: Link, message: jsonrpc.Response | jsonrpc.ErrorResponse, exchange: RequestUnderWay
+    ) -> None:
         """The response is here."""
         # An error without an id answers a request that the server could not read: this one, for it came to it.
         wanted = exchange.request_id
@@ -315,10 +377,41 @@ class Call(Generic[T]):
         self._answered = True
         exchange.close()
         if isinstance(message, jsonrpc.ErrorResponse):
-            raise rpc_error(message)
-        value = self._operation.parse(message.result)
+            error = rpc_error(message)
+            if isinstance(error, HeaderMismatch) or link.era.is_foreign(error):
+                self._answered = False
+                raise _Again(error)
+            raise error
+        kind = link.era.result_kind(self._operation.method, message.result)
+        if kind != "complete":
+            self._answered = False
+            raise _Unfinished(kind, message.result)
+        self._take_result(message.result)
+
+    def _take_result(self, result: Any) -> None:
+        value = self._operation.parse(result)
         self._result = value if self._finish is None else self._finish(value)
         self._done = True
+
+    def _await_task(self, result: Any) -> Generator[CallEvent, None, None]:
+        """The server has made a task of the call: ask after it until it has ended."""
+        from ..protocol.models.deferred import DeferredResult, DeferredTask
+        from .deferred import follow
+
+        self._task = task = DeferredResult.from_wire(result)
+        events = follow(self._engine, task, self._effort, self.callbacks())
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                self._answered = True
+                self._take_result(end.value)
+                return
+            if isinstance(event, DeferredTask):
+                self._task = event
+                if event.status_message and self._on_progress is not None:
+                    self._on_progress(self._measure(None, None, event.status_message))
+            yield event
 
     def callbacks(self) -> dict[str, Any]:
         """What another call needs to hear in place of this one, which has become a task: the token lives on with it."""
@@ -367,21 +460,32 @@ class Call(Generic[T]):
             return None
         if isinstance(total, bool) or not isinstance(total, (int, float)):
             total = None
-        words = text if isinstance(text, str) else None
-        with self._metering:
-            if self._meter is None:
-                self._meter = ProgressMeter()
-            event = self._meter.update(progress, total, words, attempt=self._effort.attempts)
+        event = self._measure(progress, total, text if isinstance(text, str) else None)
         if self._on_progress is not None:
             self._on_progress(event)
         return event
 
+    def _measure(self, progress: float | None, total: float | None, words: str | None) -> Progress:
+        """What has come, as an event; without a number, what it was before, and new words."""
+        with self._metering:
+            if self._meter is None:
+                self._meter = ProgressMeter()
+            if progress is None:
+                progress, total = self._last_count
+            self._last_count = progress, total
+            return self._meter.update(progress, total, words, attempt=self._effort.attempts)
+
     def _tell_cancelled(self, reason: str) -> None:
         """Tell the server, in the way of the era, unless it never heard of the request or has answered it."""
-        exchange = self._exchange
-        if exchange is not None and exchange.in_flight and not self._answered and not self._told:
+        exchange, link = self._exchange, self._link
+        if exchange is None or link is None or self._answered or self._told:
+            return
+        if self._task is not None:
             self._told = True
-            self._engine.tell_cancelled(exchange.request_id, reason)
+            self._engine.tell_task_cancelled(self._task.task_id)
+        elif exchange.in_flight:
+            self._told = True
+            self._engine.tell_cancelled(link, exchange.request_id, reason)
 
     def _stop(self) -> None:
         """Let go of everything now, and not when the generator is collected. On the iterating thread."""
@@ -395,6 +499,14 @@ class Call(Generic[T]):
     def _release(self) -> None:
         if self._exchange is not None:
             self._exchange.close()
+
+
+class _Unfinished(Exception):
+    """Carries a result that is not the last word out of the loop; it never leaves this module."""
+
+    def __init__(self, kind: str, result: Any) -> None:
+        self.kind = kind
+        self.result = result
 
 
 class _Again(Exception):

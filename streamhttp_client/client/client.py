@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import InvalidResult, LocalProtocolError, StreamHTTPError, ToolError
@@ -145,10 +145,8 @@ class Client(TaskVerbs):
 
     def _build(self, session: Session | None) -> None:
         """Make what the options describe: at the beginning, and again in an unpickled copy."""
-        self._tools: dict[str, Tool] = {}
-        self._tools_listed: Session | None = None
         self._checker: OutputChecker | None = None
-        self._engine = self._options.make_engine(session, on_tools_changed=_Forget(self._tools))
+        self._engine = self._options.make_engine(session)
 
     @classmethod
     def resume(cls, saved: str | bytes | Session, **options: Any) -> Client:
@@ -207,7 +205,7 @@ class Client(TaskVerbs):
             UnsupportedVersion: No revision in common.
             HTTPStatusError, RPCError, RemoteProtocolError: It answered, but not as an MCP server does.
         """
-        return self._engine.connect(self._effort(timeout))
+        return self._engine.connect(self._effort(timeout)).session
 
     def close(self, *, end_session: bool | None = None) -> None:
         """Wake all calls, which raise ClientClosed, end the session and close the connections. Idempotent.
@@ -226,9 +224,12 @@ class Client(TaskVerbs):
 
     @property
     def session(self) -> Session:
-        """What was agreed with the server, and where unfinished calls stand, as it is now. Connects if need be."""
+        """What was agreed with the server, and where unfinished calls stand, as it is now.
+
+        Connects if need be, and asks the server to introduce itself if it has not yet.
+        """
         engine = self._engine
-        session = engine.session or engine.ready(self._effort(None))
+        session = engine.introduced(self._effort(None))
         cursors = tuple(cursor for call in engine.under_way() if (cursor := call.cursor) is not None)
         if not cursors:
             return session
@@ -271,7 +272,7 @@ class Client(TaskVerbs):
             CallTimeout: The time was over; the call was cancelled.
             InvalidResult: The result does not fit the tool's output schema.
         """
-        known = self._tools.get(name)
+        known = self._engine.tools.get(name)
         if known is not None and known.task_support == "required":
             return self._call_as_task(name, arguments, timeout, on_progress, on_log, meta, raise_on_error)
         call = self._tool_call(
@@ -470,17 +471,19 @@ class Client(TaskVerbs):
             self._engine,
             operation,
             effort,
-            repeatable=self._may_repeat(name) if idempotent is None else idempotent,
+            repeatable=self._engine.tools.may_repeat(name) if idempotent is None else idempotent,
             on_progress=on_progress,
             on_log=on_log,
             wants_progress=wants_progress,
             finish=self._finish_tool(name, raise_on_error, effort),
+            wants_log=wants_progress,
+            relist=self._relist,
         )
 
-    def _may_repeat(self, name: str) -> bool:
-        tool = self._tools.get(name)
-        hints = None if tool is None else tool.annotations
-        return hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)
+    def _relist(self, effort: Effort) -> None:
+        """List the tools because something depends on how they are now; within what is left of a call's time."""
+        left = effort.deadline.remaining()
+        self.list_tools(timeout=None if left is None else max(left, _LEAST_SECONDS))
 
     def _finish_tool(self, name: str, raise_on_error: bool, effort: Effort) -> Callable[[ToolResult], ToolResult]:
         def finish(result: ToolResult) -> ToolResult:
@@ -494,7 +497,8 @@ class Client(TaskVerbs):
         return finish
 
     def _check_result(self, name: str, result: ToolResult, effort: Effort) -> None:
-        tool = self._tools.get(name)
+        tools, link = self._engine.tools, self._engine.link
+        tool = tools.get(name)
         if not self._options.check_results or tool is None and result.structured_content is None:
             return
         if self._checker is None:
@@ -502,33 +506,22 @@ class Client(TaskVerbs):
 
             self._checker = OutputChecker()
         checker = self._checker
-        if tool is None and checker.available and self._tools_listed is not self._engine.session:
+        if tool is None and checker.available and tools.listed_for is not link:
             # The official SDKs list the tools here too: a schema that was never seen cannot be checked. But the tool
             # has run, and its result must not be lost because something else fails.
-            self._tools_listed = self._engine.session
-            left = effort.deadline.remaining()
+            tools.listed_for = link
             try:
-                self.list_tools(timeout=None if left is None else max(left, _LEAST_SECONDS))
+                self._relist(effort)
             except StreamHTTPError as error:
                 reason = str(error)  # not the error: a record that is kept would keep its connection too
                 logger.warning("the result of %r was not checked, for the tools could not be listed: %s", name, reason)
-            tool = self._tools.get(name)
+            tool = tools.get(name)
         if tool is not None:
             checker.check(tool, result)
 
-    def _remember_tools(self, tools: Any) -> None:
-        for tool in tools:
-            self._tools[tool.name] = tool
-
-
-class _Forget:
-    """Forgets what was known of the tools. No method of the client, which must not be held alive by its engine."""
-
-    def __init__(self, tools: dict[str, Tool]) -> None:
-        self._tools = tools
-
-    def __call__(self) -> None:
-        self._tools.clear()
+    def _remember_tools(self, tools: Iterable[Tool]) -> list[Tool]:
+        link = self._engine.link
+        return self._engine.tools.remember(tools, mirrored=link is not None and link.era.mirrors_arguments)
 
 
 def _object(result: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import itertools
 import logging
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from .. import jsonrpc
 from .._record import Record
@@ -20,13 +20,12 @@ from ..net.retry import Effort, RetryPolicy
 from ..net.timeouts import Deadline, Timeout
 from ..protocol import calls
 from ..protocol.session import Session, StreamCursor
-from ..transport.streamable import LookAhead, StreamableTransport
+from ..transport.link import Link, LookAhead
+from .agreement import Agreement
 from .background import BackgroundListening
 from .callbacks import Callbacks
-from .handshake import Handshake, Turns, await_response
-
-if TYPE_CHECKING:
-    from ..protocol.era import Era
+from .handshake import Turns, await_response
+from .tools import KnownTools
 
 __all__ = ["Engine"]
 
@@ -61,20 +60,17 @@ class Engine:
     """See the module.
 
     Attributes:
-        session: The present one, or None.
-        era: The rules of the present session, or those to begin with.
-        on_tools_changed: Called when what is known of the server's tools may not hold any more.
+        link: How it was agreed to talk with the server, or None.
+        tools: What is known of the server's tools.
     """
 
     def __init__(
         self,
         http: HTTP,
-        transport: StreamableTransport,
-        handshake: Handshake,
+        agreement: Agreement,
         listening: BackgroundListening,
         *,
-        era: Era,
-        session: Session | None,
+        link: Link | None,
         callbacks: Callbacks,
         timeout: Timeout,
         retry: RetryPolicy,
@@ -83,25 +79,22 @@ class Engine:
         on_log: Callable[[Any], object] | None,
         on_notification: Callable[[Any], object] | None,
         on_session_renewed: Callable[[Session, Session], object] | None,
-        on_tools_changed: Callable[[], object],
     ) -> None:
-        self.transport = transport
-        self.era = era
-        self.session = session
+        self.link = link
+        self.tools = KnownTools()
         self.callbacks = callbacks
         self.timeout = timeout
         self.retry = retry
         self.renews = renews
         self.on_log = on_log
         self.on_notification = on_notification
-        self.on_tools_changed = on_tools_changed
-        self.expired: Session | None = None  # one that the server has ended and that no call renewed
+        self.expired: Link | None = None  # one that the server has ended and that no call renewed
         self.log_level: str | None = None
         self.subscriptions: set[str] = set()
         self.listening = listening
         listening.engine = self
         self._http = http
-        self._handshake = handshake
+        self._agreement = agreement
         self._on_session_renewed = on_session_renewed
         self._began_session = False  # and not merely taken one up
         self._declared: tuple[Session | None, dict[str, bool]] = (None, {})  # answers of require(), for one session
@@ -118,8 +111,13 @@ class Engine:
     def next_id(self) -> int:
         return next(self._ids)
 
-    def ready(self, effort: Effort, *, may_be_asked: bool = False) -> Session:
-        """The session to use; begins one if there is none yet.
+    @property
+    def session(self) -> Session | None:
+        """The present one, or None."""
+        return None if self.link is None else self.link.session
+
+    def ready(self, effort: Effort, *, may_be_asked: bool = False) -> Link:
+        """How to talk with the server; begins if that is not known yet.
 
         Args:
             effort: The limits of the call that needs it.
@@ -128,57 +126,79 @@ class Engine:
         self._check_process()
         if self._closed:
             raise ClientClosed("the client is closed")
-        session = self.session
-        if session is None:
-            session = self._begin(effort, None)
-        self.listening.ensure(effort, wait=may_be_asked)
-        return session
+        link = self.link
+        if link is None:
+            link, _ = self._begin(effort, None)
+        self.listening.ensure(link, effort, wait=may_be_asked)
+        return link
 
-    def renew(self, old: Session, effort: Effort) -> None:
+    def renew(self, old: Link, effort: Effort) -> None:
         """Begin a new session after ``old``, unless another thread has done it by now."""
-        new = self._begin(effort, old)
-        if new is old:
+        new, begun = self._begin(effort, old)
+        if not begun:
             return
         logger.info("the server had ended the session; a new one was started")
-        self.on_tools_changed()
-        self._restore(new, effort)
+        self._changed(new, effort)
         if self._on_session_renewed is not None:
-            self._on_session_renewed(old, new)
+            self._on_session_renewed(old.session, new.session)
 
-    def connect(self, effort: Effort) -> Session:
-        """A session that is not known to be over; begins one if need be, also where calls do not renew it."""
-        if self.expired is not None and self.expired is self.session:
+    def agree_anew(self, old: Link, effort: Effort) -> bool:
+        """The server has answered as one of another era does: find out again; whether it is another than ``old``."""
+        self._agreement.forget()
+        new, begun = self._begin(effort, old)
+        other = new.era.revision is not old.era.revision
+        if begun and other:
+            logger.info("the server now speaks revision %s, not %s", new.era.revision.name, old.era.revision.name)
+            self._changed(new, effort)
+        return other
+
+    def connect(self, effort: Effort) -> Link:
+        """A link that is not known to be over; begins one if need be, also where calls do not renew it."""
+        if self.expired is not None and self.expired is self.link:
             self.renew(self.expired, effort)
         return self.ready(effort)
 
-    def _begin(self, effort: Effort, old: Session | None) -> Session:
-        """A session other than ``old``. One thread begins it, the others wait and find it."""
+    def introduced(self, effort: Effort) -> Session:
+        """The session with what the server says of itself, which is asked for if it was not said yet."""
+        link = self.ready(effort)
+        if link.session.server_info is None and link.session.capabilities is None and not link.era.keeps_wishes:
+            session, _ = self._agreement.discover(link.era.revision, effort)
+            link = Link(link.era, session, link.transport, link.steps)
+            self.link = link
+        return link.session
+
+    def _begin(self, effort: Effort, old: Link | None) -> tuple[Link, bool]:
+        """A link other than ``old``, and whether it was begun here. One thread does it, the others wait and find it."""
         self.register(effort)
         try:
             self._turns.take(effort)
             try:
                 if self._closed:
                     raise ClientClosed("the client is closed")
-                if self.session is None or self.session is old:
-                    self.era, self.session = self._handshake.shake(effort, self._say_goodbye)
-                    self._began_session = True
-                    return self.session
-                return self.session if old is None else old
+                if self.link is not None and self.link is not old:
+                    return self.link, False
+                self.link = link = self._agreement.agree(effort, self._say_goodbye)
+                self._began_session = True
+                if old is not None and old.transport is not link.transport:
+                    old.transport.close()
+                return link, True
             finally:
                 self._turns.end()
         finally:
             self.unregister(effort)
 
-    def _restore(self, session: Session, effort: Effort) -> None:
-        """Set in a new session what the user had set in the old one."""
+    def _changed(self, link: Link, effort: Effort) -> None:
+        """Another session, perhaps with another server: set in it what the user had set in the old one."""
+        self.tools.forget()
+        if not link.era.keeps_wishes:
+            return
         operations = [calls.subscribe_resource(uri) for uri in sorted(self.subscriptions)]
         if self.log_level is not None:
             operations.append(calls.set_logging_level(self.log_level))
         for operation in operations:
-            request = jsonrpc.Request(self.next_id(), operation.method, operation.params)
-            exchange = self.transport.request(self.era, session, request, effort)
+            exchange = link.request(jsonrpc.Request(self.next_id(), operation.method, operation.params), effort)
             try:
-                await_response(exchange, lambda asked, exchange=exchange: self.serve(asked, effort, exchange))  # type: ignore[misc]
+                await_response(exchange, lambda asked, exchange=exchange: self.serve(link, asked, effort, exchange))  # type: ignore[misc]
             except StreamHTTPError as error:
                 logger.warning("%s could not be repeated in the new session: %s", operation.method, str(error))
             finally:
@@ -201,7 +221,7 @@ class Engine:
         if not declared:
             raise CapabilityError(f"{operation.method!r} needs capability {path!r}, which the server did not declare")
 
-    def serve(self, request: jsonrpc.Request, effort: Effort, stream: LookAhead) -> None:
+    def serve(self, link: Link, request: jsonrpc.Request, effort: Effort, stream: LookAhead) -> None:
         """Answer what the server asked, with a POST of its own. What goes wrong with that is not the call's failure.
 
         Raises:
@@ -210,12 +230,15 @@ class Engine:
         """
         if request.id in self._answered:
             return  # replayed on a resumed stream
+        if not link.era.server_asks:
+            logger.warning("the server asked %r, which revision %s forbids", request.method, link.era.revision.name)
+            return
         answer = self.callbacks.answer(request)
         if _is_taken_back(request, stream):
             logger.info("the server cancelled its request %r", request.method)
             return
         try:
-            self.transport.post(self.era, self.session, answer, effort)
+            link.post(answer, effort)
         except CallTimeout as error:
             error.may_have_executed = True  # the call that it belongs to may; of the answer nobody speaks
             raise
@@ -233,30 +256,81 @@ class Engine:
         from ..protocol.models.notifications import parse_notification
 
         if message.method == "notifications/tools/list_changed":
-            self.on_tools_changed()
+            self.tools.forget()
         try:
             return parse_notification(message.method, message.params)
         except InvalidResult as error:
             logger.warning("dropped a malformed notification: %s", str(error))
             return None
 
+    def subscription(self, link: Link) -> jsonrpc.Request:
+        """The request that asks for all changes, and for those of the resources that the user has subscribed to."""
+        operation = calls.listen(
+            {
+                "toolsListChanged": True,
+                "promptsListChanged": True,
+                "resourcesListChanged": True,
+                **({"resourceSubscriptions": sorted(self.subscriptions)} if self.subscriptions else {}),
+            }
+        )
+        params = link.era.dress(operation.params, log_level=None)
+        return jsonrpc.Request(self.next_id(), operation.method, params)
+
+    def missed(self, link: Link) -> None:
+        """The listening stream was away for a while: if nothing is sent again, what was known may not hold any more."""
+        if link.era.listening == "subscription":
+            self.tools.forget()
+
     def notify(self, message: jsonrpc.Notification, effort: Effort) -> None:
-        session = self.ready(effort)
+        link = self.ready(effort)
         try:
-            self.transport.post(self.era, session, message, effort)
+            link.post(message, effort)
         except SessionExpired:
             if not self.renews:
                 raise
-            self.renew(session, effort)
-            self.transport.post(self.era, self.session, message, effort)
+            self.renew(link, effort)
+            self.ready(effort).post(message, effort)
 
-    def tell_cancelled(self, request_id: jsonrpc.RequestId, reason: str) -> None:
+    def level(self, wanted: bool) -> str | None:
+        """The least severe log messages to ask for with a request.
+
+        Args:
+            wanted: Whether the caller of this request listens for them. "info" then, if no level was set: since
+                2026-07-28 a server says nothing without being asked, and before it, most say that much.
+        """
+        if self.log_level is None and (wanted or self.on_log is not None):
+            return "info"
+        return self.log_level
+
+    def mirrored(self, link: Link, operation: calls.Operation[Any]) -> dict[str, str] | None:
+        """The arguments of a tool call that go into headers too."""
+        if operation.method != "tools/call" or not link.era.mirrors_arguments or operation.params is None:
+            return None
+        return self.tools.headers(operation.params.get("name", ""), operation.params.get("arguments"))
+
+    def tell_task_cancelled(self, task_id: str) -> None:
+        """Say that a task is no longer wanted. Bounded, and never raises."""
+        link, operation = self.link, calls.stop_task(task_id)
+        if link is None:
+            return
+        params = link.era.dress(operation.params, log_level=None)
+        exchange = link.request(
+            jsonrpc.Request(self.next_id(), operation.method, params), _farewell(_FAREWELL_SECONDS)
+        )
+        try:
+            await_response(exchange, lambda asked: None)
+        except StreamHTTPError as error:
+            logger.info("the server could not be told that a task was cancelled: %s", str(error))
+        finally:
+            exchange.close()
+
+    def tell_cancelled(self, link: Link, request_id: jsonrpc.RequestId, reason: str) -> None:
         """Ask the server to stop working on a request. Bounded, and never raises: the caller has news of its own."""
-        message = self.era.cancellation(request_id, reason)
+        message = link.era.cancellation(request_id, reason)
         if message is None:
             return
         try:
-            self.transport.post(self.era, self.session, message, _farewell(_FAREWELL_SECONDS))
+            link.post(message, _farewell(_FAREWELL_SECONDS))
         except StreamHTTPError as error:
             logger.info("the server could not be told that a call was cancelled: %s", str(error))
 
@@ -308,9 +382,11 @@ class Engine:
         for effort in list(self._efforts.values()):
             effort.interrupt.fire()
         self.listening.stop(_FAREWELL_SECONDS / 2)
-        session = self.session
-        if session is not None and (self._began_session if end_session is None else end_session):
-            self._say_goodbye(self.era, session, deadline.remaining() or 0.0)
+        link = self.link
+        if link is not None:
+            if self._began_session if end_session is None else end_session:
+                self._say_goodbye(link, deadline.remaining() or 0.0)
+            link.transport.close()
         self._http.close()
 
     def abandon(self) -> None:
@@ -319,13 +395,15 @@ class Engine:
             self._closed = True
             for effort in list(self._efforts.values()):
                 effort.interrupt.fire()
+            if self.link is not None:
+                self.link.transport.close()
             self._http.close()
 
-    def _say_goodbye(self, era: Era, session: Session, seconds: float = _FAREWELL_SECONDS) -> None:
-        if not era.ends_session or session.session_id is None or seconds <= 0:
+    def _say_goodbye(self, link: Link, seconds: float = _FAREWELL_SECONDS) -> None:
+        if seconds <= 0:
             return
         try:
-            self.transport.end(era, session, _farewell(seconds))
+            link.end(_farewell(seconds))
         except StreamHTTPError as error:
             logger.info("the server could not be told that the session is over: %s", str(error))
 

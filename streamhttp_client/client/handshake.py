@@ -20,11 +20,11 @@ from ..exceptions import (
 )
 from ..net.retry import Effort
 from ..protocol import calls
+from ..protocol.negotiation import is_modern_error, supported
 from ..protocol.session import Session
-from ..protocol.stateful import StatefulEra
 from ..protocol.versions import Revision, find_session_revision
 from ..transport.answers import rpc_error
-from ..transport.streamable import Exchange, StreamableTransport
+from ..transport.link import Link, RequestUnderWay, Transport
 
 if TYPE_CHECKING:
     from ..protocol.era import Era
@@ -83,10 +83,7 @@ class Handshake:
     """Agrees with a server on a revision and a session. Holds no state: threads share it.
 
     Args:
-        transport: What carries the messages.
         shown_url: The endpoint without credentials, for the session.
-        offer: The revision to offer first.
-        pinned: Whether no other will do.
         capabilities: What this client can be asked for.
         client_info: How it introduces itself.
         next_id: Gives request ids.
@@ -94,69 +91,84 @@ class Handshake:
 
     def __init__(
         self,
-        transport: StreamableTransport,
         *,
         shown_url: str,
-        offer: Revision,
-        pinned: bool,
         capabilities: Mapping[str, Any],
         client_info: Mapping[str, Any],
         next_id: Callable[[], jsonrpc.RequestId],
     ) -> None:
-        self._transport = transport
         self._shown_url = shown_url
-        self._offer = offer
-        self._pinned = pinned
         self._capabilities = capabilities
         self._client_info = client_info
         self._next_id = next_id
 
-    def shake(self, effort: Effort, farewell: Callable[[Era, Session], object]) -> tuple[Era, Session]:
+    def shake(
+        self,
+        transport: Transport,
+        make_era: Callable[[Revision], Era],
+        offer: Revision,
+        effort: Effort,
+        farewell: Callable[[Link], object],
+        *,
+        pinned: bool,
+    ) -> Link:
         """Begin a session.
 
         Args:
+            transport: What carries the messages.
+            make_era: Gives the rules of a revision on this transport.
+            offer: The revision to offer first.
             effort: The limits of the call that needs it.
             farewell: Ends a session that was begun and cannot be used.
+            pinned: Whether no other revision will do.
 
         Raises:
             UnsupportedVersion: No revision in common.
         """
-        offer, tried = self._offer, {self._offer.name}
+        tried = {offer.name}
         while True:
             try:
-                era, session = self._initialize(offer, effort, farewell)
+                link = self._initialize(transport, make_era, offer, effort, farewell, pinned)
                 break
             except RPCError as error:
-                supported = _supported(error)
-                if supported is None:
-                    raise  # it is about something else
-                other = None if self._pinned else _newest(supported, tried)
+                names = supported(error)
+                if names is None or is_modern_error(error):
+                    raise  # it is about something else, or for others to say what it means
+                other = None if pinned else _newest(names, tried)
                 if other is None:
                     raise UnsupportedVersion(
-                        f"the server speaks {', '.join(map(repr, supported)) or 'no revision'}, and none that is "
+                        f"the server speaks {', '.join(map(repr, names)) or 'no revision'}, and none that is "
                         "acceptable here",
                         requested=offer.name,
-                        supported=supported,
+                        supported=names,
                     ) from error
                 offer = other
                 tried.add(other.name)
         try:
-            self._transport.post(era, session, calls.initialized(), effort)
+            link.post(calls.initialized(), effort)
         except BaseException:
-            farewell(era, session)
+            farewell(link)
             raise
-        return era, session
+        return link
 
     def _initialize(
-        self, offer: Revision, effort: Effort, farewell: Callable[[Era, Session], object]
-    ) -> tuple[Era, Session]:
+        self,
+        transport: Transport,
+        make_era: Callable[[Revision], Era],
+        offer: Revision,
+        effort: Effort,
+        farewell: Callable[[Link], object],
+        pinned: bool,
+    ) -> Link:
         operation = calls.initialize(offer.name, capabilities=self._capabilities, client_info=self._client_info)
-        era: Era = StatefulEra(offer)
+        era = make_era(offer)
         while True:
             request = jsonrpc.Request(self._next_id(), operation.method, operation.params)
-            exchange = self._transport.request(era, None, request, effort)
+            exchange = transport.request(era, None, request, effort)
             try:
-                result = operation.parse(await_response(exchange, self._answer_ping(era, exchange, effort)))
+                result = operation.parse(
+                    await_response(exchange, self._answer_ping(transport, era, exchange, effort))
+                )
                 break
             except (ContentTypeError, RemoteProtocolError) as error:
                 error.args = (f"{error}; is {self._shown_url.partition('?')[0]} the address of an MCP endpoint?",)
@@ -177,18 +189,18 @@ class Handshake:
             instructions=result.instructions,
         )
         agreed = find_session_revision(result.protocol_version)
-        if agreed is None or (self._pinned and agreed.name != offer.name):
-            farewell(era, session)  # "the client SHOULD disconnect", Version Negotiation
+        if agreed is None or (pinned and agreed.name != offer.name):
+            farewell(Link(era, session, transport))  # "the client SHOULD disconnect", Version Negotiation
             raise UnsupportedVersion(
                 f"offered revision {offer.name!r}, and the server wants {result.protocol_version!r:.40}, "
                 "which is not acceptable here",
                 requested=offer.name,
                 supported=(result.protocol_version,),
             )
-        return StatefulEra(agreed), session
+        return Link(make_era(agreed), session, transport)
 
     def _answer_ping(
-        self, era: Era, exchange: Exchange, effort: Effort
+        self, transport: Transport, era: Era, exchange: RequestUnderWay, effort: Effort
     ) -> Callable[[jsonrpc.Request], object]:
         def answer(request: jsonrpc.Request) -> None:
             # "The server SHOULD NOT send requests other than pings and logging before receiving the initialized
@@ -198,17 +210,9 @@ class Handshake:
                 return
             session_id = None if exchange.headers is None else exchange.headers.get("mcp-session-id")
             session = Session(self._shown_url, None if session_id is None else era.check_session_id(session_id))
-            self._transport.post(era, session, jsonrpc.Response(request.id, {}), effort)
+            transport.post(era, session, jsonrpc.Response(request.id, {}), effort)
 
         return answer
-
-
-def _supported(error: RPCError) -> tuple[str, ...] | None:
-    """The revisions that the server named when it refused ours, or None if that is not what it says."""
-    supported = error.data.get("supported") if isinstance(error.data, Mapping) else None
-    if not isinstance(supported, list):
-        return None
-    return tuple(name for name in supported if isinstance(name, str))
 
 
 def _newest(names: tuple[str, ...], tried: set[str]) -> Revision | None:
@@ -217,7 +221,7 @@ def _newest(names: tuple[str, ...], tried: set[str]) -> Revision | None:
     return max((revision for revision in known if revision), key=lambda revision: revision.name, default=None)
 
 
-def await_response(exchange: Exchange, serve: Callable[[jsonrpc.Request], object]) -> Any:
+def await_response(exchange: RequestUnderWay, serve: Callable[[jsonrpc.Request], object]) -> Any:
     """The result of a request whose notifications interest nobody.
 
     Args:

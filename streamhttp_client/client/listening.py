@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import jsonrpc
@@ -17,20 +17,16 @@ from ..exceptions import (
     HTTPStatusError,
     LocalProtocolError,
     SessionExpired,
-    StreamHTTPError,
 )
-from ..net.body import Response
-from ..net.retry import Effort, parse_retry_after
-from ..sse import Event, SSEParser
+from ..net.retry import Effort
+from ..net.timeouts import Timeout
+from ..transport.listening import open_feed
 from .callbacks import check_function
 
 if TYPE_CHECKING:
     from .._record import Record
     from ..net.retry import RetryPolicy
-    from ..net.timeouts import Timeout
-    from ..protocol.era import Era
-    from ..protocol.session import Session
-    from ..transport.streamable import LookAhead, StreamableTransport
+    from ..transport.link import Link, LookAhead
 
 __all__ = ["Hub", "Listener", "UnderWay"]
 
@@ -55,8 +51,7 @@ class UnderWay(Protocol):
 class Hub(Protocol):
     """What a listener needs of the client behind it."""
 
-    era: Era
-    transport: StreamableTransport
+    link: Link | None
     timeout: Timeout
     retry: RetryPolicy
     renews: bool
@@ -66,9 +61,13 @@ class Hub(Protocol):
     @property
     def closed(self) -> bool: ...
 
-    def ready(self, effort: Effort) -> Session: ...
+    def ready(self, effort: Effort) -> Link: ...
 
-    def renew(self, old: Session, effort: Effort) -> None: ...
+    def renew(self, old: Link, effort: Effort) -> None: ...
+
+    def subscription(self, link: Link) -> jsonrpc.Request: ...
+
+    def missed(self, link: Link) -> None: ...
 
     def register(self, effort: Effort) -> None: ...
 
@@ -76,7 +75,7 @@ class Hub(Protocol):
 
     def under_way(self) -> Sequence[UnderWay]: ...
 
-    def serve(self, request: jsonrpc.Request, effort: Effort, stream: LookAhead) -> None: ...
+    def serve(self, link: Link, request: jsonrpc.Request, effort: Effort, stream: LookAhead) -> None: ...
 
     def read_notification(self, message: jsonrpc.Notification) -> Record | None: ...
 
@@ -90,6 +89,7 @@ class Listener:
     Attributes:
         available: None until the server was asked; False if it has no such stream (405), which is no error: the
             iteration just ends.
+        honoured: What the server agreed to tell, where it is asked for each kind (since 2026-07-28); else None.
     """
 
     def __init__(
@@ -111,9 +111,12 @@ class Listener:
         self._events: Generator[Any, None, None] | None = None
         self._failure: BaseException | None = None
         self._closed = False
+        self._attempt = effort
+        self._anew = False
         self.opened = threading.Event()
         self.answered = False
         self.available: bool | None = None
+        self.honoured: Mapping[str, Any] | None = None
 
     def start(self) -> Listener:
         """Read on a thread of its own from now on, for the callback."""
@@ -170,6 +173,7 @@ class Listener:
         """Stop listening. Any thread; takes two seconds at the most, for a callback that is running."""
         self._closed = True
         self._effort.interrupt.fire()
+        self._attempt.interrupt.fire()
         if self._events is not None:
             try:
                 self._events.close()
@@ -211,77 +215,84 @@ class Listener:
         """The notifications, and None each time that the stream is open."""
         engine, effort = self._engine, self._effort
         engine.register(effort)
-        last_event_id, retry_ms = "", None
-        heard_in: Session | None = None
-        forgotten = False
+        last_event_id, retry_seconds = "", 0.0
+        heard_on: Link | None = None
+        forgotten = opened = False
         effort.begin()
         try:
             while not self._closed:
                 # Listening has no end, but connecting has: it may hold up the calls of other threads.
-                attempt = Effort(engine.timeout, engine.retry, effort.interrupt)
-                session = engine.ready(attempt)
-                if session is not heard_in:
-                    heard_in, last_event_id = session, ""  # ids belong to the session that gave them
+                self._anew = False
+                self._attempt = attempt = Effort(engine.timeout, engine.retry)
+                engine.register(attempt)
+                floor, failure = 0.0, None
                 try:
-                    answer = engine.transport.open_stream(engine.era, session, last_event_id, attempt)
+                    if self._closed:
+                        return  # meanwhile
+                    link = engine.ready(attempt)
+                    if link is not heard_on:
+                        heard_on, last_event_id = link, ""  # ids belong to the session that gave them
+                    # Reading goes on for as long as the listening as a whole.
+                    reading = Timeout(effort.timeout.connect, effort.timeout.read, effort.deadline.remaining())
+                    feed = open_feed(
+                        link,
+                        opening=attempt,
+                        reading=Effort(reading, engine.retry, attempt.interrupt),
+                        last_event_id=last_event_id,
+                        subscribe=lambda: engine.subscription(link),  # noqa: B023  # called at once
+                    )
+                    since = time.monotonic()
+                    with contextlib.closing(feed.messages()) as messages:
+                        for message in messages:
+                            if message is not None:
+                                effort.progressed()
+                                last_event_id = feed.last_event_id
+                                yield from self._take(link, message, feed)
+                                continue
+                            if opened:
+                                engine.missed(link)
+                            opened = self.available = True
+                            forgotten = False
+                            self.honoured = feed.honoured
+                            self.opened.set()
+                            yield None
+                    last_event_id, failure = feed.last_event_id, feed.failure
+                    if feed.unavailable:
+                        logger.info("the server has no listening stream")
+                        self.available = False
+                        return
+                    if feed.over:
+                        return
+                    if failure is None or not isinstance(failure, HTTPStatusError):
+                        retry_seconds = feed.retry_seconds or retry_seconds
+                    floor = max(feed.retry_seconds, retry_seconds)
+                    if self.opened.is_set() and time.monotonic() - since > _WORTHWHILE_SECONDS:
+                        effort.progressed()
                 except SessionExpired:
                     # A server that forgets each session at once would have us begin one after the other.
                     if not engine.renews or forgotten and not effort.again():
                         raise
                     forgotten = True
-                    engine.renew(session, attempt)
+                    engine.renew(link, attempt)
                     continue
-                except HTTPStatusError as error:
-                    # "or else return HTTP 405 Method Not Allowed, indicating that the server does not offer an SSE
-                    # stream at this endpoint." MCP 2025-11-25, Listening for Messages from the Server
-                    if error.status != 405:
+                except ClientClosed:
+                    if self._closed or engine.closed or not self._anew:
                         raise
-                    logger.info("the server has no listening stream")
-                    self.available = False
-                    return
-                failure: StreamHTTPError | None = None
-                floor = 0.0
-                if isinstance(answer, Response):
-                    self.available, forgotten = True, False
-                    self.opened.set()
-                    stream = _Stream(answer, engine.transport.max_message_size, last_event_id)
-                    since = time.monotonic()
-                    try:
-                        yield None
-                        while True:
-                            try:
-                                more = stream.read(effort.remaining())
-                            except ConnectionLost as error:
-                                failure = error
-                                break
-                            if not more:
-                                break
-                            while stream.events:
-                                event = stream.events.popleft()
-                                last_event_id = event.id
-                                if event.data and event.type == "message":
-                                    effort.progressed()
-                                    for message in jsonrpc.parse(event.data):
-                                        yield from self._take(message, stream)
-                            last_event_id = stream.parser.last_event_id
-                    finally:
-                        answer.body.close()
-                    retry_ms = stream.parser.retry_ms if stream.parser.retry_ms is not None else retry_ms
-                    if time.monotonic() - since > _WORTHWHILE_SECONDS:
-                        effort.progressed()
-                else:
-                    failure = answer
-                    if isinstance(failure, HTTPStatusError):
-                        floor = parse_retry_after(failure.headers)
+                    continue  # something else is to be listened for
+                finally:
+                    engine.unregister(attempt)
                 if effort.deadline.expired:
                     return
-                if not effort.again(max(floor, (retry_ms or 0) / 1000)):
+                if not effort.again(floor):
                     if self._closed or effort.deadline.expired:
                         return
                     if engine.closed:
                         raise ClientClosed("the client is closed")
                     raise failure or ConnectionLost("the server ends each listening stream at once")
                 logger.debug("listening again: %s", failure or "the stream had ended")
+        except CallTimeout:
+            if not effort.deadline.expired:
+                raise
         except ClientClosed:
             if not self._closed:
                 raise
@@ -290,11 +301,18 @@ class Listener:
             engine.unregister(effort)
             self._end()
 
-    def _take(self, message: jsonrpc.Message, stream: _Stream) -> Iterator[Any]:
+    def listen_anew(self) -> None:
+        """What is to be listened for has changed: ask the server again, if it has to be told. Any thread."""
+        link = self._engine.link
+        if link is not None and link.era.listening == "subscription":
+            self._anew = True
+            self._attempt.interrupt.fire()
+
+    def _take(self, link: Link, message: jsonrpc.Message, stream: LookAhead) -> Iterator[Any]:
         engine = self._engine
         if isinstance(message, jsonrpc.Request):
             try:
-                engine.serve(message, Effort(engine.timeout, engine.retry, self._effort.interrupt), stream)
+                engine.serve(link, message, Effort(engine.timeout, engine.retry, self._attempt.interrupt), stream)
             except CallTimeout as error:  # the server will ask again, or not: others are to be heard meanwhile
                 logger.warning("the answer to %r could not be sent: %s", message.method, str(error))
         elif isinstance(message, jsonrpc.Notification):
@@ -315,28 +333,3 @@ class Listener:
         else:
             # "The server MUST NOT send a JSON-RPC response on the stream unless resuming", ibid.
             logger.warning("dropped a response that came on the listening stream")
-
-
-class _Stream:
-    """An open listening stream: what was read of it, and what was parsed and not handled yet."""
-
-    def __init__(self, answer: Response, max_event_size: int, last_event_id: str) -> None:
-        self._body = answer.body
-        self.parser = SSEParser(max_event_size=max_event_size, last_event_id=last_event_id)
-        self.events: deque[Event] = deque()
-
-    def read(self, seconds: float | None) -> bool:
-        """Wait for more; False at the end."""
-        chunk = self._body.read1(timeout=seconds)
-        self.events += self.parser.feed(chunk)
-        return bool(chunk)
-
-    def look_ahead(self) -> Iterator[jsonrpc.Message]:
-        """What has arrived but was not handled yet. Does not wait, and leaves errors to the next read."""
-        try:
-            self.events += self.parser.feed(self._body.read_ready())
-            for event in self.events:
-                if event.data and event.type == "message":
-                    yield from jsonrpc.parse(event.data)
-        except StreamHTTPError:
-            pass

@@ -12,14 +12,13 @@ from ..net.http import HTTP, AuthLike
 from ..net.retry import RetryPolicy
 from ..net.target import check_url
 from ..net.timeouts import Timeout, TimeoutLike
-from ..protocol import versions
 from ..protocol.session import Session
-from ..protocol.stateful import StatefulEra
-from ..transport.streamable import StreamableTransport
+from ..protocol.stateless import TASKS_EXTENSION
+from ..protocol.versions import get_revision
+from .agreement import Agreement
 from .background import BackgroundListening
 from .callbacks import Callbacks, ElicitationCallback, RootsLike, SamplingCallback, check_function
 from .engine import Engine, distant_ids
-from .handshake import Handshake
 
 if TYPE_CHECKING:
     import requests
@@ -32,8 +31,8 @@ DEFAULT_MAX_MESSAGE_SIZE = 64 * 1024 * 1024
 _DEFAULT_TIMEOUT = Timeout()
 _DEFAULT_RETRY = RetryPolicy()
 _CLIENT_INFO = {"name": "streamhttp-client", "version": __version__}
-# These are the session's to say.
-_OWN_HEADERS = frozenset(("mcp-session-id", "mcp-protocol-version", "last-event-id"))
+# These are the session's and the request's to say.
+_OWN_HEADERS = frozenset(("mcp-session-id", "mcp-protocol-version", "last-event-id", "mcp-method", "mcp-name"))
 
 
 class Options(Record, kw_only=True):
@@ -75,25 +74,20 @@ class Options(Record, kw_only=True):
             raise LocalProtocolError(f"retry must be a RetryPolicy, got {type(self.retry).__name__}")
         for name in self.headers or ():
             if isinstance(name, str) and name.lower() in _OWN_HEADERS:
-                raise LocalProtocolError(f"header {name!r} belongs to the session and cannot be given")
+                raise LocalProtocolError(f"header {name!r} belongs to the session or the request and cannot be given")
         for name in ("on_log", "on_notification", "on_session_renewed"):
             check_function(name, getattr(self, name))
 
-    def make_engine(self, session: Session | None, *, on_tools_changed: Callable[[], object]) -> Engine:
+    def make_engine(self, session: Session | None) -> Engine:
         """Put the parts together.
 
         Args:
             session: A session to take up, or None to begin one when it is needed.
-            on_tools_changed: See :class:`Engine`.
 
         Raises:
             LocalProtocolError: An option cannot be used.
         """
-        pinned = self.protocol != "auto"
-        offer = versions.get_revision(self.protocol) if pinned else versions.LATEST_SESSION
-        agreed = offer
-        if session is not None and session.protocol_version is not None:
-            agreed = versions.get_revision(session.protocol_version)
+        pinned = None if self.protocol == "auto" else get_revision(self.protocol)
         timeout = Timeout.of(self.timeout, _DEFAULT_TIMEOUT)
         callbacks = Callbacks(
             sampling=self.sampling,
@@ -113,25 +107,23 @@ class Options(Record, kw_only=True):
             proxies=self.proxies,
             trust_env=self.trust_env,
         )
-        transport = StreamableTransport(http, self.url, max_message_size=self.max_message_size)
         ids = distant_ids()
-        handshake = Handshake(
-            transport,
+        agreement = Agreement(
+            http,
+            self.url,
             shown_url=shown_url,
-            offer=offer,
             pinned=pinned,
-            capabilities=capabilities,
+            capabilities=(capabilities, {**capabilities, "extensions": {TASKS_EXTENSION: {}}}),
             client_info=client_info,
             next_id=ids.__next__,
+            max_message_size=self.max_message_size,
         )
         listens = self.listen_in_background
         return Engine(
             http,
-            transport,
-            handshake,
+            agreement,
             BackgroundListening(wanted=bool(capabilities) if listens is None else listens),
-            era=StatefulEra(agreed),
-            session=session,
+            link=None if session is None else agreement.take_up(session),
             callbacks=callbacks,
             timeout=timeout,
             retry=_DEFAULT_RETRY if self.retry is None else self.retry,
@@ -140,7 +132,6 @@ class Options(Record, kw_only=True):
             on_log=self.on_log,
             on_notification=self.on_notification,
             on_session_renewed=self.on_session_renewed,
-            on_tools_changed=on_tools_changed,
         )
 
 

@@ -17,7 +17,7 @@ from .verbs import Verbs
 if TYPE_CHECKING:
     from ..protocol.models.notifications import LogMessage
     from ..protocol.models.tasks import Task
-    from ..protocol.models.tools import Tool, ToolResult
+    from ..protocol.models.tools import ToolResult
     from .engine import Engine
 
 __all__ = ["TaskVerbs"]
@@ -36,7 +36,6 @@ class TaskVerbs(Verbs):
 
     _engine: Engine
     _finish_tool: Callable[..., Any]
-    _tools: dict[str, Tool]
     _effort: Callable[[TimeoutLike | None], Effort]
 
     def call_tool_as_task(
@@ -123,7 +122,7 @@ class TaskVerbs(Verbs):
     ) -> tuple[Task, Call[Any]]:
         from ..protocol.models.tasks import CreateTaskResult
 
-        known = self._tools.get(name)
+        known = self._engine.tools.get(name)
         if known is not None and known.task_support == "forbidden":
             raise CapabilityError(f"tool {name!r} does not allow to be run as a task")
         task = {} if ttl is None else {"ttl": int(ttl * 1000)}

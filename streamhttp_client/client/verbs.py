@@ -56,16 +56,15 @@ class Verbs(ABC):
         raise RemoteProtocolError(f"the list has more than {_MAX_PAGES} pages")
 
     @abstractmethod
-    def _remember_tools(self, tools: Sequence[Tool]) -> None:
-        """Keep what is known of tools now: hints and output schemas."""
+    def _remember_tools(self, tools: Sequence[Tool]) -> Sequence[Tool]:
+        """Keep what is known of tools now: hints and schemas. Gives those that can be used."""
 
     # -- tools
 
     def iter_tools(self, *, timeout: TimeoutLike | None = None) -> Iterator[Tool]:
         """Walk the server's tools, asking for a page when the last one is used up. ``timeout`` is for each page."""
         for page in self._pages(calls.list_tools, timeout):
-            self._remember_tools(page.tools)
-            yield from page.tools
+            yield from self._remember_tools(page.tools)
 
     def list_tools(self, *, timeout: TimeoutLike | None = None) -> list[Tool]:
         """Return all tools of the server, over all pages."""

@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
 
-from ..jsonrpc import Notification, RequestId
+from ..exceptions import StreamHTTPError
+from ..jsonrpc import Message, Notification, RequestId
 from .session import Session
 from .versions import Revision
 
-__all__ = ["Era"]
+__all__ = ["Era", "Listening"]
+
+Listening = Literal["get", "subscription", "channel"]
+"""How one hears what no call asked for: on the stream of a GET, as the answer to ``subscriptions/listen``, or on the
+one stream on which everything comes."""
 
 
 class Era(Protocol):
-    """One set of rules. Holds no state: threads share it."""
+    """One set of rules. It does not change: threads share it."""
 
     @property
     def revision(self) -> Revision:
         """The revision that is spoken."""
 
     @property
-    def has_listening_stream(self) -> bool:
-        """Whether a GET opens a stream of what no call asked for."""
+    def listening(self) -> Listening:
+        """How one hears what no call asked for."""
 
     @property
     def ends_session(self) -> bool:
         """Whether a DELETE on close tells the server that the session is over."""
 
-    def message_headers(self, session: Session | None) -> dict[str, str]:
+    @property
+    def server_asks(self) -> bool:
+        """Whether the server sends requests of its own, on any stream, which are answered by a POST."""
+
+    @property
+    def keeps_wishes(self) -> bool:
+        """Whether a log level, or a subscription, is told to the server once and kept there."""
+
+    @property
+    def caches(self) -> bool:
+        """Whether results say for how long they hold."""
+
+    @property
+    def mirrors_arguments(self) -> bool:
+        """Whether arguments that a tool names are repeated in headers."""
+
+    def dress(self, params: Mapping[str, Any] | None, *, log_level: str | None) -> Mapping[str, Any] | None:
+        """The parameters of a request, with what each request says of the client.
+
+        Args:
+            params: As the verb has them; left as they are.
+            log_level: The least severe log messages that the caller wants, or None.
+        """
+
+    def message_headers(self, session: Session | None, message: Message) -> dict[str, str]:
         """Headers of every POST. Before the handshake is done, ``session`` is None."""
 
     def stream_headers(self, session: Session) -> dict[str, str]:
@@ -41,8 +71,19 @@ class Era(Protocol):
     def cancellation(self, request_id: RequestId, reason: str) -> Notification | None:
         """What to POST so that the server stops working on a request, or None if closing the stream says it."""
 
+    def result_kind(self, method: str, result: Any) -> str:
+        """What a result is: ``"complete"``, ``"input_required"`` or ``"task"``.
+
+        Raises:
+            InvalidResult: Something else, or one that this method cannot have.
+        """
+
     def session_is_gone(self, status: int, session: Session | None, message: str = "") -> bool:
         """Whether this refusal means that the server does not know the session any more."""
 
+    def is_foreign(self, error: StreamHTTPError) -> bool:
+        """Whether a refusal looks as if the server spoke by other rules than these, so that asking again is due."""
+
     def check_session_id(self, value: str) -> str:
         """Return a session id that is safe to send back; raise RemoteProtocolError for another."""
+

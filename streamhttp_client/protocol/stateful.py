@@ -7,9 +7,14 @@ otherwise. Inputs are the session and plain values; outputs are plain values; no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .. import jsonrpc
-from ..exceptions import RemoteProtocolError
+from ..exceptions import RemoteProtocolError, StreamHTTPError
 from . import calls
+from .era import Listening
+from .negotiation import is_modern_error
 from .session import Session, is_session_id
 from .versions import Revision
 
@@ -25,13 +30,21 @@ _ACCEPT_STREAM = "text/event-stream"
 class StatefulEra:
     """The rules of one revision of the session era; see :class:`~.era.Era` for the questions."""
 
-    has_listening_stream = True
+    listening: Listening = "get"
     ends_session = True
+    server_asks = True
+    keeps_wishes = True
+    caches = False
+    mirrors_arguments = False
 
     def __init__(self, revision: Revision) -> None:
         self.revision = revision
 
-    def message_headers(self, session: Session | None) -> dict[str, str]:
+    def dress(self, params: Mapping[str, Any] | None, *, log_level: str | None) -> Mapping[str, Any] | None:
+        """The parameters as they are: the handshake has said all there is to say of the client."""
+        return params
+
+    def message_headers(self, session: Session | None, message: jsonrpc.Message) -> dict[str, str]:
         """Headers of every POST. Before the handshake is done, ``session`` is None."""
         headers = {"accept": _ACCEPT_BOTH, "content-type": "application/json"}
         headers.update(self._session_headers(session))
@@ -62,6 +75,10 @@ class StatefulEra:
         """What to POST so that the server stops working on a request, or None if closing the stream says it."""
         return calls.cancelled(request_id, reason)
 
+    def result_kind(self, method: str, result: Any) -> str:
+        """What a result is: there is but one kind."""
+        return "complete"
+
     def session_is_gone(self, status: int, session: Session | None, message: str = "") -> bool:
         """Whether this refusal means that the server does not know the session any more.
 
@@ -77,6 +94,10 @@ class StatefulEra:
         if session is None or session.session_id is None:
             return False
         return status == 404 or status == 400 and "session id" in message.lower()
+
+    def is_foreign(self, error: StreamHTTPError) -> bool:
+        """Whether a refusal is one that only servers of 2026-07-28 know."""
+        return is_modern_error(error)
 
     def check_session_id(self, value: str) -> str:
         """Return a session id that is safe to send back.

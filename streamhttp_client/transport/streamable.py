@@ -13,9 +13,8 @@ new id.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from .. import jsonrpc
 from .._headers import Headers
@@ -25,6 +24,7 @@ from ..exceptions import (
     ConnectionLost,
     ContentTypeError,
     HTTPStatusError,
+    LocalProtocolError,
     ReadTimeout,
     RemoteProtocolError,
     ResumeRefused,
@@ -41,9 +41,9 @@ from .answers import NOT_EXECUTED, refused
 
 if TYPE_CHECKING:
     from ..protocol.era import Era
-    from ..sse import Event, SSEParser
+    from .reading import EventReader
 
-__all__ = ["Exchange", "LookAhead", "StreamableTransport"]
+__all__ = ["Exchange", "StreamableTransport"]
 
 logger = logging.getLogger("streamhttp_client")
 
@@ -83,21 +83,36 @@ class StreamableTransport:
         """
         # "If the server accepts the input, the server MUST return HTTP status code 202 Accepted with no body." What
         # else a server may say is not needed, and not waited for: some open an event stream here and leave it open.
-        self._send(era, session, jsonrpc.dump(message), effort).body.close()
+        headers = era.message_headers(session, message)
+        self._send(era, session, headers, jsonrpc.dump(message), effort).body.close()
 
-    def request(self, era: Era, session: Session | None, message: jsonrpc.Request, effort: Effort) -> Exchange:
+    def request(
+        self,
+        era: Era,
+        session: Session | None,
+        message: jsonrpc.Request,
+        effort: Effort,
+        more_headers: Mapping[str, str] | None = None,
+    ) -> Exchange:
         """Prepare a request; it is sent when the exchange is first iterated.
 
         Raises:
             LocalProtocolError: The message has no JSON form.
         """
-        return Exchange(self, era, session, effort, message.id, jsonrpc.dump(message))
+        headers = era.message_headers(session, message)
+        if more_headers:
+            headers.update(more_headers)
+        return Exchange(self, era, session, effort, message.id, (headers, jsonrpc.dump(message)))
 
     def resume(
         self, era: Era, session: Session, request_id: jsonrpc.RequestId, last_event_id: str, effort: Effort
     ) -> Exchange:
         """Take up the answer of a request that another exchange, or another process, has sent."""
         return Exchange(self, era, session, effort, request_id, None, last_event_id)
+
+    def listen(self, effort: Effort) -> Exchange:
+        """There is no common stream here."""
+        raise LocalProtocolError("Streamable HTTP has no stream on which everything comes")
 
     def end(self, era: Era, session: Session, effort: Effort) -> None:
         """Tell the server that the session is over. 405 means that it does not care to know.
@@ -106,6 +121,9 @@ class StreamableTransport:
             TransportError: It may not have heard.
         """
         self._ask("DELETE", era.end_headers(session), effort).body.close()
+
+    def close(self) -> None:
+        """Nothing is held open between messages but the connections of ``http``."""
 
     def _ask(self, method: str, headers: dict[str, str], effort: Effort, body: bytes | None = None) -> Response:
         """One HTTP request to the endpoint, within the limits of an effort."""
@@ -121,37 +139,45 @@ class StreamableTransport:
         )
 
     def _send(
-        self, era: Era, session: Session | None, body: bytes, effort: Effort, exchange: Exchange | None = None
+        self,
+        era: Era,
+        session: Session | None,
+        headers: dict[str, str],
+        body: bytes,
+        effort: Effort,
+        exchange: Exchange | None = None,
     ) -> Response:
         """POST until the server has taken it, or may have; give an answer of success."""
-        headers = era.message_headers(session)
-        while True:
-            failure: StreamHTTPError
-            floor = 0.0
-            if exchange is not None:
-                exchange.in_flight = True
-            try:
-                response = self._ask("POST", headers, effort, body)
-            except TransportError as error:
-                error.attempts = effort.attempts
+        failure: StreamHTTPError | None = None
+        try:
+            while True:
+                floor = 0.0
                 if exchange is not None:
-                    exchange.in_flight = error.may_have_executed
-                if effort.deadline.expired:
-                    raise _timed_out(effort, error) from error
-                if error.may_have_executed or error.permanent:
-                    raise
-                failure = error
-            else:
-                if response.status < 300:
-                    return response
-                if exchange is not None:
-                    exchange.in_flight = False
-                failure = refused(response, era, session, effort)
-                if response.status not in NOT_EXECUTED:
+                    exchange.in_flight = True
+                try:
+                    response = self._ask("POST", headers, effort, body)
+                except TransportError as error:
+                    error.attempts = effort.attempts
+                    if exchange is not None:
+                        exchange.in_flight = error.may_have_executed
+                    if effort.deadline.expired:
+                        raise _timed_out(effort, error) from error
+                    if error.may_have_executed or error.permanent:
+                        raise
+                    failure = error
+                else:
+                    if response.status < 300:
+                        return response
+                    if exchange is not None:
+                        exchange.in_flight = False
+                    failure = refused(response, era, session, effort)
+                    if response.status not in NOT_EXECUTED:
+                        raise failure
+                    floor = parse_retry_after(response.headers)
+                if not effort.again(floor):
                     raise failure
-                floor = parse_retry_after(response.headers)
-            if not effort.again(floor):
-                raise failure
+        finally:
+            failure = None  # its traceback leads here: together they would keep the connection
 
     def open_stream(
         self, era: Era, session: Session, last_event_id: str, effort: Effort
@@ -180,13 +206,6 @@ class StreamableTransport:
         raise failure
 
 
-class LookAhead(Protocol):
-    """A stream on which the server may take back what it asked."""
-
-    def look_ahead(self) -> Iterator[jsonrpc.Message]:
-        """What has arrived but was not handed out yet; it will be, all the same. Does not wait."""
-
-
 class Exchange:
     """One request under way. Iterate it once, from one thread.
 
@@ -205,23 +224,21 @@ class Exchange:
         session: Session | None,
         effort: Effort,
         request_id: jsonrpc.RequestId,
-        body: bytes | None,
+        sending: tuple[dict[str, str], bytes] | None,
         last_event_id: str = "",
     ) -> None:
         self._transport = transport
         self._era = era
         self._session = session
         self._effort = effort
-        self._body = body
+        self._sending = sending  # headers and body, or None where the request was sent before
         self._response: Response | None = None
-        self._parser: SSEParser | None = None
-        self._events: deque[Event] = deque()  # parsed, and not handed out yet
-        self._ahead: StreamHTTPError | None = None  # what look_ahead() ran into
+        self._reader: EventReader | None = None
         self._seen: dict[str, None] = {last_event_id: None} if last_event_id else {}
         self._group = ""
         self._repeated = False
         self._resumed = False
-        self.in_flight = body is None
+        self.in_flight = sending is None
         self.request_id = request_id
         self.last_event_id = last_event_id
         self.retry_ms: int | None = None
@@ -238,10 +255,10 @@ class Exchange:
             HTTPStatusError, RPCError: The server refused the request.
             RemoteProtocolError: The answer cannot be understood.
         """
-        if self._body is None:
+        if self._sending is None:
             response = self._reopen(None, at_once=True)
         else:
-            response = self._transport._send(self._era, self._session, self._body, self._effort, self)
+            response = self._transport._send(self._era, self._session, *self._sending, self._effort, self)
         self._response = response
         self.headers = response.headers
         kind = response.content_type
@@ -254,25 +271,14 @@ class Exchange:
 
     def close(self) -> None:
         """Let go of the connection; it serves again if the answer has ended or is about to."""
+        self._reader = None
         if self._response is not None:
             self._response.body.close()
             self._response = None
 
     def look_ahead(self) -> Iterator[jsonrpc.Message]:
         """What has arrived but was not handed out yet; it will be, all the same. Does not wait."""
-        if self._response is None or self._parser is None:
-            return
-        try:
-            chunk = self._response.body.read_ready()
-            if chunk:
-                self._events += self._parser.feed(chunk)
-            for event in self._events:
-                if event.data and event.type == "message":
-                    yield from jsonrpc.parse(event.data)
-        except ConnectionLost:
-            pass  # the next read says so again
-        except StreamHTTPError as error:
-            self._ahead = error  # of an event that is dealt with when its turn comes
+        return iter(()) if self._reader is None else self._reader.look_ahead()
 
     def _read_json(self, response: Response) -> Iterator[jsonrpc.Message]:
         try:
@@ -292,32 +298,27 @@ class Exchange:
 
     def _read_streams(self, response: Response) -> Iterator[jsonrpc.Message]:
         """The messages of a stream and of those that continue it."""
-        from ..sse import SSEParser  # a script whose server answers in JSON need not load it
+        from .reading import EventReader  # a script whose server answers in JSON need not load it
 
-        effort = self._effort
+        effort, limit = self._effort, self._transport.max_message_size
         while True:
             failure: ConnectionLost | None = None
             self._response = response
-            # The id is not carried over into the parser: so an id that is seen here was sent on this connection.
-            self._parser = parser = SSEParser(max_event_size=self._transport.max_message_size)
-            self._events.clear()
+            # The id is not carried over into the reader: so an id that is seen here was sent on this connection.
+            self._reader = reader = EventReader(response.body, max_event_size=limit)
             self._group, self._repeated = "", False
-            read = response.body.read1
+            parser, events, fill = reader.parser, reader.events, reader.fill
             while True:
-                if self._ahead is not None:
-                    raise self._ahead
                 try:
-                    chunk = read(timeout=effort.remaining())
+                    if not fill(effort.remaining()):
+                        break
                 except ConnectionLost as error:
                     failure = error
                     break
-                if not chunk:
-                    break
-                self._events += parser.feed(chunk)
                 if parser.retry_ms is not None:
                     self.retry_ms = parser.retry_ms
-                while self._events:
-                    event = self._events.popleft()
+                while events:
+                    event = events.popleft()
                     if event.id != self._group:
                         self._move(event.id)
                     if event.data and event.type == "message":
@@ -347,6 +348,8 @@ class Exchange:
     def _move(self, event_id: str) -> None:
         self._group = event_id
         self._repeated = False
+        if event_id and not self._era.may_resume(event_id):
+            return  # ids mean nothing in this era
         if len(event_id) > _MAX_EVENT_ID:
             logger.warning("ignored an event id of %d characters", len(event_id))
             return

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from streamhttp_client import Client, RetryPolicy
+from streamhttp_client.client.eras import KNOWN_SERVERS
+from streamhttp_client.protocol.versions import LATEST_SESSION
 from tests.support.rawserver import Peer, RawMCPServer, RawServer, Request
 
 __all__ = [
@@ -41,7 +43,10 @@ Answer = Callable[[Peer, Request], None]
 
 
 def open_client(server: RawServer, **options: Any) -> Client:
-    """A client that does not wait between attempts, and listens only if the test says so."""
+    """A client that does not wait between attempts, listens only if the test says so, and knows that a handshake is
+    wanted.
+    """
+    KNOWN_SERVERS.learn(server.url, LATEST_SESSION)
     defaults = {"timeout": BOUND, "retry": RetryPolicy(attempts=4, base=0.0), "listen_in_background": False}
     return Client(server.url, **{**defaults, **options})
 

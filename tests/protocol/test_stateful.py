@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from streamhttp_client import RemoteProtocolError, Session, jsonrpc
+from streamhttp_client import HTTPStatusError, RemoteProtocolError, RPCError, Session, jsonrpc
 from streamhttp_client.protocol.stateful import StatefulEra
 from streamhttp_client.protocol.versions import REVISIONS, Revision
 
 SESSION = Session("http://h/mcp", "the-id", "2025-06-18")
 ANONYMOUS = Session("http://h/mcp", None, "2025-06-18")
+PING = jsonrpc.Request(1, "ping")
 
 SPOKEN = [revision for revision in REVISIONS.values() if revision.handshake]
 eras = pytest.mark.parametrize("revision", SPOKEN, ids=[revision.name for revision in SPOKEN])
@@ -18,7 +19,7 @@ eras = pytest.mark.parametrize("revision", SPOKEN, ids=[revision.name for revisi
 @eras
 def test_headers_of_a_post(revision: Revision) -> None:
     """H25-02, H25-20, H25-23: a POST accepts both kinds of answer, and carries session and revision."""
-    assert StatefulEra(revision).message_headers(SESSION) == {
+    assert StatefulEra(revision).message_headers(SESSION, PING) == {
         "accept": "application/json, text/event-stream",
         "content-type": "application/json",
         "mcp-session-id": "the-id",
@@ -29,7 +30,7 @@ def test_headers_of_a_post(revision: Revision) -> None:
 @eras
 def test_headers_before_the_handshake(revision: Revision) -> None:
     """H25-24: before the handshake there is neither a session nor a revision to name."""
-    assert StatefulEra(revision).message_headers(None) == {
+    assert StatefulEra(revision).message_headers(None, PING) == {
         "accept": "application/json, text/event-stream",
         "content-type": "application/json",
     }
@@ -93,7 +94,32 @@ def test_cancelling_is_a_notification(revision: Revision) -> None:
 def test_what_the_era_has(revision: Revision) -> None:
     """H25-09, H25-12, H25-22: answers by POST, a listening stream, and an end that is told."""
     era = StatefulEra(revision)
-    assert era.has_listening_stream and era.ends_session
+    assert era.server_asks and era.listening == "get" and era.ends_session and era.keeps_wishes
+    assert not era.caches and not era.mirrors_arguments
+
+
+@eras
+def test_requests_say_nothing_of_the_client(revision: Revision) -> None:
+    """X9, X10: version, capabilities and log level are agreed once, and no request repeats them."""
+    era, params = StatefulEra(revision), {"name": "x"}
+    assert era.dress(params, log_level="debug") is params
+    assert era.dress(None, log_level=None) is None
+
+
+@eras
+def test_every_result_is_whole(revision: Revision) -> None:
+    """X5: there are no rounds of input, whatever a result says of itself."""
+    assert StatefulEra(revision).result_kind("tools/call", {"resultType": "input_required"}) == "complete"
+
+
+@eras
+@pytest.mark.parametrize("code", [-32020, -32021, -32022])
+def test_refusals_of_another_era(revision: Revision, code: int) -> None:
+    """V26-08: an error that only servers of 2026-07-28 know, and no other, is a reason to find out again."""
+    era = StatefulEra(revision)
+    assert era.is_foreign(RPCError("?", code=code, status=400))
+    assert not era.is_foreign(RPCError("?", code=-32600, status=400))
+    assert not era.is_foreign(HTTPStatusError("?", status=400, headers={}, url=""))
 
 
 @pytest.mark.parametrize("value", ["a", "!", "~", "".join(map(chr, range(0x21, 0x7F))), "x" * 8192])

@@ -14,6 +14,8 @@ import requests
 import requests.adapters
 
 from streamhttp_client import Client, RetryPolicy
+from streamhttp_client.client.eras import KNOWN_SERVERS
+from streamhttp_client.protocol.versions import LATEST_SESSION
 from tests.support.rawserver import Peer, RawServer, Request
 
 __all__ = [
@@ -74,7 +76,8 @@ def borrowing() -> bool:
 
 
 def open_client(server: RawServer, **options: Any) -> Client:
-    """A client of ``server`` that does not wait between attempts."""
+    """A client of ``server`` that does not wait between attempts, and knows that it wants a handshake."""
+    KNOWN_SERVERS.learn(server.url, LATEST_SESSION)
     if _borrowed is not None:
         _borrowed.append(requests.Session())
         options.setdefault("http", _borrowed[-1])

@@ -1,0 +1,260 @@
+"""Finding out how a server speaks, and agreeing with it: the steps of ``protocol/negotiation.py``, taken."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .. import jsonrpc
+from ..exceptions import (
+    ClientClosed,
+    ConnectionLost,
+    LocalProtocolError,
+    RemoteProtocolError,
+    StreamHTTPError,
+    TransportError,
+    UnsupportedVersion,
+)
+from ..net.http import HTTP
+from ..net.retry import Effort
+from ..net.timeouts import Timeout
+from ..protocol import calls, negotiation
+from ..protocol.negotiation import Step
+from ..protocol.session import Session
+from ..protocol.stateful import StatefulEra
+from ..protocol.stateless import StatelessEra
+from ..protocol.versions import LATEST, LATEST_SESSION, Revision, get_revision
+from ..transport.link import Link
+from ..transport.streamable import StreamableTransport
+from .eras import KNOWN_SERVERS
+from .handshake import Handshake, await_response
+
+__all__ = ["Agreement"]
+
+logger = logging.getLogger("streamhttp_client")
+
+# What a server may take to say something to the probe. One of before 2026-07-28 may be silent on a method that it does
+# not know, and the official servers answer within milliseconds.
+_PROBE_SECONDS = 10.0
+
+
+class Agreement:
+    """Makes links to one server. Holds no state of its own: threads share it.
+
+    Args:
+        http: What sends the requests.
+        url: The endpoint.
+        shown_url: The same without credentials.
+        pinned: The one revision that will do, or None to find out.
+        capabilities: What this client can be asked for, by revisions with a handshake and by those without.
+        client_info: How it introduces itself.
+        next_id: Gives request ids.
+        max_message_size: Bytes of one answer or one event.
+    """
+
+    def __init__(
+        self,
+        http: HTTP,
+        url: str,
+        *,
+        shown_url: str,
+        pinned: Revision | None,
+        capabilities: tuple[Mapping[str, Any], Mapping[str, Any]],
+        client_info: Mapping[str, Any],
+        next_id: Callable[[], jsonrpc.RequestId],
+        max_message_size: int,
+    ) -> None:
+        self._http = http
+        self._url = url
+        self._shown_url = shown_url
+        self._pinned = pinned
+        self._capabilities = capabilities
+        self._client_info = client_info
+        self._next_id = next_id
+        self._max_message_size = max_message_size
+        self._transport = StreamableTransport(http, url, max_message_size=max_message_size)
+        self._handshake = Handshake(
+            shown_url=shown_url, capabilities=capabilities[0], client_info=client_info, next_id=next_id
+        )
+
+    def take_up(self, session: Session) -> Link | None:
+        """The link of a saved session; None if it cannot outlive the connection that it was made on.
+
+        Raises:
+            LocalProtocolError: It is in a revision that is not spoken here.
+        """
+        revision = LATEST_SESSION if session.protocol_version is None else get_revision(session.protocol_version)
+        if revision.two_channels and session.session_id is None:
+            return None
+        return Link(self._era(revision), session, self._transport, ("as the saved session has it",))
+
+    def agree(self, effort: Effort, farewell: Callable[[Link], object]) -> Link:
+        """Find out how the server speaks, as far as that is not known, and begin to.
+
+        Args:
+            effort: The limits of the call that needs it.
+            farewell: Ends what was begun and cannot be used.
+
+        Raises:
+            UnsupportedVersion: No revision in common.
+            StreamHTTPError: What the server answered to the last thing that was tried.
+        """
+        refused: StreamHTTPError | None = None
+        step, steps, probed = self._first_step(), [], set()
+        try:
+            while True:
+                if step.why:
+                    steps.append(step.why)
+                try:
+                    if step.action == "speak":
+                        return self._speak(step.revision or LATEST, steps)
+                    if step.action == "shake":
+                        return self._shake(step.revision, steps, effort, farewell)
+                    if step.action == "channel":
+                        return self._open_channel(steps, effort, farewell)
+                    if step.action == "fail":
+                        assert refused is not None
+                        raise refused
+                    revision = step.revision or LATEST
+                    probed.add(revision.name)
+                    session, versions = self.discover(revision, effort, _PROBE_SECONDS)
+                    step = negotiation.after_discovery(versions)
+                    if step.action == "speak" and step.revision is not None:
+                        return self._speak(step.revision, [*steps, step.why], session)
+                except StreamHTTPError as error:
+                    if error is refused or _is_final(error, effort):
+                        raise
+                    if step.action == "channel" and refused is not None:
+                        logger.info("there is no stream of 2024-11-05 either: %s", str(error))
+                        KNOWN_SERVERS.forget(self._url)
+                        raise refused from None
+                    refused = error
+                    step = self._after(step, error, frozenset(probed))
+        finally:
+            refused = None  # its traceback leads here, and would keep the connection that it came on
+
+    def discover(self, revision: Revision, effort: Effort, silence: float | None = None) -> tuple[Session, list[str]]:
+        """Ask a server of the stateless era who it is; a session that says so, and the revisions that it speaks.
+
+        Args:
+            revision: In which to ask.
+            effort: The limits.
+            silence: Seconds after which a silent server is taken for one that does not understand.
+        """
+        operation, era = calls.discover(), self._era(revision)
+        part = effort
+        if silence is not None:
+            read = silence if effort.timeout.read is None else min(silence, effort.timeout.read)
+            left = effort.deadline.remaining()
+            part = Effort(Timeout(effort.timeout.connect, read, left), effort.policy, effort.interrupt)
+        session = Session(url=self._shown_url, protocol_version=revision.name)
+        request = jsonrpc.Request(self._next_id(), operation.method, era.dress(operation.params, log_level=None))
+        exchange = self._transport.request(era, session, request, part)
+        try:
+            raw = await_response(exchange, _ignore)
+        finally:
+            exchange.close()
+        era.result_kind(operation.method, raw)
+        result = operation.parse(raw)
+        found = {
+            "server_info": result.server_info,
+            "capabilities": result.capabilities,
+            "instructions": result.instructions,
+        }
+        return Session(**{**session.__dict__, **found}), list(result.supported_versions)
+
+    def forget(self) -> None:
+        """The server does not speak as it was known to."""
+        KNOWN_SERVERS.forget(self._url)
+
+    # -- the steps
+
+    def _first_step(self) -> Step:
+        pinned = self._pinned
+        if pinned is None:
+            return KNOWN_SERVERS.first_step(self._url) or Step("probe", LATEST)
+        if pinned.two_channels:
+            return Step("channel", pinned)
+        return Step("shake" if pinned.handshake else "speak", pinned, "as the caller wanted")
+
+    def _after(self, step: Step, error: StreamHTTPError, probed: frozenset[str]) -> Step:
+        if self._pinned is not None:
+            versions = negotiation.supported(error)
+            if versions is not None and negotiation.is_modern_error(error):
+                raise UnsupportedVersion(
+                    f"only revision {self._pinned.name!r} was wanted, and the server speaks "
+                    f"{', '.join(map(repr, versions))[:200]}",
+                    requested=self._pinned.name,
+                    supported=versions,
+                ) from error
+            raise error
+        if step.action == "probe":
+            return negotiation.after_probe(error, probed)
+        return negotiation.after_handshake(error, probed=bool(probed))
+
+    def _speak(self, revision: Revision, steps: list[str], session: Session | None = None) -> Link:
+        """Nothing is to be agreed: each request says all."""
+        if session is None or session.protocol_version != revision.name:
+            fields = {} if session is None else session.__dict__
+            session = Session(**{"url": self._shown_url, **fields, "protocol_version": revision.name})
+        self._learn(revision)
+        return Link(self._era(revision), session, self._transport, tuple(steps))
+
+    def _shake(
+        self, offer: Revision | None, steps: list[str], effort: Effort, farewell: Callable[[Link], object]
+    ) -> Link:
+        link = self._handshake.shake(
+            self._transport,
+            StatefulEra,
+            offer or LATEST_SESSION,
+            effort,
+            farewell,
+            pinned=self._pinned is not None,
+        )
+        self._learn(link.era.revision)
+        agreed = f"initialize agreed on {link.era.revision.name}"
+        return Link(link.era, link.session, link.transport, (*steps, agreed))
+
+    def _open_channel(self, steps: list[str], effort: Effort, farewell: Callable[[Link], object]) -> Link:
+        from ..protocol.two_channels import TwoChannelsEra
+        from ..transport.http_sse import HTTPSSETransport
+
+        transport = HTTPSSETransport(self._http, self._url, max_message_size=self._max_message_size)
+        try:
+            transport.open(effort)
+            link = self._handshake.shake(
+                transport, TwoChannelsEra, LATEST_SESSION, effort, farewell, pinned=False
+            )
+        except BaseException:
+            transport.close()
+            raise
+        self._learn(link.era.revision, channel=True)
+        agreed = f"a GET opened the stream of HTTP+SSE, and initialize agreed on {link.era.revision.name}"
+        return Link(link.era, link.session, link.transport, (*steps, agreed))
+
+    def _learn(self, revision: Revision, *, channel: bool = False) -> None:
+        if self._pinned is None:  # else it says what the caller wants, and not what the server does
+            KNOWN_SERVERS.learn(self._url, revision, channel=channel)
+
+    def _era(self, revision: Revision) -> StatefulEra | StatelessEra:
+        if revision.handshake:
+            return StatefulEra(revision)
+        return StatelessEra(revision, capabilities=self._capabilities[1], client_info=self._client_info)
+
+
+def _is_final(error: StreamHTTPError, effort: Effort) -> bool:
+    """Whether it says nothing of how the server speaks: it did not answer, or is not asked any more."""
+    if isinstance(error, (LocalProtocolError, ClientClosed, UnsupportedVersion)) and not isinstance(
+        error, RemoteProtocolError
+    ):
+        return True
+    if isinstance(error, UnsupportedVersion):
+        return getattr(error, "code", None) is None  # found here, and not said by the server
+    if isinstance(error, ConnectionLost):
+        return effort.deadline.expired
+    return isinstance(error, TransportError)
+
+
+def _ignore(request: jsonrpc.Request) -> None:
+    logger.warning("the server asked %r, which this revision does not have", request.method)
