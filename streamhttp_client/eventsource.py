@@ -139,7 +139,8 @@ class EventSource:
             is asked once for each connect that was answered with 401 or 403.
         last_event_id: Where to go on from, as an earlier ``last_event_id`` said.
         http: A ``requests.Session`` to use for proxies, certificates, cookies, adapters; it is not closed.
-            Until it has given the head of the answer, :meth:`close` takes effect only with the timeouts.
+            A connection inside it is left behind by a :meth:`close` before the head of its answer, and ends by the
+            timeouts; with response hooks, as of HTTP Digest, close takes effect only then.
         timeout: Seconds for everything, or a :class:`~streamhttp_client.Timeout`. ``read`` is the silence,
             comments included, after which the connection counts as dead and is replaced: 300 s by default. No
             total by default.
@@ -314,6 +315,8 @@ class EventSource:
                         raise
                     floor = parse_retry_after(error.headers)
                 else:
+                    if error.permanent and not self._connects:
+                        raise  # no such name, or the wrong certificate: a mistake, as long as it never worked
                     floor = 0.0
                 failure = error
                 self._fruitless += 1

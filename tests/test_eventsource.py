@@ -755,6 +755,28 @@ class Reader:
         return not self._thread.is_alive()
 
 
+def test_a_mistake_in_the_address_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that nobody knows will not be known by waiting; but one that worked once will be again."""
+    asked: list[str] = []
+
+    def unknown(host: str, *_: Any, **__: Any) -> Any:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", unknown)
+        with EventSource("http://no-such-host.invalid/") as source, pytest.raises(ConnectionFailed) as caught:
+            next(source)
+    assert asked == ["no-such-host.invalid"] and caught.value.permanent
+    found = socket.getaddrinfo
+    with RawServer(Script(stream(sse("a", id="1")), stream(sse("b", id="2")))) as server:
+        with EventSource(server.url, retry=RetryPolicy(base=0, attempts=3)) as source:
+            assert next(source).data == "a"
+            answers = iter([unknown, unknown, found])
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *what, **how: next(answers, found)(*what, **how))
+            assert next(source).data == "b"
+
+
 def test_close_while_reading(http: requests.Session | None) -> None:
     """A blocked read ends the iteration, without an error, and the connection is closed."""
 
@@ -787,6 +809,24 @@ def test_close_while_waiting_for_the_head() -> None:
         source.close()
         assert reader.ended_within(CLOSE_SECONDS)
         assert reader.error is None
+        server.wait_connected(0)
+
+
+def test_close_while_a_session_waits_for_the_head() -> None:
+    """Nothing reaches a connection inside requests: it is left behind, and the reader ends at once all the same."""
+    ended = threading.Event()
+
+    def step(peer: Peer, request: Request) -> None:
+        assert ended.wait(WAIT_SECONDS)
+        peer.cut()
+
+    with requests.Session() as http, RawServer(Script(step)) as server, EventSource(server.url, http=http) as source:
+        reader = Reader(source)
+        server.wait_for(lambda seen: len(seen) == 1)
+        source.close()
+        assert reader.ended_within(CLOSE_SECONDS)
+        assert reader.error is None
+        ended.set()
         server.wait_connected(0)
 
 

@@ -30,13 +30,15 @@ def exit_status(error: BaseException) -> int:
         return INTERRUPTED
     from .. import exceptions
 
-    # The order matters: a refused transfer is an HTTPStatusError too, a missing capability a LocalProtocolError.
+    if isinstance(error, exceptions.TransferError) and isinstance(error.__cause__, exceptions.ConnectionFailed):
+        return UNREACHABLE  # as if it were said without the transfer around it
+    # The order matters: a refused transfer is an HTTPStatusError and a TransferError, a missing capability a
+    # LocalProtocolError.
     ranked: tuple[tuple[type[BaseException], int], ...] = (
-        (exceptions.AuthenticationError, UNREACHABLE),
+        (exceptions.HTTPStatusError, UNREACHABLE),
         (exceptions.TransferError, FAILED),
         (exceptions.CapabilityError, FAILED),
         (exceptions.LocalProtocolError, USAGE),
-        (exceptions.HTTPStatusError, UNREACHABLE),
         (exceptions.ConnectionFailed, UNREACHABLE),
         (exceptions.UnsupportedVersion, UNREACHABLE),
         (exceptions.ContentTypeError, UNREACHABLE),

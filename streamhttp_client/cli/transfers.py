@@ -16,6 +16,7 @@ from typing import Any
 
 from ..progress import OnProgress, Progress
 from .display import make_display, printable
+from .failures import CommandFailed, describe, exit_status
 from .options import add_connection, http_options
 
 __all__ = ["events", "get", "put"]
@@ -43,20 +44,30 @@ def get(parser: argparse.ArgumentParser) -> Runner:
 
 
 def _get(options: argparse.Namespace) -> int:
+    from ..exceptions import TargetExists
     from ..transfer.download import download
+    from ..transfer.names import name_beside, name_for
 
-    with _shown(_last(options.url), options.quiet) as show:
-        result = download(
-            options.url,
-            options.dest,
-            resume=not options.restart,
-            overwrite=options.overwrite,
-            digest=options.digest,
-            segments=options.segments,
-            rate_limit=options.limit,
-            on_progress=show,
-            **_connection(options),
-        )
+    dest = options.dest
+    if os.path.isdir(dest):  # the server may know a better name; then nothing is said of what it left
+        dest = os.path.join(dest, name_for(None, options.url))
+    left = None if options.restart else f"{name_beside(dest)}.part.json"
+    with _going_on(left), _shown(_last(options.url), options.quiet) as show:
+        try:
+            result = download(
+                options.url,
+                options.dest,
+                resume=not options.restart,
+                overwrite=options.overwrite,
+                digest=options.digest,
+                segments=options.segments,
+                rate_limit=options.limit,
+                on_progress=show,
+                **_connection(options),
+            )
+        except TargetExists as error:
+            words = str(error).replace("pass overwrite=True to replace it", "--overwrite replaces it")
+            raise CommandFailed(words) from error
     if result.total is None:
         print("streamhttp: the server did not say how long the file is; it may be cut short", file=sys.stderr)
     print(printable(result.path))
@@ -84,10 +95,13 @@ def put(parser: argparse.ArgumentParser) -> Runner:
 
 
 def _put(options: argparse.Namespace) -> int:
-    from ..transfer.upload import upload
+    from ..net.target import check_url
+    from ..transfer.upload import sidecar_path, upload
 
     source: Any = sys.stdin.buffer if options.file == "-" else options.file
-    with _shown(os.path.basename(options.file), options.quiet) as show:
+    keeps = options.way == "tus" and not options.restart
+    left = sidecar_path(source, check_url(options.url)) if keeps else None
+    with _going_on(left), _shown(os.path.basename(options.file), options.quiet) as show:
         result = upload(
             source,
             options.url,
@@ -142,6 +156,20 @@ def _events(options: argparse.Namespace) -> int:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     add_connection(parser, protocol=False)
+
+
+@contextlib.contextmanager
+def _going_on(left: str | None) -> Iterator[None]:
+    """Say of a transfer that ended early that the same command goes on, if ``left`` is there to say from where."""
+    from ..exceptions import TransferError
+
+    try:
+        yield
+    except (KeyboardInterrupt, TransferError) as error:
+        resumable = error.resumable if isinstance(error, TransferError) else True
+        if left is None or not resumable or not os.path.exists(left):
+            raise
+        raise CommandFailed(f"{describe(error)}; the same command goes on from there", exit_status(error)) from error
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from ..exceptions import (
     TransferInterrupted,
     TransferRefused,
     TransferTimeout,
+    TransportError,
 )
 from ..net import retry as retrying
 from ..net.body import Body, Response
@@ -77,12 +78,20 @@ class Slow(TransferError):
 class TransferHTTP(HTTP):
     """Takes an answer that makes no sense for a broken connection: mostly somebody on the way garbled it, once."""
 
+    _answered = False
+
     def send(self, method: str, url: str, headers: Mapping[str, str], body: Any = None, **how: Any) -> Response:
         """As :meth:`HTTP.send`, but that it raises only TransportError and LocalProtocolError."""
         try:
-            return super().send(method, url, headers, body, **how)
+            response = super().send(method, url, headers, body, **how)
         except (RemoteProtocolError, MessageTooLarge) as error:
             raise ConnectionLost(str(error), may_have_executed=True) from error
+        except TransportError as error:
+            # A name that was known a moment ago will be again, when the network is back.
+            error.permanent = error.permanent and not self._answered
+            raise
+        self._answered = True
+        return response
 
 
 def open_http(http: requests.Session | None, headers: Mapping[str, str] | None, auth: AuthLike) -> HTTP:
@@ -146,6 +155,8 @@ def surely_not_done(response: Response) -> bool:
 
 def is_hopeless(error: BaseException) -> bool:
     """Whether another attempt would fail in the same way: a certificate does not become better by waiting."""
+    if isinstance(error, TransportError) and error.permanent:
+        return True
     cause: BaseException | None = error
     for _ in range(10):  # requests and urllib3 wrap each other's errors a few times
         if cause is None:

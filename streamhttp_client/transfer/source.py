@@ -36,7 +36,7 @@ from ..net.retry import RetryPolicy
 from ..net.target import check_url
 from ..net.timeouts import Deadline, Timeout
 from ..progress import OnProgress
-from .flow import Effort, Failed, final_error, make_effort, open_http, refusal
+from .flow import Effort, Failed, final_error, is_hopeless, make_effort, open_http, refusal
 from .pace import Reporter
 from .ranges import Representation, parse_content_range, represented
 
@@ -332,7 +332,7 @@ class Source:
         """Wait before another attempt, or raise why there is none."""
         if self.received and self._must_not_repeat():
             raise self._interrupted(str(failed.error)) from failed.error
-        if not self._effort.again(failed.floor):
+        if is_hopeless(failed.error) or not self._effort.again(failed.floor):
             raise self._final(failed.error) from failed.error
 
     def _must_not_repeat(self) -> bool:

@@ -35,6 +35,7 @@ from ..progress import OnProgress
 from . import progressbar
 from .digests import dump_digest_field, parse_digest
 from .flow import Failed, final_error, is_hopeless, make_effort, open_http, refusal, surely_not_done
+from .names import name_beside
 from .pace import Reporter
 from .payload import Payload, Source, open_payload
 from .uploading import Outcome, Settings, UploadAnswer, answer_of, compare_digest
@@ -42,7 +43,7 @@ from .uploading import Outcome, Settings, UploadAnswer, answer_of, compare_diges
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["UploadAnswer", "UploadResult", "upload"]
+__all__ = ["UploadAnswer", "UploadResult", "sidecar_path", "upload"]
 
 # No limit on the whole. A server may well work on a large file for a while before it answers.
 _TIMEOUT = Timeout(connect=10.0, read=120.0, total=None)
@@ -55,7 +56,8 @@ class UploadResult(Record, kw_only=True):
     """What an upload came to.
 
     Attributes:
-        url: Where it is now: the upload's own address for tus, ``Location`` of a 201, else the address that took it.
+        url: Where it is now: the upload's own address for tus, ``Location`` of a 201, else the address that took it,
+            without its query, which may be a signature or a token.
         bytes: The size of the source.
         resumed_from: Bytes that the server had from an earlier call and that were not sent again.
         restarts: How often it had to begin again.
@@ -162,7 +164,7 @@ def upload(
         filename=filename,
         content_type=content_type or (None if _has_type(headers) else _OCTETS),
         idempotent=protocol == "put" if idempotent is None else idempotent,
-        sidecar=os.fspath(sidecar) if sidecar is not None else _sidecar_path(source, address),
+        sidecar=os.fspath(sidecar) if sidecar is not None else sidecar_path(source, address),
         timeout=Timeout.of(timeout, _TIMEOUT),
         retry=retry,
         headers=headers,
@@ -194,11 +196,11 @@ def _has_type(headers: Mapping[str, str] | None) -> bool:
     return any(name.lower() == "content-type" for name in headers or ())
 
 
-def _sidecar_path(source: object, address: str) -> str | None:
-    """One for each file and address, beside the file; None if the source has no path."""
+def sidecar_path(source: object, address: str) -> str | None:
+    """Where an upload of a file to an address is noted: beside the file; None if the source has no path."""
     if not isinstance(source, (str, os.PathLike)):
         return None
-    return f"{os.fsdecode(source)}.{hashlib.sha256(address.encode()).hexdigest()[:8]}.upload"
+    return f"{name_beside(os.fsdecode(source))}.{hashlib.sha256(address.encode()).hexdigest()[:8]}.upload"
 
 
 def _run(settings: Settings, payload: Payload, reporter: Reporter) -> tuple[Outcome, int]:
@@ -300,9 +302,9 @@ class _PlainUpload:
                     raise self._final(error) from error
                 self._before_next(error, 0.0)
                 continue
-            url = response.url
+            url = response.url.partition("?")[0]
             if response.status == 201 and "location" in response.headers:
-                url = urljoin(url, response.headers["location"])
+                url = urljoin(response.url, response.headers["location"])
             return Outcome(url=url, restarts=restarts, attempts=self.attempts, response=answer_of(response, body))
 
     def _attempt(self) -> tuple[Response, bytes]:

@@ -83,7 +83,6 @@ def test_the_modules_of_commands_import_nothing_heavy_at_the_top() -> None:
         (exceptions.ConnectionLost("x"), 1),
         (exceptions.CallTimeout("x"), 1),
         (exceptions.TransferError("x"), 1),
-        (exceptions.TransferRefused("x", **STATUS), 1),
         (exceptions.CapabilityError("x"), 1),
         (exceptions.MissingExtra("x", "cli"), 1),
         (OSError("x"), 1),
@@ -92,6 +91,8 @@ def test_the_modules_of_commands_import_nothing_heavy_at_the_top() -> None:
         (exceptions.ConnectionFailed("x"), 3),
         (exceptions.HTTPStatusError("x", **STATUS), 3),
         (exceptions.AuthenticationError("x", **STATUS), 3),
+        # What a server says to a transfer counts as what it says to anything else does.
+        (exceptions.TransferRefused("x", **STATUS), 3),
         (exceptions.TransferForbidden("x", **STATUS), 3),
         (exceptions.UnsupportedVersion("x", requested="y"), 3),
         (exceptions.ContentTypeError("x", content_type=None, **STATUS), 3),

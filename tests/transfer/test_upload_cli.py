@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from streamhttp_client.cli import main
-from tests.support.rawserver import Peer, RawServer, Request
+from streamhttp_client.net.interrupt import Interrupt
+from tests.support.rawserver import Peer, RawServer, Request, refusing_port
 from tests.transfer.fileserver import FileServer, answer, cut
 from tests.transfer.peers import ROOT
 from tests.transfer.test_tus import FakeTus
@@ -73,10 +74,12 @@ def test_a_transfer_whose_progress_nobody_reads_goes_on(tmp_path: Path, command:
 
 
 def test_get_goes_on_when_it_is_run_again(streamhttp: Run, tmp_path: Path) -> None:
-    """The first run meets an error that lasts; the second one fetches the rest only."""
+    """The first run meets an error that lasts; the second one fetches the rest only. A refusal is status 3, as of any
+    other command; what to do is said.
+    """
     with FileServer(DATA, cut(100_000), answer(404)) as server:
         status, out, err = streamhttp("get", server.url, "x")
-        assert (status, out) == (1, "") and "404" in err
+        assert (status, out) == (3, "") and "404" in err and "the same command goes on" in err
         assert streamhttp("get", server.url, "x", "--quiet") == (0, "x\n", "")
         assert server.requests[-1].header("Range") == "bytes=100000-"
     assert (tmp_path / "x").read_bytes() == DATA
@@ -86,7 +89,8 @@ def test_get_does_not_replace_a_file_unless_told(streamhttp: Run, tmp_path: Path
     (tmp_path / "x").write_bytes(b"mine")
     with FileServer(DATA) as server:
         status, _, err = streamhttp("get", server.url, "x")
-        assert status == 1 and "exists" in err and (tmp_path / "x").read_bytes() == b"mine"
+        assert status == 1 and "exists; --overwrite replaces it" in err and "True" not in err
+        assert (tmp_path / "x").read_bytes() == b"mine"
         assert streamhttp("get", server.url, "x", "--overwrite", "--limit", "100m", "-q")[0] == 0
     assert (tmp_path / "x").read_bytes() == DATA
 
@@ -137,7 +141,7 @@ def test_get_that_is_interrupted_says_so_and_goes_on(tmp_path: Path) -> None:
             [*command, server.url, "x"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
         )
         _, err = process.communicate(timeout=30)
-        assert process.returncode == 130 and "interrupted" in err
+        assert process.returncode == 130 and "interrupted; the same command goes on from there" in err
         done = subprocess.run([*command, server.url, "x", "-q"], cwd=tmp_path, env=environment, timeout=30, check=True)
         assert done.returncode == 0
         assert server.requests[1].header("Range") == "bytes=100000-"
@@ -166,12 +170,79 @@ def test_put_by_tus_goes_on_when_it_is_run_again(streamhttp: Run, tmp_path: Path
             peer.respond(400)
 
         server.on("PATCH", partly)
-        assert streamhttp("put", "--tus", "x", server.endpoint)[0] == 1
+        assert streamhttp("put", "--tus", "x", server.endpoint)[0] == 3
         status, out, _ = streamhttp("put", "--tus", "x", server.endpoint, "-q")
         assert (status, out) == (0, f"{server.origin}/files/1\n")
         assert bytes(server.uploads["/files/1"]) == DATA
         assert server.seen("PATCH")[1].header("Upload-Offset") == "100000"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x"]
+
+
+@pytest.mark.parametrize("way", ["--tus", "--post"])
+def test_put_that_is_interrupted_says_so_and_goes_on(tmp_path: Path, way: str) -> None:
+    """SIGINT in the middle of a body: exit status 130; by tus, the next run sends the rest only, and that is said."""
+    data = os.urandom(8 << 20)
+    (tmp_path / "x").write_bytes(data)
+    command = [sys.executable, "-m", "streamhttp_client", "put", way, "x"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def stall(peer: Peer) -> None:
+        """Take a part of the body, keep it, have the client interrupted, and wait until it is gone."""
+        if way == "--post":
+            peer.read_request(body=False)
+        server.early = None
+        server.uploads.setdefault("/files/1", bytearray()).extend(peer._read_exactly(1 << 20))
+        process.send_signal(signal.SIGINT)
+        peer.wait_gone()
+
+    with FakeTus() as server:
+        if way == "--tus":
+            server.early = stall
+        else:
+            server.handle = stall  # type: ignore[method-assign]
+        process = subprocess.Popen(
+            [*command, server.endpoint], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+        )
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
+        assert ("the same command goes on from there" in err) == (way == "--tus")
+        if way == "--tus":
+            done = subprocess.run([*command, server.endpoint, "-q"], cwd=tmp_path, env=environment, timeout=30)
+            assert done.returncode == 0 and bytes(server.uploads["/files/1"]) == data
+            assert server.seen("PATCH")[-1].header("Upload-Offset") == str(1 << 20)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x"]
+
+
+@pytest.mark.parametrize("command", ["get", "put", "events"])
+def test_what_cannot_be_reached_or_refuses_is_one_status_for_all(
+    streamhttp: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """3, whether nobody is there, the name is unknown, or the server says no; a link that breaks is 1."""
+    monkeypatch.setattr(Interrupt, "sleep", lambda self, seconds: None)
+    (tmp_path / "y").write_bytes(b"data")
+
+    def run(url: str) -> int:
+        rest = {"get": [url, "x"], "put": ["y", url], "events": [url]}[command]
+        return streamhttp(command, *rest)[0]
+
+    with refusing_port() as held:
+        assert run(f"http://127.0.0.1:{held.getsockname()[1]}/") == 3
+    assert run("http://no-such-host.invalid/") == 3
+    for code in (401, 403, 404, 410, 503):
+        with RawServer(lambda peer, code=code: peer.respond(code) if peer.read_request() else None) as server:
+            assert run(server.url) == 3
+    with RawServer(lambda peer: peer.cut() if peer.read_request() else None) as server:
+        assert run(server.url) == 1
+
+
+def test_put_says_nothing_of_the_query(streamhttp: Run, tmp_path: Path) -> None:
+    """A signature in a presigned address does not get into logs; an address that the server gives is shown whole."""
+    (tmp_path / "x").write_bytes(b"data")
+    with RawServer(lambda peer: peer.respond(200) if peer.read_request() else None) as server:
+        assert streamhttp("put", "x", f"{server.origin}/b/k?X-Sig=secret", "-q")[1] == f"{server.origin}/b/k\n"
+    location = {"Location": "/stored/1?version=2"}
+    with RawServer(lambda peer: peer.respond(201, headers=location) if peer.read_request() else None) as server:
+        assert streamhttp("put", "x", f"{server.origin}/b?k=s", "-q")[1] == f"{server.origin}/stored/1?version=2\n"
 
 
 def test_put_of_nothing(streamhttp: Run) -> None:
