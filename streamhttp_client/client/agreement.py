@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .. import jsonrpc
@@ -101,7 +101,8 @@ class Agreement:
             StreamHTTPError: What the server answered to the last thing that was tried.
         """
         refused: StreamHTTPError | None = None
-        step, steps, probed = self._first_step(), [], set()
+        step, steps = self._first_step(), []
+        probed: list[str] = []
         try:
             while True:
                 if step.why:
@@ -117,7 +118,7 @@ class Agreement:
                         assert refused is not None
                         raise refused
                     revision = step.revision or LATEST
-                    probed.add(revision.name)
+                    probed.append(revision.name)
                     session, versions = self.discover(revision, effort, _PROBE_SECONDS)
                     step = negotiation.after_discovery(versions)
                     if step.action == "speak" and step.revision is not None:
@@ -130,7 +131,7 @@ class Agreement:
                         KNOWN_SERVERS.forget(self._url)
                         raise refused from None
                     refused = error
-                    step = self._after(step, error, frozenset(probed))
+                    step = self._after(step, error, probed)
         finally:
             refused = None  # its traceback leads here, and would keep the connection that it came on
 
@@ -178,7 +179,7 @@ class Agreement:
             return Step("channel", pinned)
         return Step("shake" if pinned.handshake else "speak", pinned, "as the caller wanted")
 
-    def _after(self, step: Step, error: StreamHTTPError, probed: frozenset[str]) -> Step:
+    def _after(self, step: Step, error: StreamHTTPError, probed: Sequence[str]) -> Step:
         if self._pinned is not None:
             versions = negotiation.supported(error)
             if versions is not None and negotiation.is_modern_error(error):

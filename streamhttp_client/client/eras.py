@@ -1,8 +1,9 @@
 """What was learned of servers: by which rules each of them speaks. It lives as long as the process, and heals.
 
-"Clients SHOULD cache the result for the lifetime of the […] origin (HTTP) […], re-probing if the cached assumption later
-fails." MCP 2026-07-28, basic/versioning, Backward Compatibility. It is kept for each endpoint, since a gateway may have several
-kinds behind one origin; for another endpoint of a known origin it is a good guess, which costs nothing if it is wrong.
+"Clients SHOULD cache the result for the lifetime of the server process (stdio) or origin (HTTP), and MAY persist it
+across restarts of the same server configuration, re-probing if the cached assumption later fails." MCP 2026-07-28,
+basic/versioning, Backward Compatibility. Here it is kept for each endpoint, since a gateway may have several kinds of
+servers behind one origin; for another endpoint of a known origin it is a guess, which costs little if it is wrong.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ Sources: MCP 2026-07-28, basic/versioning and basic/transports/streamable-http, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from .._record import Record
@@ -56,12 +56,12 @@ def after_discovery(versions: Iterable[str]) -> Step:
     return _choose(versions, "speak", "the server answered server/discover")
 
 
-def after_probe(error: StreamHTTPError, tried: frozenset[str]) -> Step:
+def after_probe(error: StreamHTTPError, tried: Sequence[str]) -> Step:
     """The probe was refused.
 
     Args:
         error: How.
-        tried: Names of the revisions with which it was probed.
+        tried: Names of the revisions with which it was probed, one for each probe.
 
     Raises:
         UnsupportedVersion: The server speaks none that is spoken here.
@@ -71,7 +71,8 @@ def after_probe(error: StreamHTTPError, tried: frozenset[str]) -> Step:
         versions = supported(error)
         if code != UNSUPPORTED_VERSION or versions is None:
             return Step("fail", None, "the server refused the probe, in terms of 2026-07-28")
-        left = [name for name in versions if name not in tried]
+        # Each is tried once more if the server names it after refusing it: it may have changed its mind meanwhile.
+        left = [name for name in versions if tried.count(name) < 2]
         if versions and not left:
             return Step("fail", None, "the server refused each revision that it names")
         return _choose(left, "probe", "the server refused the revision")

@@ -11,6 +11,7 @@ beside.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -90,6 +91,73 @@ def schema_preservation(url: str) -> None:
     with Client(url) as client:
         (tool,) = (tool for tool in client.list_tools() if tool.name == "json_schema_2020_12_tool")
         assert client.call_tool("json_schema_echo", {"schema": tool.input_schema}).text == "echoed"
+
+
+@scenario("request-metadata")
+def request_metadata(url: str) -> None:
+    """Say in each request who asks, in which revision. The first one is refused, whatever it says."""
+    options: dict[str, Any] = {"sampling": _decline, "elicitation": _decline, "roots": []}
+    with Client(url, **options) as client:
+        assert client.session.protocol_version == REVISION
+        client.request("tools/list")  # it declares nothing
+
+
+@scenario("sep-2322-client-request-state")
+def request_state(url: str) -> None:
+    """Answer questions in rounds, with and without a state, and call another tool between question and answer."""
+
+    def confirm(params: Any) -> dict[str, Any]:
+        assert client.call_tool("test_mrtr_unrelated", {}).text == "unrelated-ok"
+        return {"action": "accept", "content": {"confirmed": True}}
+
+    with Client(url, elicitation=confirm) as client:
+        texts = [
+            client.call_tool(name, {}).text
+            for name in ("test_mrtr_echo_state", "test_mrtr_no_state", "test_mrtr_no_result_type")
+        ]
+        assert texts == ["echo-state-ok", "no-state-ok", "no-result-type-test-ok"]
+
+
+@scenario("http-standard-headers")
+def standard_headers(url: str) -> None:
+    """Use each verb, so that the method and the name of each are seen in the headers."""
+    with Client(url) as client:
+        for tool in client.list_tools():
+            client.call_tool(tool.name, {})
+        for resource in client.list_resources():
+            client.read_resource(resource.uri)
+        for prompt in client.list_prompts():
+            client.get_prompt(prompt.name)
+
+
+@scenario("http-custom-headers")
+def custom_headers(url: str) -> None:
+    """Make the calls that the suite names; their annotated arguments are to be seen in headers too."""
+    context = json.loads(os.environ["MCP_CONFORMANCE_CONTEXT"])
+    with Client(url) as client:
+        client.list_tools()
+        for call in context["toolCalls"]:
+            client.call_tool(call["name"], call["arguments"])
+
+
+@scenario("http-invalid-tool-headers")
+def invalid_tool_headers(url: str) -> None:
+    """Call every tool that is listed: those whose annotations break the rules must not be among them."""
+    with Client(url) as client:
+        for tool in client.list_tools():
+            client.call_tool(tool.name, {name: "x" for name in tool.input_schema.get("properties", {})})
+
+
+@scenario("json-schema-ref-no-deref")
+def no_dereference(url: str) -> None:
+    """List a tool whose schema refers to another document, which must not be fetched."""
+    with Client(url) as client:
+        (tool,) = client.list_tools()
+        assert tool.name == "lookup_user"
+
+
+def _decline(params: Any) -> None:
+    """An answer to nothing: these servers never ask."""
 
 
 def main() -> None:
