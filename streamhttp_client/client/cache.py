@@ -242,8 +242,8 @@ def _key(method: str, params: Mapping[str, Any] | None) -> str | None:
         return None
     if not params:
         return "{}"
-    # "requests carrying inputResponses or requestState MUST NOT be cached, as they depend on inputs that are not part of
-    # the cache key." Cache Key
+    # "requests carrying inputResponses or requestState MUST NOT be cached, as they depend on inputs that are not part
+    # of the cache key." Cache Key
     if "inputResponses" in params or "requestState" in params:
         return None
     asked = {name: value for name, value in params.items() if name != "_meta"}
