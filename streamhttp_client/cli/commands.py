@@ -28,6 +28,12 @@ Runner = Callable[[argparse.Namespace], int]
 
 # -- info
 
+_ERAS = {
+    "stateless": "stateless: each request says all that the server needs to know",
+    "session": "session: agreed with a handshake",
+    "http+sse": "HTTP+SSE: agreed with a handshake, and everything comes on one stream",
+}
+
 
 def info(parser: argparse.ArgumentParser) -> Runner:
     """Add the options of ``streamhttp info``."""
@@ -36,8 +42,8 @@ def info(parser: argparse.ArgumentParser) -> Runner:
 
 
 def _info(options: argparse.Namespace) -> int:
-    with _connected(options) as client:
-        session = client.session
+    with _reached(options, end_session=True) as client:
+        session, era, steps = client.session, client.era, client.negotiation
     server, capabilities = session.server_info, session.capabilities
     declared = {} if capabilities is None else capabilities.to_wire()
     if options.json:
@@ -45,6 +51,8 @@ def _info(options: argparse.Namespace) -> int:
             {
                 "url": session.url,
                 "protocolVersion": session.protocol_version,
+                "era": era,
+                "negotiation": list(steps),
                 "serverInfo": None if server is None else server.to_wire(),
                 "capabilities": declared,
                 "instructions": session.instructions,
@@ -56,6 +64,8 @@ def _info(options: argparse.Namespace) -> int:
     if server is not None:
         rows.append(("server", f"{server.title or server.name} {server.version}"))
     rows.append(("revision", session.protocol_version or ""))
+    rows.append(("era", _ERAS.get(era or "", era or "")))
+    rows.append(("agreed", "; ".join(steps)))
     rows.append(("session", "yes" if session.session_id is not None else "no, it is stateless"))
     rows.append(("offers", ", ".join(_features(declared)) or "nothing"))
     for name, value in rows:
@@ -273,23 +283,34 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def _connected(options: argparse.Namespace) -> Iterator[Client]:
-    """A client that has shaken hands; a server with which that fails is one that cannot be used: exit status 3."""
+def _reached(options: argparse.Namespace, *, end_session: bool) -> Iterator[Client]:
+    """A client that knows its server; one that cannot be reached or spoken with is exit status 3.
+
+    With few attempts: whoever mistyped a port wants to know now.
+    """
     from ..client import Client
     from ..exceptions import LocalProtocolError, StreamHTTPError
     from ..net.retry import RetryPolicy
 
     chosen = client_options(options)
     try:
-        # With few attempts: whoever mistyped a port wants to know now. Once it is known to be there, the server gets
-        # the patience that a long call needs.
-        with Client(options.url, **chosen, retry=RetryPolicy(attempts=2), end_session=False) as first:
-            session = first.session
+        with Client(options.url, **chosen, retry=RetryPolicy(attempts=2), end_session=end_session) as client:
+            client.session  # noqa: B018  # asks the server who it is, in whichever way
+            yield client
     except LocalProtocolError as error:
         raise CommandFailed(str(error), USAGE) from error
     except StreamHTTPError as error:
         raise CommandFailed(str(error), UNREACHABLE) from error
-    with Client.resume(session, url=options.url, **chosen, end_session=True) as client:
+
+
+@contextmanager
+def _connected(options: argparse.Namespace) -> Iterator[Client]:
+    """A client of a server that was reached; from now on it gets the patience that a long call needs."""
+    from ..client import Client
+
+    with _reached(options, end_session=False) as first:
+        session = first.session
+    with Client.resume(session, url=options.url, **client_options(options), end_session=True) as client:
         yield client
 
 

@@ -145,7 +145,8 @@ def run_demo(events: int, cuts: int, seconds: float, display: Display) -> Outcom
             on_cut=lambda cut: display.note(f"  cut {cut.number}: {cut.how} in the middle of event {cut.event}"),
             on_resume=lambda count: display.note(f"  resumed ({count})"),
         ) as cutter,
-        Client(cutter.url, timeout=seconds + 60.0, trust_env=False) as client,  # no proxy between us and ourselves
+        # Streams are resumed in the session era alone. No proxy belongs between us and ourselves.
+        Client(cutter.url, protocol="2025-11-25", timeout=seconds + 60.0, trust_env=False) as client,
         display,
     ):
         began = time.monotonic()

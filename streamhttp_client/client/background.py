@@ -41,7 +41,7 @@ class BackgroundListening:
         """Know of no listener: at the beginning, and in a forked child, where the parent's does not run."""
         self._lock = threading.Lock()  # guards the two below; not held while a listener starts or ends
         self._listener: Listener | None = None
-        self._others = 0
+        self._others: list[Listener] = []
 
     def ensure(self, link: Link, effort: Effort, *, wait: bool) -> None:
         """Start the listener, if it is wanted and there is none; on wish, wait a moment for its stream."""
@@ -70,15 +70,22 @@ class BackgroundListening:
 
         listener = Listener(self.engine, effort, callback, on_end=self._other_ended)
         with self._lock:
-            self._others += 1
+            self._others.append(listener)
             background, self._listener = self._listener, None
         if background is not None:
             background.close()
         return listener if callback is None else listener.start()
 
-    def _other_ended(self) -> None:
+    def _other_ended(self, listener: Listener) -> None:
         with self._lock:
-            self._others -= 1
+            self._others.remove(listener)
+
+    def listen_anew(self) -> None:
+        """What is to be listened for has changed."""
+        with self._lock:
+            others = list(self._others)
+        for listener in others:
+            listener.listen_anew()
 
     def stop(self, seconds: float) -> None:
         """End the listener; wait so long for its thread."""

@@ -80,6 +80,7 @@ class Call(Generic[T]):
         rounds: Rounds | None = None,
         wants_log: bool = False,
         relist: Callable[[Effort], object] | None = None,
+        awaits_task: bool = True,
     ) -> None:
         if engine.closed:
             raise ClientClosed("the client is closed")
@@ -98,6 +99,7 @@ class Call(Generic[T]):
         self._task_token = task_token  # of the call that became the task which this one asks after
         self._rounds = rounds or Rounds(engine.callbacks, operation)
         self._relist = relist
+        self._awaits_task = awaits_task
         self._wants_log = wants_log or on_log is not None
         self._link: Link | None = None
         self._task: DeferredTask | None = None
@@ -399,6 +401,9 @@ class Call(Generic[T]):
         from .deferred import follow
 
         self._task = task = DeferredResult.from_wire(result)
+        if not self._awaits_task:
+            self._answered = self._done = True
+            return
         events = follow(self._engine, task, self._effort, self.callbacks())
         while True:
             try:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..exceptions import InvalidResult, LocalProtocolError, StreamHTTPError, ToolError
+from ..exceptions import InputRequired, InvalidResult, LocalProtocolError, StreamHTTPError, ToolError
 from ..net.http import AuthLike
 from ..net.retry import Effort, RetryPolicy
 from ..net.target import check_url
@@ -18,7 +18,9 @@ from ..protocol.session import Session, StreamCursor, StreamCursorLike
 from .call import Call
 from .callbacks import ElicitationCallback, RootsLike, SamplingCallback
 from .options import DEFAULT_MAX_MESSAGE_SIZE, Options
+from .rounds import go_on
 from .tasks import TaskVerbs
+from .verbs import CacheUse
 
 if TYPE_CHECKING:
     import requests
@@ -56,7 +58,9 @@ class Client(TaskVerbs):
         timeout: Seconds for a whole call, or a :class:`Timeout`. 300 s, 10 s of them for connecting. None means that
             default, not "no limit", which is ``Timeout(total=None)``.
         retry: A :class:`RetryPolicy`.
-        protocol: ``"auto"``, or one revision, such as ``"2025-06-18"``, and no other.
+        protocol: ``"auto"`` finds out what the server speaks, from 2026-07-28 down to the HTTP+SSE of 2024-11-05, and
+            remembers it for this process, so that the next client of the same address need not ask. Or one revision,
+            such as ``"2025-06-18"``, and no other; with ``"2026-07-28"`` nothing is sent before the first call.
         client_info: Name and version to introduce this program with, as a model or a mapping.
         sampling: Answers requests of the server to ask a language model.
         elicitation: Answers questions of the server to the user; None from it declines. Defaults of the form are filled
@@ -235,6 +239,18 @@ class Client(TaskVerbs):
             return session
         return Session(**{**session.__dict__, "cursors": cursors})
 
+    @property
+    def era(self) -> str | None:
+        """By which rules one talks: ``"stateless"`` (2026-07-28), ``"session"`` or ``"http+sse"``; None before."""
+        link = self._engine.link
+        return None if link is None else link.era.name
+
+    @property
+    def negotiation(self) -> tuple[str, ...]:
+        """How it was found out what the server speaks, step by step, in words for people; empty before connecting."""
+        link = self._engine.link
+        return () if link is None else link.steps
+
     # -- calls
 
     def call_tool(
@@ -359,6 +375,58 @@ class Client(TaskVerbs):
             finish=finish,
         )
 
+    def continue_call(
+        self,
+        required: InputRequired | str | bytes,
+        responses: Mapping[str, Any],
+        *,
+        timeout: TimeoutLike | None = None,
+        on_progress: OnProgress | None = None,
+        on_log: Callable[[LogMessage], object] | None = None,
+        raise_on_error: bool = True,
+    ) -> Any:
+        """Go on with a call that the server could not finish without input, in this or another process.
+
+        The call is made again, with the answers (since 2026-07-28). What else the server asks is for the callbacks.
+
+        Args:
+            required: The error that said so, or its JSON text.
+            responses: An answer to each of ``required.requests``, under the same names: models, or JSON objects such
+                as ``{"action": "accept", "content": {…}}`` for an elicitation.
+            timeout: As for :meth:`call_tool`, as are the others.
+            on_progress: Called for progress.
+            on_log: Called for log messages.
+            raise_on_error: As for :meth:`call_tool`.
+
+        Returns:
+            What the verb of the call returns.
+
+        Raises:
+            InputRequired: The server asks for more, and there is no callback for it.
+        """
+        if not isinstance(required, InputRequired):
+            required = InputRequired.from_json(required)
+        effort = self._effort(timeout)
+        if required.method == "tasks/update":
+            task_id = str((required.params or {}).get("taskId"))
+            self.update_task(task_id, responses, timeout=timeout)
+            return self.wait_task(task_id, timeout=timeout, raise_on_error=raise_on_error)
+        operation, rounds = go_on(self._engine.callbacks, required, responses)
+        finish = None
+        if operation.method == "tools/call":
+            finish = self._finish_tool(operation.name or "", raise_on_error, effort)
+        return Call(
+            self._engine,
+            operation,
+            effort,
+            repeatable=operation.read_only,
+            on_progress=on_progress,
+            on_log=on_log,
+            finish=finish,
+            rounds=rounds,
+            relist=self._relist,
+        ).result
+
     def request(
         self,
         method: str,
@@ -407,22 +475,42 @@ class Client(TaskVerbs):
         self._engine.notify(Notification(_method(method), _params(params)), self._effort(timeout))
 
     def send_roots_list_changed(self, *, timeout: TimeoutLike | None = None) -> None:
-        """Tell the server that the roots are others now."""
+        """Tell the server that the roots are others now.
+
+        Since 2026-07-28 it asks for them each time that it needs them, and nothing is sent.
+        """
         if self._engine.callbacks.roots is None:
             raise LocalProtocolError("the client was made without roots, so it has not declared any")
-        self._engine.notify(calls.roots_list_changed(), self._effort(timeout))
+        effort = self._effort(timeout)
+        if self._engine.ready(effort).era.keeps_wishes:
+            self._engine.notify(calls.roots_list_changed(), effort)
+
+    def send_ping(self, *, timeout: TimeoutLike | None = None) -> None:
+        effort = self._effort(timeout)
+        self._ask(self._engine.ready(effort).era.greeting(), timeout)
 
     def set_logging_level(self, level: str, *, timeout: TimeoutLike | None = None) -> None:
-        super().set_logging_level(level, timeout=timeout)
+        self._wish(calls.set_logging_level(level), timeout)
         self._engine.log_level = level
 
     def subscribe_resource(self, uri: str, *, timeout: TimeoutLike | None = None) -> None:
-        super().subscribe_resource(uri, timeout=timeout)
+        self._wish(calls.subscribe_resource(uri), timeout)
         self._engine.subscriptions.add(uri)
+        self._engine.listening.listen_anew()
 
     def unsubscribe_resource(self, uri: str, *, timeout: TimeoutLike | None = None) -> None:
-        super().unsubscribe_resource(uri, timeout=timeout)
+        self._wish(calls.unsubscribe_resource(uri), timeout)
         self._engine.subscriptions.discard(uri)
+        self._engine.listening.listen_anew()
+
+    def _wish(self, operation: Operation[None], timeout: TimeoutLike | None) -> None:
+        """Tell the server what is wanted from now on; or find out whether it can do it, if each request says it."""
+        effort = self._effort(timeout)
+        link = self._engine.ready(effort)
+        if link.era.keeps_wishes:
+            self._ask(operation, timeout)
+        else:
+            self._engine.require(link.session, operation)
 
     def listen(
         self, callback: Callable[[Any], object] | None = None, *, timeout: TimeoutLike | None = None
@@ -448,10 +536,45 @@ class Client(TaskVerbs):
         limits = engine.timeout if timeout is None else Timeout.of(timeout, engine.timeout)
         return Effort(limits, engine.retry)
 
-    def _ask(self, operation: Operation[T], timeout: TimeoutLike | None, *, renewable: bool = True) -> T:
-        return Call(
-            self._engine, operation, self._effort(timeout), repeatable=operation.read_only, renewable=renewable
-        ).result
+    def _ask(
+        self,
+        operation: Operation[T],
+        timeout: TimeoutLike | None,
+        *,
+        renewable: bool = True,
+        cache: CacheUse = "off",
+    ) -> T:
+        engine, effort = self._engine, self._effort(timeout)
+        if cache not in ("use", "refresh", "off"):
+            raise LocalProtocolError(f"cache must be 'use', 'refresh' or 'off', got {cache!r}")
+        if cache != "off" and engine.ready(effort).era.caches:
+            if cache == "use":
+                kept = engine.results.get(operation.method, operation.params, engine.credentials)
+                if kept is not None:
+                    return operation.parse(kept)
+            operation = self._keeping(operation)
+        return Call(engine, operation, effort, repeatable=operation.read_only, renewable=renewable).result
+
+    def _keeping(self, operation: Operation[T]) -> Operation[T]:
+        """The same operation; its result is kept, if the server allows it and nothing has changed by then."""
+        engine, since = self._engine, self._engine.results.mark()
+
+        def parse(result: Any) -> T:
+            value = operation.parse(result)
+            engine.results.put(operation.method, operation.params, result, engine.credentials, since=since)
+            return value
+
+        return Operation(
+            operation.method,
+            operation.params,
+            parse,
+            read_only=operation.read_only,
+            capability=operation.capability,
+            name=operation.name,
+        )
+
+    def _forget_pages(self, method: str) -> None:
+        self._engine.results.drop_pages(method)
 
     def _tool_call(
         self,

@@ -23,6 +23,7 @@ from ..protocol.session import Session, StreamCursor
 from ..transport.link import Link, LookAhead
 from .agreement import Agreement
 from .background import BackgroundListening
+from .cache import ResultCache
 from .callbacks import Callbacks
 from .handshake import Turns, await_response
 from .tools import KnownTools
@@ -62,6 +63,7 @@ class Engine:
     Attributes:
         link: How it was agreed to talk with the server, or None.
         tools: What is known of the server's tools.
+        results: Those that the server allows to be kept.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Engine:
     ) -> None:
         self.link = link
         self.tools = KnownTools()
+        self.results = ResultCache()
         self.callbacks = callbacks
         self.timeout = timeout
         self.retry = retry
@@ -190,6 +193,7 @@ class Engine:
     def _changed(self, link: Link, effort: Effort) -> None:
         """Another session, perhaps with another server: set in it what the user had set in the old one."""
         self.tools.forget()
+        self.results.clear()
         if not link.era.keeps_wishes:
             return
         operations = [calls.subscribe_resource(uri) for uri in sorted(self.subscriptions)]
@@ -257,11 +261,17 @@ class Engine:
 
         if message.method == "notifications/tools/list_changed":
             self.tools.forget()
+        self.results.invalidate(message.method, message.params)
         try:
             return parse_notification(message.method, message.params)
         except InvalidResult as error:
             logger.warning("dropped a malformed notification: %s", str(error))
             return None
+
+    @property
+    def credentials(self) -> str | None:
+        """What tells the authorization of this client apart from that of another. A secret."""
+        return self._http.credentials
 
     def subscription(self, link: Link) -> jsonrpc.Request:
         """The request that asks for all changes, and for those of the resources that the user has subscribed to."""
@@ -280,6 +290,7 @@ class Engine:
         """The listening stream was away for a while: if nothing is sent again, what was known may not hold any more."""
         if link.era.listening == "subscription":
             self.tools.forget()
+            self.results.clear()
 
     def notify(self, message: jsonrpc.Notification, effort: Effort) -> None:
         link = self.ready(effort)
@@ -310,9 +321,10 @@ class Engine:
 
     def tell_task_cancelled(self, task_id: str) -> None:
         """Say that a task is no longer wanted. Bounded, and never raises."""
-        link, operation = self.link, calls.stop_task(task_id)
+        link = self.link
         if link is None:
             return
+        operation = link.era.end_task(task_id)
         params = link.era.dress(operation.params, log_level=None)
         exchange = link.request(
             jsonrpc.Request(self.next_id(), operation.method, params), _farewell(_FAREWELL_SECONDS)

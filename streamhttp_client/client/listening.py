@@ -98,7 +98,7 @@ class Listener:
         effort: Effort,
         callback: Callable[[Any], object] | None = None,
         *,
-        on_end: Callable[[], object] | None = None,
+        on_end: Callable[[Listener], object] | None = None,
         asked_for: bool = True,
     ) -> None:
         check_function("callback", callback)
@@ -192,7 +192,7 @@ class Listener:
         """Say that it is over, once."""
         on_end, self._on_end = self._on_end, None
         if on_end is not None:
-            on_end()
+            on_end(self)
 
     def _serve(self) -> None:
         assert self._callback is not None

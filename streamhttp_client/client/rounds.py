@@ -6,19 +6,19 @@ again with the answers. Each call has rounds of its own; nothing of them gets in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
-from ..exceptions import InputRequired
+from ..exceptions import InputRequired, LocalProtocolError
 from ..net.retry import Effort
-from ..protocol import inputs
+from ..protocol import calls, inputs
 from ..protocol.calls import Operation
 
 if TYPE_CHECKING:
     from .callbacks import Callbacks
 
-__all__ = ["Rounds", "answer_requests"]
+__all__ = ["Rounds", "answer_requests", "go_on"]
 
 
 class Rounds:
@@ -75,6 +75,36 @@ class Rounds:
             params=operation.params,
             result=wanted.result,
         )
+
+
+def go_on(
+    callbacks: Callbacks, required: InputRequired, responses: Mapping[str, Any]
+) -> tuple[Operation[Any], Rounds]:
+    """A call that stopped for want of input, with that input: what is called, and what to send.
+
+    Raises:
+        LocalProtocolError: It is no call that can be made again, or an answer is missing.
+        InvalidResult: What it stopped at is malformed.
+    """
+    readers: dict[str, Callable[[str], Operation[Any]]] = {
+        "tools/call": calls.call_tool,
+        "prompts/get": calls.get_prompt,
+        "resources/read": calls.read_resource,
+    }
+    wanted, params = inputs.read(required.result, required.method), required.params or {}
+    name = params.get("uri" if required.method == "resources/read" else "name")
+    if wanted is None or required.method not in readers or not isinstance(name, str):
+        raise LocalProtocolError(f"a call of {required.method!r:.40} cannot be gone on with")
+    reader = readers[required.method](name)
+    operation = Operation(
+        required.method,
+        dict(params),
+        reader.parse,
+        read_only=reader.read_only,
+        capability=reader.capability,
+        name=name,
+    )
+    return operation, Rounds(callbacks, operation, inputs.retry_params(params, wanted, responses))
 
 
 def answer_requests(

@@ -1,4 +1,8 @@
-"""Tasks of 2025-11-25 (experimental there): calls that outlive their request."""
+"""Calls that outlive their request: the tasks of 2025-11-25, and the tasks extension that took their place.
+
+In the session era the client asks for a task, and collects its result with a request of its own. Since 2026-07-28 the
+server decides what becomes one, and asking after it brings its result too. The verbs are the same.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,13 @@ from .call import Call
 from .verbs import Verbs
 
 if TYPE_CHECKING:
+    from ..protocol.models.deferred import DeferredTask
     from ..protocol.models.notifications import LogMessage
     from ..protocol.models.tasks import Task
     from ..protocol.models.tools import ToolResult
     from .engine import Engine
+
+    AnyTask = Task | DeferredTask
 
 __all__ = ["TaskVerbs"]
 
@@ -36,6 +43,7 @@ class TaskVerbs(Verbs):
 
     _engine: Engine
     _finish_tool: Callable[..., Any]
+    _relist: Callable[[Effort], object]
     _effort: Callable[[TimeoutLike | None], Effort]
 
     def call_tool_as_task(
@@ -47,25 +55,42 @@ class TaskVerbs(Verbs):
         timeout: TimeoutLike | None = None,
         on_progress: OnProgress | None = None,
         meta: Mapping[str, Any] | None = None,
-    ) -> Task:
+    ) -> AnyTask | ToolResult:
         """Start a tool as a task and return at once, with the task.
 
         Args:
             name: The tool.
             arguments: By name.
-            ttl: Seconds for which the server should keep the result; its own choice if None.
+            ttl: Seconds for which the server should keep the result; its own choice if None, and since 2026-07-28.
             timeout: For the starting alone.
             on_progress: Called for progress that arrives with the answer.
             meta: More ``_meta`` for the request.
 
+        Returns:
+            The task. Since 2026-07-28 the server decides whether it makes one; where not, the result of the tool.
+
         Raises:
             CapabilityError: The server does not run tools as tasks.
         """
-        return self._start_task(name, arguments, ttl, self._effort(timeout), on_progress, None, meta)[0]
+        effort = self._effort(timeout)
+        if not self._engine.ready(effort).era.tasks_carry_results:
+            return self._start_task(name, arguments, ttl, effort, on_progress, None, meta)[0]
+        call: Call[ToolResult] = Call(
+            self._engine,
+            calls.call_tool(name, arguments, meta=meta),
+            effort,
+            repeatable=False,
+            on_progress=on_progress,
+            relist=self._relist,
+            awaits_task=False,
+        )
+        result = call.result
+        return result if call.task is None else call.task
 
-    def get_task(self, task_id: str, *, timeout: TimeoutLike | None = None) -> Task:
+    def get_task(self, task_id: str, *, timeout: TimeoutLike | None = None) -> AnyTask:
         """Ask how a task stands."""
-        return self._ask(calls.get_task(task_id), timeout)
+        task: AnyTask = self._ask(self._engine.ready(self._effort(timeout)).era.ask_task(task_id), timeout)
+        return task
 
     def get_task_result(
         self, task_id: str, *, timeout: TimeoutLike | None = None, raise_on_error: bool = True
@@ -75,40 +100,75 @@ class TaskVerbs(Verbs):
         Raises:
             ToolError: The tool reported a failure.
         """
-        operation, effort = calls.get_task_result(task_id), self._effort(timeout)
+        effort = self._effort(timeout)
+        if self._engine.ready(effort).era.tasks_carry_results:
+            return self._follow_task(task_id, effort, raise_on_error)
+        operation = calls.get_task_result(task_id)
         finish = self._finish_tool("", raise_on_error, effort)
         return Call(self._engine, operation, effort, repeatable=True, finish=finish).result
 
     def iter_tasks(self, *, timeout: TimeoutLike | None = None) -> Iterator[Task]:
-        """Walk the tasks that the server knows of this session."""
+        """Walk the tasks that the server knows of this session. There is no such list since 2026-07-28."""
         for page in self._pages(calls.list_tasks, timeout):
             yield from page.tasks
 
     def list_tasks(self, *, timeout: TimeoutLike | None = None) -> list[Task]:
-        """Return all tasks that the server knows of this session."""
+        """Return all tasks that the server knows of this session. There is no such list since 2026-07-28."""
         return list(self.iter_tasks(timeout=timeout))
 
-    def cancel_task(self, task_id: str, *, timeout: TimeoutLike | None = None) -> Task:
-        """Ask the server to stop a task; it may end otherwise all the same.
+    def update_task(self, task_id: str, responses: Mapping[str, Any], *, timeout: TimeoutLike | None = None) -> None:
+        """Give a task what it waits for (tasks extension); :meth:`wait_task` does it by itself where it has callbacks.
+
+        Args:
+            task_id: The task.
+            responses: Answers to some or all of the task's ``input_requests``, under the same names.
+            timeout: See the class.
+        """
+        self._ask(calls.update_task(task_id, responses), timeout)
+
+    def cancel_task(self, task_id: str, *, timeout: TimeoutLike | None = None) -> AnyTask:
+        """Ask the server to stop a task, and return how it stands; it may end otherwise all the same.
 
         Raises:
-            InvalidParams: It has ended already.
+            InvalidParams: It has ended already (until 2025-11-25).
         """
-        return self._ask(calls.cancel_task(task_id), timeout)
+        effort = self._effort(timeout)
+        era = self._engine.ready(effort).era
+        task: AnyTask | None = self._ask(era.end_task(task_id), timeout)
+        return self.get_task(task_id, timeout=timeout) if task is None else task
 
     def wait_task(
-        self, task: Task | str, *, timeout: TimeoutLike | None = None, raise_on_error: bool = True
+        self, task: AnyTask | str, *, timeout: TimeoutLike | None = None, raise_on_error: bool = True
     ) -> ToolResult:
-        """Poll a task at the server's own interval until it has ended or has a question, then get its result.
+        """Poll a task at the server's own interval until it has ended, answer what it asks, and return its result.
 
-        Status notifications are not relied on (MCP 2025-11-25, basic/utilities/tasks).
+        Its id is enough, from any process. Status notifications are not relied on (MCP 2025-11-25,
+        basic/utilities/tasks).
 
         Raises:
             ToolError: The tool reported a failure.
             CallTimeout: It took longer; the task goes on.
         """
         task_id = task if isinstance(task, str) else task.task_id
-        return self._finish_task(task_id, self._effort(timeout), raise_on_error)
+        effort = self._effort(timeout)
+        if self._engine.ready(effort).era.tasks_carry_results:
+            return self._follow_task(task_id, effort, raise_on_error)
+        return self._finish_task(task_id, effort, raise_on_error)
+
+    def _follow_task(self, task_id: str, effort: Effort, raise_on_error: bool) -> ToolResult:
+        """Wait for a task of the extension."""
+        from .deferred import follow
+
+        effort.begin()
+        operation = calls.call_tool("task")
+        events = follow(self._engine, self.get_task(task_id, timeout=effort.deadline.remaining()), effort, {})  # type: ignore[arg-type]
+        while True:
+            try:
+                next(events)
+            except StopIteration as end:
+                finish = self._finish_tool("", raise_on_error, effort)
+                result: ToolResult = finish(operation.parse(end.value))
+                return result
 
     def _start_task(
         self,

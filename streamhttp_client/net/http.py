@@ -134,6 +134,7 @@ class HTTP:
         if auth is None and not self._own and session.auth is not None:
             self._auth = session.auth
         self._fixed_authorization: str | None = None
+        self._last_fields: Mapping[str, str] = {}
         if isinstance(self._auth, tuple):
             if len(self._auth) != 2 or not all(isinstance(part, (str, bytes)) for part in self._auth):
                 raise LocalProtocolError("auth must be (user, password), a requests auth, or an object with apply()")
@@ -207,6 +208,19 @@ class HTTP:
             return response
         raise RemoteProtocolError(f"more than {_MAX_REDIRECTS} redirects, the last one to {target.host}")
 
+    @property
+    def credentials(self) -> str | None:
+        """What tells the authorization of the last request apart from others; None if it had none. A secret.
+
+        Of schemes that prove something anew in each request, such as Digest, only the name.
+        """
+        fields = self._last_fields
+        value = fields.get("authorization") or fields.get("Authorization")
+        if value is None:
+            return None
+        scheme = value.partition(" ")[0]
+        return value if scheme.lower() in ("basic", "bearer") else scheme
+
     def _send_once(
         self,
         method: str,
@@ -241,6 +255,8 @@ class HTTP:
             changed = other_body or prepared.url != target.url or prepared.method != method
         elif home and len(self.session.cookies):
             self._add_cookies(target, fields)
+        if home:
+            self._last_fields = fields
         read = timeout.read
 
         def remaining() -> float | None:

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 from ..exceptions import StreamHTTPError
 from ..jsonrpc import Message, Notification, RequestId
+from .calls import Operation
 from .session import Session
 from .versions import Revision
 
@@ -19,6 +20,10 @@ one stream on which everything comes."""
 
 class Era(Protocol):
     """One set of rules. It does not change: threads share it."""
+
+    @property
+    def name(self) -> str:
+        """What it is called: ``"stateless"``, ``"session"`` or ``"http+sse"``."""
 
     @property
     def revision(self) -> Revision:
@@ -35,6 +40,10 @@ class Era(Protocol):
     @property
     def server_asks(self) -> bool:
         """Whether the server sends requests of its own, on any stream, which are answered by a POST."""
+
+    @property
+    def tasks_carry_results(self) -> bool:
+        """Whether asking how a task stands also brings what came of it, or what it wants to know."""
 
     @property
     def keeps_wishes(self) -> bool:
@@ -55,6 +64,15 @@ class Era(Protocol):
             params: As the verb has them; left as they are.
             log_level: The least severe log messages that the caller wants, or None.
         """
+
+    def greeting(self) -> Operation[Any]:
+        """What to ask a server only to see whether it answers."""
+
+    def ask_task(self, task_id: str) -> Operation[Any]:
+        """Asks how a task stands."""
+
+    def end_task(self, task_id: str) -> Operation[Any]:
+        """Asks that a task be stopped."""
 
     def message_headers(self, session: Session | None, message: Message) -> dict[str, str]:
         """Headers of every POST. Before the handshake is done, ``session`` is None."""

@@ -30,9 +30,11 @@ _ACCEPT_STREAM = "text/event-stream"
 class StatefulEra:
     """The rules of one revision of the session era; see :class:`~.era.Era` for the questions."""
 
+    name = "session"
     listening: Listening = "get"
     ends_session = True
     server_asks = True
+    tasks_carry_results = False
     keeps_wishes = True
     caches = False
     mirrors_arguments = False
@@ -43,6 +45,18 @@ class StatefulEra:
     def dress(self, params: Mapping[str, Any] | None, *, log_level: str | None) -> Mapping[str, Any] | None:
         """The parameters as they are: the handshake has said all there is to say of the client."""
         return params
+
+    def greeting(self) -> calls.Operation[Any]:
+        """A ping."""
+        return calls.ping()
+
+    def ask_task(self, task_id: str) -> calls.Operation[Any]:
+        """Asks how a task stands (2025-11-25)."""
+        return calls.get_task(task_id)
+
+    def end_task(self, task_id: str) -> calls.Operation[Any]:
+        """Asks that a task be cancelled (2025-11-25)."""
+        return calls.cancel_task(task_id)
 
     def message_headers(self, session: Session | None, message: jsonrpc.Message) -> dict[str, str]:
         """Headers of every POST. Before the handshake is done, ``session`` is None."""

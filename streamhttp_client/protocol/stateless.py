@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import jsonrpc
 from ..exceptions import InvalidResult, RemoteProtocolError, StreamHTTPError
-from . import inputs, trace
+from . import calls, inputs, trace
 from .era import Listening
 from .mirrored import standard_headers
 from .negotiation import is_modern_error, looks_legacy
@@ -42,9 +42,11 @@ class StatelessEra:
         client_info: How it introduces itself.
     """
 
+    name = "stateless"
     listening: Listening = "subscription"
     ends_session = False
     server_asks = False
+    tasks_carry_results = True
     keeps_wishes = False
     caches = True
     mirrors_arguments = True
@@ -80,6 +82,18 @@ class StatelessEra:
         meta.update(self._meta)
         return {**params, "_meta": meta}
 
+    def greeting(self) -> calls.Operation[Any]:
+        """``server/discover``, since there is no ping any more, and every server must answer this."""
+        return calls.discover()
+
+    def ask_task(self, task_id: str) -> calls.Operation[Any]:
+        """Asks how a task of the extension stands."""
+        return calls.poll_task(task_id)
+
+    def end_task(self, task_id: str) -> calls.Operation[Any]:
+        """Says that a task of the extension is no longer wanted."""
+        return calls.stop_task(task_id)
+
     def message_headers(self, session: Session | None, message: jsonrpc.Message) -> dict[str, str]:
         """Headers of every POST: what a gateway needs to know is in them too (streamable-http, Request Metadata)."""
         headers = {
@@ -113,7 +127,7 @@ class StatelessEra:
         Raises:
             InvalidResult: A kind that this client did not declare, or one that the method cannot have.
         """
-        kind = inputs.check_result_type(result, self._result_types)
+        kind = inputs.check_result_type(result, self._result_types if method == "tools/call" else ())
         if kind == "input_required" and method not in inputs.ASKING_METHODS:
             raise InvalidResult(f"a result of {method!r} must not ask for input", result=result)
         return kind

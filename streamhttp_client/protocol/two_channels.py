@@ -22,6 +22,7 @@ class TwoChannelsEra(StatefulEra):
         revision: What was agreed; servers that kept this transport may agree on a later one.
     """
 
+    name = "http+sse"
     listening: Listening = "channel"
     ends_session = False
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 from .. import jsonrpc
-from ..exceptions import ConnectionLost, HTTPStatusError, MethodNotFound, StreamHTTPError, TransportError
+from ..exceptions import ConnectionLost, HTTPStatusError, MethodNotFound, RPCError, StreamHTTPError, TransportError
 from ..net.body import Response
 from ..net.refusals import is_temporary
 from ..net.retry import Effort, parse_retry_after
@@ -93,7 +93,16 @@ class _GetFeed(Feed):
         link = self._link
         try:
             answer = link.transport.open_stream(link.era, link.session, self.last_event_id, self._opening)
+        except RPCError as error:
+            # Some servers allow one stream a session, and have not noticed yet that the last one has ended.
+            if error.status != 409:
+                raise
+            self.failure = error
+            return
         except HTTPStatusError as error:
+            if error.status == 409:
+                self.failure = error
+                return
             # "or else return HTTP 405 Method Not Allowed, indicating that the server does not offer an SSE stream at
             # this endpoint." Ibid.
             if error.status != 405:

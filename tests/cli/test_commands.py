@@ -22,12 +22,15 @@ Run = Callable[..., Ran]
 
 
 def test_info(streamhttp: Run, workshop: Workshop) -> None:
-    """Who the server is, which revision was agreed, what it offers, and its instructions."""
+    """Who the server is, which revision was agreed and how, what it offers, and its instructions."""
     ran = streamhttp("info", workshop.url)
     assert (ran.status, ran.err) == (0, "")
     assert f"address   {workshop.url}\n" in ran.out
     assert "server    The Workshop 1.2\n" in ran.out
-    assert "revision  2025-11-25\n" in ran.out
+    assert "revision  2026-07-28\n" in ran.out
+    assert "era       stateless: each request" in ran.out
+    assert "agreed    the server answered server/discover\n" in ran.out
+    assert "session   no, it is stateless\n" in ran.out
     assert "tools (listChanged)" in ran.out
     assert ran.out.endswith("\nHandle with care.\nTwo lines.\n")
 
@@ -37,6 +40,8 @@ def test_info_for_programs(streamhttp: Run, workshop: Workshop) -> None:
     ran = streamhttp("info", workshop.url, "--json", "--protocol", "2025-03-26")
     said = json.loads(ran.out)
     assert said["protocolVersion"] == "2025-03-26"
+    assert said["era"] == "session"
+    assert said["negotiation"] == ["as the caller wanted", "initialize agreed on 2025-03-26"]
     assert said["serverInfo"] == {"name": "workshop", "title": "The Workshop", "version": "1.2"}
     assert said["keepsSession"] is True
     assert "tools" in said["capabilities"]
