@@ -241,7 +241,7 @@ class Call:
             self.outlet.finish(response)
         finally:
             if self._inbox_made and self.session.session_id is not None:
-                LogWriter(self._store, self.session.session_id, self._inbox, self._backlog).append(None, end=True)
+                self._backlog.attempt(self._drop_inbox, "the end of an inbox")
 
     def cancel(self) -> None:
         """The client does not want the result any more.
@@ -330,6 +330,10 @@ class Call:
         if self.session.session_id is None or not self._store.create_log(self.session.session_id, self._inbox):
             raise ClientClosed("the session has ended")
         self._inbox_made = True
+
+    def _drop_inbox(self) -> None:
+        assert self.session.session_id is not None
+        self._store.delete_log(self.session.session_id, self._inbox)
 
     def _take_messages(self, wait: float) -> list[jsonrpc.Message]:
         assert self.session.session_id is not None

@@ -68,7 +68,7 @@ def tell(store: Store, method: str, params: dict[str, str] | None, wanted: Calla
     """
     data = jsonrpc.dump(jsonrpc.Notification(method, params))
     told = 0
-    for session_id, fields in store.iter_sessions():
+    for session_id, fields in store.iter_sessions("listener:"):
         session = ServerSession(session_id, fields)
         if session.listeners and wanted(session):
             told += _say(store, session_id, session.listeners, data)

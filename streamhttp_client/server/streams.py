@@ -20,8 +20,6 @@ EVENT_STREAM_HEADERS = [
     ("X-Accel-Buffering", "no"),  # nginx: pass on each event at once
 ]
 
-# How long a stream waits for an event before it looks whether its client is still there, in seconds.
-_PROBE_INTERVAL = 1.0
 # A result that is ready this soon, in seconds, goes out with the first event, in one packet.
 _FIRST_WAIT = 0.001
 
@@ -139,7 +137,9 @@ class EventStream:
         position, wait = self._position, _FIRST_WAIT
         spoke = time.monotonic()
         while True:
-            page = self._store.read(self._session, self._log, position, wait=wait, reader=self._reader)
+            page = self._store.read(
+                self._session, self._log, position, wait=wait, reader=self._reader, until=self._is_over
+            )
             parts = [head] if head else []
             head = b""
             pause = False
@@ -172,7 +172,10 @@ class EventStream:
             if silent >= self._keepalive:
                 yield encode_comment()
                 spoke, silent = time.monotonic(), 0.0
-            wait = min(self._keepalive - silent, _PROBE_INTERVAL)
+            wait = self._keepalive - silent
+
+    def _is_over(self) -> bool:
+        return self._stopping() or self._gone is not None and self._gone()
 
     def _prime(self, position: int, retry_ms: int) -> bytes:
         """ "an SSE event consisting of an event ID and an empty data field" (MCP 2025-11-25,

@@ -38,10 +38,10 @@ class Away(MemoryStore):
         self._fail()
         return number
 
-    def read(self, session: str, log: str, after: int, *, wait: float = 0.0, reader: int = 0) -> Page:
-        if not reader:
+    def read(self, session: str, log: str, after: int, **options: Any) -> Page:
+        if not options.get("reader"):
             self._fail()
-        return super().read(session, log, after, wait=wait, reader=reader)
+        return super().read(session, log, after, **options)
 
     def release(self, session: str, log: str, reader: int, position: int) -> None:
         self._fail()

@@ -175,6 +175,62 @@ def test_what_wakes_a_reader(store: Store, change: str) -> None:
     assert pages == [expected[change]]
 
 
+def test_a_long_wait_asks_nobody_but_its_client(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it asks whether its client is still there, the log is looked at twice."""
+    for module in ("waiting", "memory"):
+        monkeypatch.setattr(f"streamhttp_client.server.stores.{module}.PROBE_INTERVAL", 0.001)
+    store.create_log("s", "l")
+    looks = 0
+
+    def look(*values: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return original(*values)
+
+    name = "_page" if isinstance(store, MemoryStore) else "_read"
+    original = getattr(store, name)
+    monkeypatch.setattr(store, name, look)
+    asked = iter(range(50))
+    assert store.read("s", "l", 0, wait=PATIENCE, until=lambda: next(asked) == 49) == ([], "open")
+    if not isinstance(store, MemoryStore):  # there a look costs nothing
+        assert looks <= 2
+
+
+def test_the_newest_event_is_always_held(make: MakeStore) -> None:
+    """Even if a stream may keep only one."""
+    store = make(max_log_events=1)
+    store.create_session("s", {})
+    store.create_log("s", "l")
+    for number in range(1, 4):
+        assert store.append("s", "l", b"%d" % number) == number
+        assert store.read("s", "l", number - 1) == ([(number, b"%d" % number)], "open")
+
+
+def test_inboxes_take_no_place_of_streams(make: MakeStore) -> None:
+    """They are counted by themselves, and one that is no more needed goes at once."""
+    store = make(max_logs=2, max_finished=2)
+    store.create_session("s", {})
+    for number in range(2):
+        assert store.create_log("s", f"i{number}") and store.create_log("s", f"l{number}")
+    with pytest.raises(StoreFull):
+        store.create_log("s", "i2")
+    store.delete_log("s", "i0")
+    store.delete_log("s", "i0")
+    assert store.read("s", "i0", 0).state == "gone" and store.create_log("s", "i2")
+    for number in range(2):
+        store.append("s", f"l{number}", b"{}", end=True)
+        store.append("s", f"i{number + 1}", b"{}", end=True)
+    assert [store.read("s", f"l{number}", 0).state for number in range(2)] == ["ended"] * 2
+
+
+def test_walk_over_those_with_a_field(store: Store) -> None:
+    """All of them, whatever else is given too."""
+    for number in range(450):
+        store.create_session(f"t{number}", {"listener:a": 1} if number % 3 else {})
+    found = dict(store.iter_sessions("listener:"))
+    assert {f"t{number}" for number in range(450) if number % 3} <= found.keys()
+
+
 def test_a_wait_ends_by_itself(store: Store) -> None:
     store.create_log("s", "l")
     assert store.read("s", "l", 0, wait=0.01) == ([], "open")

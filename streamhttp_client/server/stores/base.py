@@ -20,10 +20,13 @@ before it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
-__all__ = ["Page", "Store", "StoreClosed", "StoreError", "StoreFull", "StoreUnavailable"]
+__all__ = ["PROBE_INTERVAL", "Page", "Store", "StoreClosed", "StoreError", "StoreFull", "StoreUnavailable"]
+
+#: Seconds between two questions of a wait whether it shall go on.
+PROBE_INTERVAL = 1.0
 
 State = Literal["open", "ended", "gone", "taken"]
 
@@ -80,11 +83,17 @@ class Store(Protocol):
     def delete_session(self, session: str) -> bool:
         """Drop the session with its logs; their readers get ``"gone"``. Returns whether it was there."""
 
-    def iter_sessions(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Walk all sessions, without putting off their expiry."""
+    def iter_sessions(self, having: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+        """Walk all sessions, without putting off their expiry.
+
+        Args:
+            having: Those without a field whose name begins with this may be left out.
+        """
 
     def create_log(self, session: str, log: str, *, will: bytes | None = None) -> bool:
         """Begin a log, or begin it anew; return False if the session is gone.
+
+        Limits count inboxes, whose names begin with "i", apart from streams.
 
         Args:
             will: The last entry of this log if the process that began it dies before it ends the log, so that
@@ -92,8 +101,11 @@ class Store(Protocol):
                 keep it.
 
         Raises:
-            StoreFull: The session has as many unfinished logs as may be.
+            StoreFull: The session has as many unfinished logs as may be, or the store is full.
         """
+
+    def delete_log(self, session: str, log: str) -> None:
+        """Drop a log that nobody needs any more; a reader gets ``"gone"``."""
 
     def append(self, session: str, log: str, data: bytes | None, *, end: bool = False) -> int:
         """Add one entry (none if ``data`` is None), and end the log if so asked.
@@ -102,11 +114,22 @@ class Store(Protocol):
             The entry's number, or that of the last entry; 0 if the log is gone or has ended.
         """
 
-    def read(self, session: str, log: str, after: int, *, wait: float = 0.0, reader: int = 0) -> Page:
+    def read(
+        self,
+        session: str,
+        log: str,
+        after: int,
+        *,
+        wait: float = 0.0,
+        reader: int = 0,
+        until: Callable[[], bool] | None = None,
+    ) -> Page:
         """Return what comes after a number, waiting at most ``wait`` seconds until there is something.
 
         Args:
             reader: From :meth:`claim`; 0 reads without being the reader that counts.
+            until: Asked each second (:data:`PROBE_INTERVAL`) of a wait, which ends once it is true. It may not use
+                the store.
         """
 
     def claim(self, session: str, log: str) -> int:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from .base import Page, State, Store, StoreFull
+from .base import PROBE_INTERVAL, Page, State, Store, StoreFull
 
 __all__ = ["MemoryStore"]
 
@@ -214,7 +214,7 @@ class MemoryStore(Store):
         self._drop(held.logs.values())
         return True
 
-    def iter_sessions(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def iter_sessions(self, having: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         self._sweep(self._clock())
         with self._lock:
             found = [(name, dict(held.fields)) for name, held in self._sessions.items()]
@@ -230,7 +230,7 @@ class MemoryStore(Store):
             if held is None:
                 return False
             if len(held.logs) >= min(self._max_logs, self._max_finished):
-                dropped = self._make_room(held, now)
+                dropped = self._make_room(held, now, log.startswith("i"))
             if (old := held.logs.pop(log, None)) is not None:
                 dropped.append(old)
             held.logs[log] = _Log(now)
@@ -238,10 +238,11 @@ class MemoryStore(Store):
         self._drop(dropped)
         return True
 
-    def _make_room(self, held: _Session, now: float) -> list[_Log]:
+    def _make_room(self, held: _Session, now: float, inboxes: bool) -> list[_Log]:
         """Take finished logs out of a session that has many; the lock is held."""
-        finished = [name for name, log in held.logs.items() if log.ended]
-        if len(held.logs) - len(finished) >= self._max_logs:
+        found = [name for name in held.logs if name.startswith("i") is inboxes]
+        finished = [name for name in found if held.logs[name].ended]
+        if len(found) - len(finished) >= self._max_logs:
             raise StoreFull(f"the session has {self._max_logs} unfinished streams already")
         # Insertion order is age, nearly: a dict keeps it, and logs are short-lived.
         surplus = len(finished) - self._max_finished + 1
@@ -250,6 +251,13 @@ class MemoryStore(Store):
             for index, name in enumerate(finished)
             if index < surplus or now - held.logs[name].touched > self._log_ttl
         ]
+
+    def delete_log(self, session: str, log: str) -> None:
+        with self._lock:
+            held = self._sessions.get(session)
+            found = None if held is None else held.logs.pop(log, None)
+        if found is not None:
+            self._drop([found])
 
     def _find(self, session: str, log: str) -> _Log | None:
         held = self._sessions.get(session)
@@ -283,7 +291,7 @@ class MemoryStore(Store):
 
     def _trim(self, log: _Log, max_bytes: int) -> None:
         """Drop an eighth at a time, since dropping one by one would move the whole list for each append."""
-        surplus = max(len(log.entries) - self._max_log_events * 7 // 8, 0)
+        surplus = max(len(log.entries) - max(self._max_log_events * 7 // 8, 1), 0)
         size = sum(map(len, log.entries[:surplus]))
         while log.size - size > max_bytes and surplus < len(log.entries) - 1:
             size += len(log.entries[surplus])
@@ -292,16 +300,30 @@ class MemoryStore(Store):
         log.first += surplus
         log.size -= size
 
-    def read(self, session: str, log: str, after: int, *, wait: float = 0.0, reader: int = 0) -> Page:
+    def read(
+        self,
+        session: str,
+        log: str,
+        after: int,
+        *,
+        wait: float = 0.0,
+        reader: int = 0,
+        until: Callable[[], bool] | None = None,
+    ) -> Page:
         found = self._find(session, log)
         if found is None:
             return Page([], "gone")
-        with found.ready:
-            page = self._page(found, after, reader)
-            if not page.entries and page.state == "open" and wait > 0:
-                found.ready.wait(wait)
+        while True:
+            piece = wait if until is None else min(wait, PROBE_INTERVAL)
+            with found.ready:
                 page = self._page(found, after, reader)
-            return page
+                if page.entries or page.state != "open" or wait <= 0:
+                    return page
+                if found.ready.wait(piece):
+                    return self._page(found, after, reader)
+            wait -= piece
+            if until is not None and until():
+                return page
 
     def _page(self, log: _Log, after: int, reader: int) -> Page:
         if reader and reader != log.reader:

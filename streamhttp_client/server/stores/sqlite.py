@@ -33,14 +33,22 @@ _PAGE_EVENTS = 256
 _PAGE_BYTES = 1 << 18
 # Seconds between two looks for changes of other processes, while somebody waits.
 _POLL = 0.005
+# Seconds without anybody who waits after which it is looked no more, until somebody does.
+_WAKEFUL = 1.0
 # Seconds between two signs of life of a process.
 _HEARTBEAT = 2.0
 # Seconds that a write waits for those of other processes.
 _BUSY_TIMEOUT = 10.0
 
+# Seconds after which a stream that waits for another process looks whether that one is still alive, and the longest
+# that any stream waits without a look.
+_LIFE_LOOK, _LOOK = 1.0, 60.0
+# What an entry, a log and a session cost besides their data, in bytes; a dropped log costs until its row goes too.
+_ENTRY_COST = 64
+_LOG_COST = 1024
+_SESSION_COST = 1024
+
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS changes (number INTEGER NOT NULL);
-INSERT INTO changes SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM changes);
 CREATE TABLE IF NOT EXISTS workers (worker TEXT PRIMARY KEY, seen REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sessions (
     session TEXT PRIMARY KEY, fields TEXT NOT NULL, touched REAL NOT NULL) WITHOUT ROWID;
@@ -53,8 +61,9 @@ CREATE TABLE IF NOT EXISTS logs (
     UNIQUE (session, log));
 CREATE INDEX IF NOT EXISTS logs_changed ON logs (changed);
 CREATE TABLE IF NOT EXISTS entries (
-    log INTEGER NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (log, number)) WITHOUT
-    ROWID;
+    log INTEGER NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (log, number));
+CREATE TABLE IF NOT EXISTS state (change INTEGER NOT NULL, bytes INTEGER NOT NULL);
+INSERT INTO state SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM state);
 """
 
 
@@ -108,8 +117,8 @@ class SQLiteStore(Store):
     Args:
         path: The file; it is made if it is not there. It holds session ids: keep it readable for the service
             alone.
-        session_ttl, log_ttl, max_sessions, max_logs, max_finished, max_log_events, max_log_bytes: As for
-            :class:`MemoryStore`.
+        session_ttl, log_ttl, max_sessions, max_logs, max_finished, max_log_events, max_log_bytes, max_bytes: As for
+            :class:`MemoryStore`. The file stays below twice ``max_bytes``, since pages are not always full.
         worker_timeout: Seconds without a sign of life after which a process counts as dead, and its calls as
             failed.
         clock: Seconds since the epoch, since processes must agree on it; for tests.
@@ -128,6 +137,7 @@ class SQLiteStore(Store):
         max_finished: int = 64,
         max_log_events: int = 10_000,
         max_log_bytes: int = 16 << 20,
+        max_bytes: int = 1 << 30,
         worker_timeout: float = 10.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -141,6 +151,7 @@ class SQLiteStore(Store):
         self._max_finished = max_finished
         self._max_log_events = max_log_events
         self._max_log_bytes = max_log_bytes
+        self._max_bytes = max_bytes
         self._worker_timeout = worker_timeout
         self._heartbeat = min(_HEARTBEAT, worker_timeout / 5)
         self._clock = clock
@@ -215,9 +226,16 @@ class SQLiteStore(Store):
     def _watch(self, connection: _Connection) -> None:
         """The thread of the store: signs of life, changes of others, and what has expired."""
         version = beaten = swept = 0.0
+        waited = time.monotonic()
         while not connection.stop.wait(_POLL if len(self._waiters) else _POLL * 10):
+            now = time.monotonic()
+            if len(self._waiters):
+                waited = now
+            elif now - waited > _WAKEFUL:
+                self._waiters.begun.clear()
+                if not len(self._waiters) and not connection.stop.is_set():
+                    self._waiters.begun.wait(self._heartbeat / 2)
             try:
-                now = time.monotonic()
                 with self._reading(connection) as sql:
                     (found,) = sql.execute("PRAGMA data_version").fetchone()
                 if found != version:
@@ -248,9 +266,56 @@ class SQLiteStore(Store):
         self._waiters.wake((session, log) for session, log, _ in rows)
 
     def _next_change(self, sql: sqlite3.Connection) -> int:
-        sql.execute("UPDATE changes SET number = number + 1")
-        (number,) = sql.execute("SELECT number FROM changes").fetchone()
+        (number,) = sql.execute("UPDATE state SET change = change + 1 RETURNING change").fetchone()
         return int(number)
+
+    def _count(self, sql: sqlite3.Connection, change: int) -> int:
+        """Count bytes that came or went; return what there is now."""
+        (held,) = sql.execute("UPDATE state SET bytes = bytes + ? RETURNING bytes", (change,)).fetchone()
+        return int(held)
+
+    def _need_room(self, sql: sqlite3.Connection) -> list[tuple[str, str]]:
+        """Make room if the store is full; return the logs that were dropped.
+
+        Raises:
+            StoreFull: There is none.
+        """
+        (held,) = sql.execute("SELECT bytes FROM state").fetchone()
+        if held < self._max_bytes:
+            return []
+        dropped = self._reclaim(sql, held)
+        if self._count(sql, 0) >= self._max_bytes:
+            raise StoreFull(f"the store holds {self._max_bytes} bytes already")
+        return dropped
+
+    def _reclaim(self, sql: sqlite3.Connection, held: int) -> list[tuple[str, str]]:
+        """Drop the oldest finished logs that nobody reads, an eighth more than is needed, since it means to look at
+        all; and what was left of those that were dropped before.
+        """
+        surplus = held - self._max_bytes * 7 // 8
+        surplus += self._bury(sql, "1")
+        found = sql.execute(
+            "SELECT id, size + ? * (last - first + 1) + ? FROM logs"
+            " WHERE ended AND NOT gone AND NOT EXISTS (SELECT 1 FROM workers WHERE worker = reading AND seen > ?)"
+            " ORDER BY touched, id",
+            (_ENTRY_COST, _LOG_COST, self._living()),
+        ).fetchall()
+        dropped = []
+        for number, cost in found:
+            if surplus <= 0:
+                break
+            surplus -= cost
+            dropped += self._drop_logs(sql, "id = ?", number)
+        self._bury(sql, "1")
+        return dropped
+
+    def _bury(self, sql: sqlite3.Connection, which: str, *values: Any) -> int:
+        """Delete the rows of logs that are gone; their readers in other processes find out at their next look. Returns
+        what they had cost, as a negative number.
+        """
+        change = -_LOG_COST * sql.execute(f"DELETE FROM logs WHERE gone AND ({which})", values).rowcount
+        self._count(sql, change)
+        return change
 
     def _living(self) -> float:
         """Processes that were seen after this moment are alive."""
@@ -265,11 +330,15 @@ class SQLiteStore(Store):
     # Sessions.
 
     def create_session(self, session: str, fields: Mapping[str, Any]) -> None:
+        text = json.dumps(dict(fields))
         with self._writing() as sql:
             (count,) = sql.execute("SELECT count(*) FROM sessions").fetchone()
             if count >= self._max_sessions:
                 raise StoreFull(f"there are {self._max_sessions} sessions already")
-            sql.execute("INSERT INTO sessions VALUES (?, ?, ?)", (session, json.dumps(dict(fields)), self._clock()))
+            dropped = self._need_room(sql)
+            sql.execute("INSERT INTO sessions VALUES (?, ?, ?)", (session, text, self._clock()))
+            self._count(sql, _SESSION_COST + len(text))
+        self._waiters.wake(dropped)
 
     def get_session(self, session: str) -> dict[str, Any] | None:
         now = self._clock()
@@ -308,30 +377,46 @@ class SQLiteStore(Store):
                 return False
             fields = {**json.loads(row[0]), **changes}
             kept = json.dumps({key: value for key, value in fields.items() if value is not None})
+            dropped = self._need_room(sql) if len(kept) > len(row[0]) else []
             sql.execute("UPDATE sessions SET fields = ? WHERE session = ?", (kept, session))
-            return True
+            self._count(sql, len(kept) - len(row[0]))
+        self._waiters.wake(dropped)
+        return True
 
     def delete_session(self, session: str) -> bool:
         with self._writing() as sql:
-            found = sql.execute("DELETE FROM sessions WHERE session = ?", (session,)).rowcount > 0
-            logs = self._drop_logs(sql, "session = ?", session)
+            found, logs = self._drop_session(sql, session)
         self._waiters.wake(logs)
         return found
 
+    def _drop_session(self, sql: sqlite3.Connection, session: str) -> tuple[bool, list[tuple[str, str]]]:
+        row = sql.execute("DELETE FROM sessions WHERE session = ? RETURNING length(fields)", (session,)).fetchone()
+        if row is not None:
+            self._count(sql, -_SESSION_COST - row[0])
+        return row is not None, self._drop_logs(sql, "session = ?", session)
+
     def _drop_logs(self, sql: sqlite3.Connection, which: str, *values: Any) -> list[tuple[str, str]]:
         """Empty logs and mark them as gone; their rows stay for a while, so that other processes notice."""
-        rows = sql.execute(f"SELECT id, session, log FROM logs WHERE NOT gone AND ({which})", values).fetchall()
+        rows = sql.execute(
+            f"SELECT id, session, log, size + ? * (last - first + 1) FROM logs WHERE NOT gone AND ({which})",
+            (_ENTRY_COST, *values),
+        ).fetchall()
         if rows:
             change = self._next_change(sql)
             now = self._clock()
-            for number, _, _ in rows:
+            for number, *_ in rows:
                 sql.execute("DELETE FROM entries WHERE log = ?", (number,))
-                sql.execute("UPDATE logs SET gone = 1, changed = ?, touched = ? WHERE id = ?", (change, now, number))
-        return [(session, log) for _, session, log in rows]
+                sql.execute(
+                    "UPDATE logs SET gone = 1, will = NULL, changed = ?, touched = ? WHERE id = ?",
+                    (change, now, number),
+                )
+            self._count(sql, -sum(cost for *_, cost in rows))
+        return [(session, log) for _, session, log, _ in rows]
 
-    def iter_sessions(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def iter_sessions(self, having: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         with self._reading() as sql:
-            rows = sql.execute("SELECT session, fields FROM sessions").fetchall()
+            found = "SELECT session, fields FROM sessions WHERE instr(fields, ?)"
+            rows = sql.execute(found, (json.dumps(having)[:-1] if having else "",)).fetchall()
         for session, fields in rows:
             yield session, json.loads(fields)
 
@@ -342,26 +427,35 @@ class SQLiteStore(Store):
         with self._writing() as sql:
             if sql.execute("SELECT 1 FROM sessions WHERE session = ?", (session,)).fetchone() is None:
                 return False
+            dropped = self._drop_logs(sql, "session = ? AND log = ?", session, log)
+            kind = "session = ? AND (substr(log, 1, 1) = 'i') = (substr(?, 1, 1) = 'i') AND NOT gone"
             counts = sql.execute(
-                "SELECT count(*), count(*) FILTER (WHERE ended) FROM logs WHERE session = ? AND NOT gone", (session,)
+                f"SELECT count(*), count(*) FILTER (WHERE ended) FROM logs WHERE {kind}", (session, log)
             ).fetchone()
             if counts[0] - counts[1] >= self._max_logs:
                 raise StoreFull(f"the session has {self._max_logs} unfinished streams already")
-            dropped = self._drop_logs(sql, "session = ? AND log = ?", session, log)
+            dropped += self._need_room(sql)
             if counts[1] >= self._max_finished:
                 dropped += self._drop_logs(
                     sql,
-                    "id IN (SELECT id FROM logs WHERE session = ? AND ended AND NOT gone ORDER BY id LIMIT ?)",
+                    f"id IN (SELECT id FROM logs WHERE {kind} AND ended ORDER BY id LIMIT ?)",
                     session,
+                    log,
                     counts[1] - self._max_finished + 1,
                 )
-            sql.execute("DELETE FROM logs WHERE session = ? AND log = ?", (session, log))
+            self._bury(sql, "session = ? AND log = ?", session, log)
+            self._count(sql, _LOG_COST)
             sql.execute(
                 "INSERT INTO logs (session, log, writer, will, touched, changed) VALUES (?, ?, ?, ?, ?, ?)",
                 (session, log, worker, will, self._clock(), self._next_change(sql)),
             )
         self._waiters.wake(dropped)
         return True
+
+    def delete_log(self, session: str, log: str) -> None:
+        with self._writing() as sql:
+            dropped = self._drop_logs(sql, "session = ? AND log = ?", session, log)
+        self._waiters.wake(dropped)
 
     def append(self, session: str, log: str, data: bytes | None, *, end: bool = False) -> int:
         with self._writing() as sql:
@@ -371,33 +465,61 @@ class SQLiteStore(Store):
             ).fetchone()
             if row is None:
                 return 0
-            number: int = self._append(sql, row, data, end)
-        self._waiters.wake([(session, log)])
+            number, dropped = self._append(sql, row, data, end)
+        self._waiters.wake([(session, log), *dropped])
         return number
 
-    def _append(self, sql: sqlite3.Connection, row: tuple[int, int, int, int], data: bytes | None, end: bool) -> int:
+    def _append(
+        self, sql: sqlite3.Connection, row: tuple[int, int, int, int], data: bytes | None, end: bool
+    ) -> tuple[int, list[tuple[str, str]]]:
         log, last, first, size = row
+        held = 0
         if data is not None:
             last += 1
             size += len(data)
             sql.execute("INSERT INTO entries VALUES (?, ?, ?)", (log, last, data))
-            while last - first >= self._max_log_events or (size > self._max_log_bytes and first < last):
-                (dropped,) = sql.execute(
-                    "DELETE FROM entries WHERE log = ? AND number = ? RETURNING length(data)", (log, first)
-                ).fetchone()
-                size -= dropped
-                first += 1
+            held = self._count(sql, len(data) + _ENTRY_COST)
+        first, size = self._trim(sql, log, first, last, size, self._max_log_bytes)
         sql.execute(
             "UPDATE logs SET last = ?, first = ?, size = ?, ended = ?, touched = ?, changed = ? WHERE id = ?",
             (last, first, size, end, self._clock(), self._next_change(sql), log),
         )
-        return last
+        if held <= self._max_bytes:
+            return last, []
+        dropped = self._reclaim(sql, held)
+        if self._count(sql, 0) > self._max_bytes:
+            first, size = self._trim(sql, log, first, last, size, self._max_bytes // 256)
+            sql.execute("UPDATE logs SET first = ?, size = ? WHERE id = ?", (first, size, log))
+        return last, dropped
 
-    def read(self, session: str, log: str, after: int, *, wait: float = 0.0, reader: int = 0) -> Page:
-        return self._waiters.read((session, log), wait, lambda: self._read(session, log, after, reader))
+    def _trim(
+        self, sql: sqlite3.Connection, log: int, first: int, last: int, size: int, max_bytes: int
+    ) -> tuple[int, int]:
+        """Drop the oldest entries of a log that has too many; return the number of the first, and the size."""
+        while last - first >= self._max_log_events or (size > max_bytes and first < last):
+            (dropped,) = sql.execute(
+                "DELETE FROM entries WHERE log = ? AND number = ? RETURNING length(data)", (log, first)
+            ).fetchone()
+            self._count(sql, -dropped - _ENTRY_COST)
+            size -= dropped
+            first += 1
+        return first, size
 
-    def _read(self, session: str, log: str, after: int, reader: int) -> Page:
-        orphaned = False
+    def read(
+        self,
+        session: str,
+        log: str,
+        after: int,
+        *,
+        wait: float = 0.0,
+        reader: int = 0,
+        until: Callable[[], bool] | None = None,
+    ) -> Page:
+        return self._waiters.read((session, log), wait, lambda: self._read(session, log, after, reader), until)
+
+    def _read(self, session: str, log: str, after: int, reader: int) -> tuple[Page, float]:
+        """What there is, and when to look again."""
+        orphaned, patience = False, _LOOK
         with self._reading() as sql:
             row = sql.execute(
                 "SELECT id, first, last, ended, reader, will, writer FROM logs"
@@ -405,12 +527,12 @@ class SQLiteStore(Store):
                 (session, log),
             ).fetchone()
             if row is None:
-                return Page([], "gone")
+                return Page([], "gone"), 0.0
             number, first, last, ended, current, will, writer = row
             if reader and reader != current:
-                return Page([], "taken")
+                return Page([], "taken"), 0.0
             if not first - 1 <= after <= last:
-                return Page([], "gone")
+                return Page([], "gone"), 0.0
             entries: list[tuple[int, bytes]] = []
             if after < last:
                 room = _PAGE_BYTES
@@ -424,17 +546,20 @@ class SQLiteStore(Store):
                     if room <= 0:
                         break
                 found.close()
-            elif not ended and will is not None and not self._is_alive(sql, writer):
-                orphaned = True
+            elif not ended and will is not None and not self._is_own(writer):
+                orphaned, patience = not self._is_alive(sql, writer), _LIFE_LOOK
         if orphaned:
             self._execute_will(session, log, will)
             return self._read(session, log, after, reader)
         state: State = "ended" if ended and after + len(entries) == last else "open"
-        return Page(entries, state)
+        return Page(entries, state), patience
+
+    def _is_own(self, worker: str) -> bool:
+        own = self._connection
+        return own is not None and own.worker == worker
 
     def _is_alive(self, sql: sqlite3.Connection, worker: str) -> bool:
-        own = self._connection
-        if own is not None and own.worker == worker:
+        if self._is_own(worker):
             return True  # who asks is alive, however long its last sign of life is ago
         row = sql.execute("SELECT 1 FROM workers WHERE worker = ? AND seen > ?", (worker, self._living())).fetchone()
         return row is not None
@@ -478,7 +603,7 @@ class SQLiteStore(Store):
         now = self._clock()
         with self._writing(connection) as sql:
             unread = "NOT EXISTS (SELECT 1 FROM workers WHERE worker = reading AND seen > ?)"
-            sql.execute("DELETE FROM logs WHERE gone AND touched < ?", (now - self._log_ttl,))
+            self._bury(sql, "touched < ?", now - self._log_ttl)
             sql.execute("DELETE FROM workers WHERE seen < ?", (self._living() - 9 * self._worker_timeout,))
             dropped = self._drop_logs(sql, f"ended AND touched < ? AND {unread}", now - self._log_ttl, self._living())
             # What processes that have died left unfinished, with nobody coming to execute their wills.
@@ -493,8 +618,7 @@ class SQLiteStore(Store):
             old = sql.execute("SELECT session FROM sessions WHERE touched < ?", (now - self._session_ttl,)).fetchall()
             for (session,) in old:
                 if not self._is_read(sql, session):
-                    sql.execute("DELETE FROM sessions WHERE session = ?", (session,))
-                    dropped += self._drop_logs(sql, "session = ?", session)
+                    dropped += self._drop_session(sql, session)[1]
         self._waiters.wake(dropped)
 
     def wake(self) -> None:
@@ -507,6 +631,7 @@ class SQLiteStore(Store):
         if connection is None or connection.process != os.getpid():
             return
         connection.stop.set()
+        self._waiters.begun.set()
         if connection.thread is not None:
             connection.thread.join()
         with connection.lock:
