@@ -270,6 +270,7 @@ class Channel:
             while True:
                 for event in self._events:
                     self._take(event)
+                self._parser.feed(b"")  # raises now what it has kept back for the sake of events that came before
                 chunk = self._body.read1()
                 if not chunk:
                     why = "the server has ended the stream"

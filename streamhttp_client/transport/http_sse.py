@@ -418,6 +418,7 @@ class HTTPSSEExchange(Follower):
         if posting is not None:
             outcome = posting.leave(_POST_GRACE if self._answered else 0.0)
             if isinstance(outcome, Response):
+                self.headers = outcome.headers
                 outcome.body.close()
         super().close()
 

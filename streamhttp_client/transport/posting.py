@@ -18,6 +18,8 @@ __all__ = ["Outbox", "Pongs", "Posting"]
 
 logger = logging.getLogger("streamhttp_client")
 
+# It has been woken, and mostly is back at once. In an authentication of requests' it cannot be.
+_JOIN_SECONDS = 0.2
 # Pings that are still to be answered. A server that sends more without waiting does not want to know.
 _MAX_PINGS = 64
 # What answering one may take; a server that has given up on us by then has ended the stream.
@@ -86,11 +88,13 @@ class Posting:
         self._outcome: deque[Response | BaseException] = deque()  # at most one; who pops it has it
         self._ended = threading.Event()
         self._left = False
+        self._thread: threading.Thread | None = None
 
     def start(self) -> Posting:
         thread = threading.Thread(target=self._run, name="streamhttp-post", daemon=True)
         try:
             thread.start()
+            self._thread = thread
         except RuntimeError:  # no more threads, or none since the interpreter is shutting down
             self._run()
         return self
@@ -109,6 +113,8 @@ class Posting:
         self._left = True
         if not self._ended.is_set():
             self._interrupt.fire()
+        if self._thread is not None:
+            self._thread.join(_JOIN_SECONDS)
         return self.take()
 
     def _run(self) -> None:

@@ -7,6 +7,7 @@ fails them, so that a run that was meant to be complete cannot pass by leaving t
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import queue
@@ -17,7 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -56,50 +58,67 @@ def node() -> Path:
     return require("node", folder() / "npm" / "node_modules" / "node" / "bin" / "node")
 
 
+#: Packages of npm, and what starts them.
+_OF_NPM = {"npm": ("server-everything", "everything.mjs"), "npm2": ("server", "sdk.mjs")}
+
+
 @dataclass(frozen=True)
 class Kind:
     """One peer in one of its modes, and what can be expected of it there.
 
     Attributes:
-        environment: Folder of its virtual environment, or ``npm``.
+        environment: Folder of its virtual environment; ``npm`` for the server that shows everything, ``npm2`` for
+            one made with the npm SDK 2.x.
         stateless: It gives out no session ids.
         json: It answers with JSON bodies, and so drops every notification that belongs to a call.
         shared: All its sessions keep their events in one store, as the SDKs do if nobody sees to it.
+        legacy: It speaks HTTP+SSE of 2024-11-05, and nothing else.
+        watched: It tells what was asked of it, see :meth:`Peer.seen`, and offers what the tests of 2026-07-28 need.
     """
 
     environment: str
     stateless: bool = False
     json: bool = False
     shared: bool = False
+    legacy: bool = False
+    watched: bool = False
 
     @property
     def _modes(self) -> list[str]:
-        modes = {"stateless": self.stateless, "json": self.json, "shared": self.shared}
+        modes = {"stateless": self.stateless, "json": self.json, "shared": self.shared, "watched": self.watched}
         return [mode for mode, on in modes.items() if on]
 
     @property
     def name(self) -> str:
-        return "-".join([self.environment, *self._modes])
+        return "-".join([self.environment, *(["legacy"] if self.legacy else []), *self._modes])
 
     def command(self) -> list[str]:
         """The command line that starts it; skips or fails the running test if it is not installed."""
-        if self.environment == "npm":
-            package = folder() / "npm" / "node_modules" / "@modelcontextprotocol" / "server-everything"
-            require("server-everything", package)
-            return [str(node()), str(SERVERS / "everything.mjs"), str(folder() / "npm")]
+        if self.environment in _OF_NPM:
+            name, script = _OF_NPM[self.environment]
+            require(name, folder() / "npm" / "node_modules" / "@modelcontextprotocol" / name)
+            options = [f"--{mode}" for mode in self._modes]
+            return [str(node()), str(SERVERS / script), str(folder() / "npm"), *options]
         python = require(self.environment, folder() / self.environment / "bin" / "python")
-        script = "fast.py" if self.environment == "fastmcp" else "sdk.py"
+        script = "legacy.py" if self.legacy else "fast.py" if self.environment == "fastmcp" else "sdk.py"
         # Their own deprecation warnings are not ours to read.
         return [str(python), "-W", "ignore", str(SERVERS / script), *(f"--{mode}" for mode in self._modes)]
 
 
 SDKS = ("mcp2", "mcp1", "fastmcp")
+MODERNS = ("mcp2", "fastmcp", "npm2")
 #: Sessions, event streams that resume, and a way back to the client.
 STATEFUL = [Kind(environment) for environment in SDKS]
 JSON = [Kind(environment, json=True) for environment in SDKS]
 STATELESS = [Kind(environment, stateless=True, json=json) for environment in SDKS for json in (False, True)]
 SHARED = [Kind(environment, shared=True) for environment in ("mcp2", "mcp1")]
+#: One stream for everything. The SDK still has it in 1.x.
+LEGACY = [Kind("mcp1", legacy=True)]
 EVERYTHING = Kind("npm")
+#: Those that speak 2026-07-28.
+MODERN = [Kind(environment, json=json, watched=True) for environment in MODERNS for json in (False, True)]
+#: Those that know nothing of it.
+OLDER = [Kind("mcp1", watched=True), Kind("mcp1", stateless=True, json=True, watched=True)]
 
 
 class Peer:
@@ -109,6 +128,17 @@ class Peer:
         self.kind = kind
         self.url = url
         self.process = process
+
+    def seen(self) -> list[dict[str, Any]]:
+        """Every request to its endpoint so far: ``http`` method, ``headers`` and ``body``. Of a watched one only."""
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=STOP_BOUND)
+        try:
+            connection.request("GET", "/watched")
+            notes = json.load(connection.getresponse())
+        finally:
+            connection.close()
+        assert isinstance(notes, list)
+        return notes
 
     def stop(self) -> None:
         """End the process and with it every connection and session. May be called twice."""
