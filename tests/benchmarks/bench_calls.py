@@ -232,7 +232,8 @@ def _workers(names: Sequence[str], url: str) -> Iterator[dict[str, Worker]]:
         yield workers
 
 
-_CALLERS = ["http.client", "urllib3", "requests.Session.post", "ours", "mcp, async", "mcp, from sync code"]
+_STATELESS = "ours, 2026-07-28"
+_CALLERS = ["http.client", "urllib3", "requests.Session.post", "ours", _STATELESS, "mcp, async", "mcp, from sync code"]
 
 
 def _bench_calls(title: str, url: str, effort: Effort) -> None:
@@ -249,10 +250,11 @@ def _bench_calls(title: str, url: str, effort: Effort) -> None:
                     min(each[name]["cpu"] for each in rounds) / effort.calls * 1e6,
                     median(each[name]["cpu"] / each["http.client"]["cpu"] for each in rounds),
                     median(each[name]["cpu"] / each["requests.Session.post"]["cpu"] for each in rounds),
+                    median(each[name]["cpu"] / each["ours"]["cpu"] for each in rounds),
                     median(each[name]["wall"] for each in rounds) / effort.calls * 1e6,
                 ]
             )
-    print_table(title, ["", "CPU us", "least", "/http.client", "/Session.post", "wall us"], rows)
+    print_table(title, ["", "CPU us", "least", "/http.client", "/Session.post", "/ours", "wall us"], rows)
 
 
 def bench_json(server: str, effort: Effort) -> None:

@@ -116,6 +116,15 @@ def _ours(url: str) -> Iterator[Call]:
 
 
 @contextmanager
+def _ours_stateless(url: str) -> Iterator[Call]:
+    """The same without a session: each request says all."""
+    from streamhttp_client import Client
+
+    with Client(url, protocol="2026-07-28") as client:
+        yield lambda: client.call_tool("echo", _ARGUMENTS).text
+
+
+@contextmanager
 def _mcp_sync(url: str) -> Iterator[Call]:
     """The official SDK from blocking code: its event loop on a thread of its own, as anyio documents it."""
     import anyio.from_thread  # type: ignore[import-not-found, unused-ignore]
@@ -197,6 +206,7 @@ BLOCKING: dict[str, Callable[[str], Any]] = {
     "requests.Session.post": _requests,
     "mcp, from sync code": _mcp_sync,
     "ours": _ours,
+    "ours, 2026-07-28": _ours_stateless,
 }
 ASYNC = {"mcp, async": _mcp_async}
 FIRST_EVENT: dict[str, Callable[[str], Iterator[bytes]]] = {
