@@ -141,3 +141,68 @@ text
     assert "crunch: 20/20 (100 %)" in shown.data["text/plain"]
     assert 'value="1.0000"' in shown.data["text/html"]
     assert result.data["text/plain"] == "'crunched'"
+
+
+TRANSFERS = """
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from streamhttp_client import download, upload
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "3000000")
+        self.end_headers()
+        self.wfile.write(bytes(3000000))
+
+    def do_PUT(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+url = f"http://127.0.0.1:{server.server_port}/file.bin"
+download(url, PATH, progress=True)
+upload(PATH, url, progress=True)
+server.shutdown()
+server.server_close()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kernels on Windows need another event loop")
+@pytest.mark.parametrize("widgets", [True, False])
+def test_transfers_in_a_notebook_cell(tmp_path: Any, widgets: bool) -> None:
+    """``progress=True`` shows tqdm's widget for each of them, full in the end; text where there are no widgets."""
+    nbclient = pytest.importorskip("nbclient", reason=NEEDS_KERNEL)
+    pytest.importorskip("ipykernel", reason=NEEDS_KERNEL)
+    pytest.importorskip("tqdm", reason="progress=True needs the extra [progress]")
+    if widgets:
+        pytest.importorskip("ipywidgets", reason="tqdm's widget is one of ipywidgets: pip install ipywidgets")
+    import warnings
+
+    import nbformat
+
+    path = tmp_path / "file.bin"
+    hide = "" if widgets else "import importlib.util\nimportlib.util.find_spec = lambda name, package=None: None\n"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"PATH = {str(path)!r}\n{hide}{TRANSFERS}")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the Jupyter packages
+        client = nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3")
+        client.execute()
+    assert path.stat().st_size == 3_000_000
+    outputs = notebook.cells[0].outputs
+    if not widgets:
+        text = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stderr")
+        assert text.count("100%") >= 2 and "file.bin" in text
+        return
+    shown = [output.data for output in outputs if output.output_type == "display_data"]
+    assert len([data for data in shown if "application/vnd.jupyter.widget-view+json" in data]) == 2
+    states = list(client.widget_state.values())
+    bars = [state for state in states if state.get("_model_name") == "FloatProgressModel"]
+    assert [(bar["value"], bar["max"], bar["bar_style"]) for bar in bars] == [(3_000_000, 3_000_000, "success")] * 2
+    assert any("2.86M" in state.get("value", "") for state in states if state.get("_model_name") == "HTMLModel")

@@ -1,4 +1,7 @@
-"""``progress=True``: a tqdm bar, as text in a terminal and as a widget in a notebook (extra ``[progress]``)."""
+"""``progress=True``: a tqdm bar, as text in a terminal and as a widget in a notebook (extra ``[progress]``).
+
+A notebook without ipywidgets shows the text.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def chosen(on_progress: OnProgress | None, progress: bool | Literal["always"]) -
     if progress not in (True, False, "always"):
         raise LocalProtocolError(f"progress must be True, False or 'always', got {progress!r}")
     make_bar = _bar_class() if progress else None
-    wanted = make_bar is not None and (progress == "always" or _in_notebook() or _is_terminal())
+    wanted = make_bar is not None and (progress == "always" or _in_kernel() or _is_terminal())
 
     @contextlib.contextmanager
     def shown(title: str) -> Iterator[OnProgress | None]:
@@ -51,10 +54,8 @@ def chosen(on_progress: OnProgress | None, progress: bool | Literal["always"]) -
 
 
 def _show(bar: Any, report: Progress, on_progress: OnProgress | None) -> None:
-    if report.total is not None and bar.total != report.total:
-        bar.total = report.total
-    if report.state == "restarted":
-        bar.reset(total=report.total)
+    if report.state == "restarted" or (report.total is not None and bar.total != report.total):
+        bar.reset(total=report.total)  # setting bar.total would leave the widget where it is
     bar.update(report.progress - bar.n)
     if report.state == "done":
         bar.refresh()
@@ -64,16 +65,19 @@ def _show(bar: Any, report: Progress, on_progress: OnProgress | None) -> None:
 
 def _bar_class() -> Any:
     try:
-        return import_module("tqdm.notebook" if _in_notebook() else "tqdm").tqdm
+        return import_module("tqdm.notebook" if _in_kernel() and _has_widgets() else "tqdm").tqdm
     except ImportError:
         raise MissingExtra("progress=True", "progress") from None
 
 
-def _in_notebook() -> bool:
-    """Whether this is a Jupyter kernel that can show widgets."""
-    if "ipykernel" not in sys.modules:
-        return False
-    import importlib.util  # with sys.modules as it is, nobody else needs it
+def _in_kernel() -> bool:
+    """Whether this is a Jupyter kernel, whose output is no terminal and yet looked at."""
+    ipython: Any = sys.modules.get("IPython")  # who runs in it has imported it
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def _has_widgets() -> bool:
+    import importlib.util  # nobody else needs it
 
     return importlib.util.find_spec("ipywidgets") is not None
 

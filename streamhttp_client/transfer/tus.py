@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urljoin
@@ -60,6 +61,8 @@ _WITH_CREATION = 256 * 1024
 _STREAM_CHUNK = 4 << 20
 _TERMINATE_SECONDS = 5.0
 _TICK_SECONDS = 0.05
+# How often the sidecar is made young again; a tenth of the age at which other machines take an upload for abandoned.
+_TOUCH_SECONDS = 30.0
 
 
 class TusUpload:
@@ -82,6 +85,7 @@ class TusUpload:
         self.has_credentials = settings.auth is not None or "authorization" in names
         self._bare: TransferHTTP | None = None
         self._sidecar: Sidecar | None = None
+        self._touched = time.monotonic()
         self._fingerprint: dict[str, Any] | None = None
         self._restarts = 0
         self._lanes: list[Lane] = []
@@ -318,6 +322,7 @@ class TusUpload:
         timeout: Timeout | None = None,
     ) -> Response:
         """One request. What the caller sends to the endpoint is not for an upload that lies at another origin."""
+        self.show_life()
         http = self.http
         if Target(url).origin != self._origin:
             if self._bare is None:
@@ -491,6 +496,13 @@ class TusUpload:
                 sidecar.write(state)
             except OSError:
                 pass  # a full disk must not end an upload
+
+    def show_life(self) -> None:
+        """Called with each piece of data and each request, by any lane: one PATCH may take hours."""
+        now = time.monotonic()
+        if self._sidecar is not None and now - self._touched >= _TOUCH_SECONDS:
+            self._touched = now
+            self._sidecar.touch()
 
     def forget(self) -> None:
         """There is nothing to go on with any more."""

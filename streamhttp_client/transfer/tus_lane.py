@@ -155,6 +155,7 @@ class Lane:
             for piece in pieces():
                 if self.given is not None:
                     self.given = max(self.given, self.sent + len(piece))
+                job.show_life()
                 yield piece
                 self.sent += len(piece)
                 moved(self.sent)

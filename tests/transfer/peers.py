@@ -251,6 +251,40 @@ class TusServer:
         self._script.unlink(missing_ok=True)
 
 
+TUS_IN_PYTHON = """
+    import sys
+    import uvicorn
+    from fastapi import FastAPI
+    from tuspyserver import create_tus_router
+    app = FastAPI()
+    app.include_router(create_tus_router(prefix="files", files_dir=sys.argv[1]))
+    uvicorn.run(app, fd=int(sys.argv[2]), log_level="warning")
+"""
+
+
+@contextlib.contextmanager
+def python_tus(base: Path) -> Iterator[str]:
+    """Run tuspyserver, which joins uploads as ``@tus/server`` does not, over files in ``base``; gives the endpoint."""
+    import pytest
+
+    peers = Path(os.environ.get("STREAMHTTP_PEERS") or ROOT / ".ci/cache/peers") / "tus"
+    if not (peers / "bin/python").exists():
+        pytest.skip(f"{peers} is no virtual environment with tuspyserver and uvicorn")
+    with socket.create_server(("127.0.0.1", 0)) as listener, open(base / "tus.log", "ab") as log:
+        process = subprocess.Popen(
+            [str(peers / "bin/python"), "-c", textwrap.dedent(TUS_IN_PYTHON), str(base), str(listener.fileno())],
+            pass_fds=[listener.fileno()],
+            stdout=log,
+            stderr=log,
+        )
+        port = listener.getsockname()[1]
+    try:
+        _wait_listening(port, process, base / "tus.log")
+        yield f"http://127.0.0.1:{port}/files/"
+    finally:
+        _end(process)
+
+
 def spawn(code: str, *arguments: str, stdin: int | None = None) -> subprocess.Popen[bytes]:
     """Run Python code in a process of its own, with our package on its path."""
     path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"

@@ -395,14 +395,14 @@ def _roomy(folder: Path) -> Path:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
-@pytest.mark.parametrize("way", ["down", "up"])
+@pytest.mark.parametrize("way", ["down", "put", "multipart", "tus"])
 def test_size_never_grows_memory(tmp_path: Path, way: str) -> None:
     """Gigabytes take no more than a megabyte does, and at most 33 MiB with all of Python and requests in it."""
     code = """
         import sys
-        if sys.argv[1] == "up":
+        if sys.argv[1] != "down":
             from streamhttp_client.transfer.upload import upload
-            upload(sys.argv[3], sys.argv[2], on_progress=lambda report: None)
+            upload(sys.argv[3], sys.argv[2], protocol=sys.argv[1], on_progress=lambda report: None)
         else:
             from streamhttp_client.transfer.download import download
             download(sys.argv[2], sys.argv[3], on_progress=lambda report: None)
@@ -414,13 +414,14 @@ def test_size_never_grows_memory(tmp_path: Path, way: str) -> None:
     try:
         for size in (1 << 20, SOME_GIBIBYTES):
             path = folder / "file"
-            if way == "up":
+            if way != "down":
                 with open(path, "wb") as file:
                     file.truncate(size)
             with Zeros(size) as server:
                 process = spawn(code, way, server.origin, str(path))
                 output, _ = process.communicate(timeout=100)
             peaks.append(int(output))
+            assert way == "down" or server.received >= size
             assert path.stat().st_size == size
             path.unlink()
     finally:
@@ -431,10 +432,11 @@ def test_size_never_grows_memory(tmp_path: Path, way: str) -> None:
 
 
 class Zeros:
-    """Serves and takes ``size`` zero bytes, on one thread, without keeping them."""
+    """Serves ``size`` zero bytes, and takes any number in any kind of upload, on one thread, without keeping them."""
 
     def __init__(self, size: int) -> None:
         self._size = size
+        self.received = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.origin = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -445,19 +447,34 @@ class Zeros:
         except OSError:
             return
         with sock:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                head += sock.recv(65536)
             block = bytearray(1 << 20)
-            if head.startswith(b"GET"):
-                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % self._size)
-                for _ in range(self._size >> 20):
-                    sock.sendall(block)
-            else:
-                left = self._size - len(head.partition(b"\r\n\r\n")[2])
-                while left > 0:
-                    left -= sock.recv_into(block)
-                sock.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+            while self._answer(sock, block):
+                pass
+
+    def _answer(self, sock: socket.socket, block: bytearray) -> bool:
+        """One request; False if there is none any more."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            if not (more := sock.recv(65536)):
+                return False
+            data += more
+        head, _, begun = data.partition(b"\r\n\r\n")
+        line, *rest = head.lower().split(b"\r\n")
+        method = line.split()[0]
+        fields = dict(field.partition(b": ")[::2] for field in rest)
+        if method == b"get":
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % self._size)
+            for _ in range(self._size >> 20):
+                sock.sendall(block)
+            return True
+        size = int(fields.get(b"content-length", 0))
+        self.received += size
+        left = size - len(begun)
+        while left > 0:
+            left -= sock.recv_into(block)
+        more = {b"post": b"Location: /1\r\n", b"patch": b"Upload-Offset: %d\r\n" % size}.get(method, b"")
+        sock.sendall(b"HTTP/1.1 201 Created\r\nTus-Resumable: 1.0.0\r\nContent-Length: 0\r\n" + more + b"\r\n")
+        return True
 
     def __enter__(self) -> Zeros:
         self._thread.start()
