@@ -51,11 +51,45 @@ def options() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="answer with JSON bodies instead of streams")
     parser.add_argument("--stateless", action="store_true", help="no sessions")
     parser.add_argument("--shared", action="store_true", help="one event store for all sessions")
+    parser.add_argument("--watched", action="store_true", help="tell what was asked here, and offer more to ask")
     return parser.parse_args()
+
+
+class Watch:
+    """Notes each HTTP request to the endpoint, and tells at ``/watched`` what it has noted, as a list in JSON."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._seen: list[dict[str, Any]] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"] == "/watched":
+            body = json.dumps(self._seen).encode()
+            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+        else:
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            note = {"http": scope["method"], "headers": headers, "body": None}
+            self._seen.append(note)
+            body = bytearray()
+
+            async def noting() -> Any:
+                message = await receive()
+                body.extend(message.get("body", b""))
+                if message["type"] == "http.request" and not message.get("more_body") and body:
+                    note["body"] = json.loads(body)
+                return message
+
+            await self._app(scope, noting, send)
 
 
 def serve(app: Any) -> None:
     """Serve an ASGI app on a free loopback port until standard input ends."""
+    if options().watched:
+        app = Watch(app)
     # The protocol is named since asyncio turns Nagle's algorithm off for such sockets only; an answer written
     # in two parts would wait 40 ms for the acknowledgement of the first.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -6,6 +6,7 @@ It has no resource subscriptions and, being built on ``mcp`` 2.x, relates its re
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import mcp_types as types
@@ -14,11 +15,13 @@ from fastmcp import Context, FastMCP
 from fastmcp.exceptions import ToolError
 from fastmcp.server.dependencies import get_http_headers
 from fastmcp.server.event_store import EventStore
+from fastmcp.utilities.tasks import TaskConfig
 from pydantic import BaseModel
 
 mode = options()
 gates = Gates()
-server: FastMCP = FastMCP("peer", instructions="Ask me anything.", version="4.0", list_page_size=PAGE_SIZE)
+hints: dict[str, Any] = {"cache_ttl": 60, "cache_scope": "public"} if mode.watched else {}
+server: FastMCP = FastMCP("peer", instructions="Ask me anything.", version="4.0", list_page_size=PAGE_SIZE, **hints)
 
 
 class Sum(BaseModel):
@@ -129,6 +132,35 @@ async def whoami(ctx: Context) -> str:
     headers = get_http_headers(include_all=True)
     session, revision = headers.get("mcp-session-id"), headers.get("mcp-protocol-version")
     return json.dumps({"session": session, "revision": revision})
+
+
+if mode.watched:
+    from asking import form, offer, want
+    from fastmcp_tasks import TasksExtension
+
+    offer(server, Context, gates)
+    # Tasks wait in the memory of this process, and its own worker takes them up.
+    server.add_extension(TasksExtension())
+    at_intervals = TaskConfig(mode="required", poll_interval=timedelta(milliseconds=50))
+
+    @server.tool(task=at_intervals)
+    async def simmer(name: str) -> str:
+        """Wait for ``open_gate``, as a task."""
+        gates.started[name] += 1
+        await gates.wait(name)
+        return f"simmered {name}"
+
+    @server.tool(task=at_intervals)
+    async def simmer_asking(ctx: Context) -> str | types.InputRequiredResult:
+        """Ask the user, as a task."""
+        if not ctx.input_responses:
+            return want(who=form("Who?"))
+        return f"simmered for {ctx.input_responses['who'].content['name']}"
+
+    @server.tool(task=at_intervals)
+    async def simmer_over(reason: str) -> str:
+        """Fail, as a task."""
+        raise ToolError(reason)
 
 
 def filled() -> str:

@@ -47,7 +47,11 @@ if not mode.stateless:
     store = MemoryEventStore() if mode.shared else one_store_per_session()
     settings |= {"event_store": store, "retry_interval": RETRY_INTERVAL_MS}
 if V2:
-    server = MCPServer("peer", instructions="Ask me anything.", version="2.0", log_level="ERROR")
+    from mcp.server.caching import CacheHint
+
+    # Long enough that nothing gets stale on its own while a test runs.
+    hints = {method: CacheHint(60_000, "public") for method in ("tools/list", "resources/read")} if mode.watched else {}
+    server = MCPServer("peer", instructions="Ask me anything.", version="2.0", log_level="ERROR", cache_hints=hints)
     low = server._lowlevel_server
 else:
     server = MCPServer("peer", instructions="Ask me anything.", log_level="ERROR", **settings)
@@ -175,6 +179,32 @@ async def whoami(ctx: Context) -> str:
             "level": levels[-1] if levels else None,
         }
     )
+
+
+if V2 and mode.watched:
+    from asking import offer
+
+    offer(server, Context, gates)
+
+    @server.tool()
+    async def announce(what: str, ctx: Context, name: str = "") -> str:
+        """Tell those who listen that something has changed; a new tool comes with a change of the tools."""
+        if what == "tools":
+            server.add_tool(lambda: name, name=name, description="Appeared later.")
+            await ctx.notify_tools_changed()
+        elif what == "prompts":
+            await ctx.notify_prompts_changed()
+        elif what == "resources":
+            await ctx.notify_resources_changed()
+        else:
+            await ctx.notify_resource_updated(name)
+        return what
+
+    @server.tool()
+    async def hang_up(ctx: Context) -> str:
+        """End all subscriptions, as a server that goes away does."""
+        low.get_request_handler("subscriptions/listen").handler.close()
+        return "hung up"
 
 
 for filler in FILLERS:
