@@ -18,6 +18,8 @@ Here a *script*, a plain function, plays the server on a socket::
     with RawMCPServer() as server:
         server.on("tools/call", cut_before_any_event, {"content": []})  # first attempt, later ones
 
+`ModernMCPServer` is the same for the stateless era, and refuses what a server of 2026-07-28 must refuse.
+
 Threads: one accepts, and one per connection runs its script. Leaving the ``with`` block closes every socket,
 joins every thread within `JOIN_SECONDS`, and raises the first error that a script raised. A peer that goes
 away is no error: it ends the script quietly.
@@ -25,6 +27,8 @@ away is no error: it ends the script quietly.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import select
 import socket
@@ -38,7 +42,18 @@ from typing import Any
 
 from typing_extensions import Self
 
-__all__ = ["Answer", "Peer", "PeerGone", "RawMCPServer", "RawServer", "Request", "refusing_port", "sse"]
+__all__ = [
+    "Answer",
+    "ModernMCPServer",
+    "Peer",
+    "PeerGone",
+    "RawMCPServer",
+    "RawServer",
+    "Request",
+    "refusing_port",
+    "rpc_refusal",
+    "sse",
+]
 
 WAIT_SECONDS = 20.0  # Bound of every wait in here. A test that meets it has failed; none should come near.
 JOIN_SECONDS = 5.0
@@ -675,3 +690,133 @@ class RawMCPServer(RawServer):
             "tools/list": {"tools": [{"name": "echo", "inputSchema": schema}]},
             "tools/call": {"content": [{"type": "text", "text": "ok"}]},
         }
+
+
+_PREFIX = "io.modelcontextprotocol/"
+_NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_INVALID_REQUEST = -32600
+_INVALID_PARAMS = -32602
+_HEADER_MISMATCH = -32020
+_UNSUPPORTED_VERSION = -32022
+
+
+def rpc_refusal(
+    status: int, code: int, message: str = "refused", data: Any = None
+) -> Callable[[Peer, Request], None]:
+    """An answer that refuses any request, with an HTTP status and a JSON-RPC error."""
+
+    def refuse(peer: Peer, request: Request) -> None:
+        error = {"code": code, "message": message} | ({} if data is None else {"data": data})
+        peer.respond_json({"jsonrpc": "2.0", "id": request.id, "error": error}, status)
+
+    return refuse
+
+
+class ModernMCPServer(RawMCPServer):
+    """A well-behaved MCP server of the stateless era (2026-07-28), of which a test replaces single answers.
+
+    By default: ``server/discover``, ``tools/list`` (lists ``echo``) and ``tools/call`` (the text "ok") are answered as
+    one JSON body; another method gets 404 with -32601. A request whose headers do not fit its body gets 400 with
+    -32020, one in another revision 400 with -32022, one that lacks a field 400 with -32602; what is no POST gets 405.
+    It knows nothing of sessions. What it must ignore (``Mcp-Session-Id``, ``Last-Event-ID``) it ignores: whether a
+    client sends that is for the test to ask of ``requests``.
+
+    What `on` replaces comes before every check, as in the other era; a script may call `answer` for them.
+
+    Args:
+        supported: The revisions that it speaks; both errors and ``server/discover`` name them.
+        capabilities: The server's; tools by default.
+        sessions: True for a server that serves the session era beside this one: it then answers every request that has
+            no version in ``_meta`` as `RawMCPServer` does.
+    """
+
+    def __init__(
+        self,
+        *,
+        supported: Sequence[str] = ("2026-07-28",),
+        capabilities: Mapping[str, Any] | None = None,
+        sessions: bool = False,
+    ) -> None:
+        super().__init__(capabilities={"tools": {}} if capabilities is None else capabilities)
+        self.supported = tuple(supported)
+        self._has_both = sessions
+
+    def answer(self, peer: Peer, request: Request) -> None:
+        if self._has_both and not self._is_modern(request):
+            super().answer(peer, request)
+        elif request.method != "POST":
+            peer.respond(405, headers={"Allow": "POST"})
+        elif (refusal := self._misfit(request)) is not None:
+            refusal(peer, request)
+        elif request.id is None:
+            peer.respond(202)
+        elif (result := self._modern_results().get(request.key)) is not None:
+            peer.respond_result(request, {"resultType": "complete"} | result)
+        else:
+            rpc_refusal(404, _JSON_RPC_METHOD_NOT_FOUND, f"no method {request.key}")(peer, request)
+
+    @staticmethod
+    def _is_modern(request: Request) -> bool:
+        return f"{_PREFIX}protocolVersion" in _meta_of(request)
+
+    def _misfit(self, request: Request) -> Callable[[Peer, Request], None] | None:
+        """How a request of this form must be refused (streamable-http, Server Validation), or None."""
+        message = request.json
+        if not isinstance(message, dict) or "method" not in message:
+            return rpc_refusal(400, _INVALID_REQUEST, "the body must be a single request or notification")
+        accepted = {kind.strip() for kind in (request.header("Accept") or "").split(",")}
+        if not {"application/json", "text/event-stream"} <= accepted:
+            return rpc_refusal(406, _INVALID_REQUEST, "Accept must list both types")
+        if request.id is None:
+            return None  # "header requirements for notification POSTs are not defined by this revision"
+        meta, header = _meta_of(request), request.header("MCP-Protocol-Version")
+        version = meta.get(f"{_PREFIX}protocolVersion")
+        if header is None:
+            spoken = ", ".join(self.supported)
+            return rpc_refusal(400, _HEADER_MISMATCH, f"header MCP-Protocol-Version is missing; spoken here: {spoken}")
+        if version is None:
+            return rpc_refusal(400, _INVALID_PARAMS, "_meta has no version")
+        if header != version:
+            return rpc_refusal(400, _HEADER_MISMATCH, f"the header says {header}, the body {version}")
+        if version not in self.supported:
+            data = {"supported": list(self.supported), "requested": version}
+            return rpc_refusal(400, _UNSUPPORTED_VERSION, "unsupported protocol version", data)
+        if not isinstance(meta.get(f"{_PREFIX}clientCapabilities"), dict):
+            return rpc_refusal(400, _INVALID_PARAMS, "_meta has no capabilities")
+        if request.header("Mcp-Method") != message["method"]:
+            return rpc_refusal(400, _HEADER_MISMATCH, "Mcp-Method does not fit")
+        name = (message.get("params") or {}).get(_NAMED_BY.get(message["method"], ""))
+        if name is not None and _plain(request.header("Mcp-Name")) != name:
+            return rpc_refusal(400, _HEADER_MISMATCH, "Mcp-Name does not fit")
+        return None
+
+    def _modern_results(self) -> dict[str, dict[str, Any]]:
+        kept = {"ttlMs": 0, "cacheScope": "private"}
+        results = self._results()
+        return {
+            "server/discover": {
+                "supportedVersions": list(self.supported),
+                "capabilities": self.capabilities,
+                "_meta": {f"{_PREFIX}serverInfo": {"name": "raw", "version": "1"}},
+                **kept,
+            },
+            "tools/list": results["tools/list"] | kept,
+            "tools/call": results["tools/call"],
+        }
+
+
+def _meta_of(request: Request) -> dict[str, Any]:
+    message = request.json
+    params = message.get("params") if isinstance(message, dict) else None
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    return meta if isinstance(meta, dict) else {}
+
+
+def _plain(value: str | None) -> str | None:
+    """What a header stands for, which may be in base64 (Value Encoding)."""
+    if value is None or not (value.startswith("=?base64?") and value.endswith("?=")):
+        return value
+    try:
+        return base64.b64decode(value[9:-2], validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.rawserver import Peer, RawMCPServer, RawServer, Request, refusing_port, sse
+from tests.support.rawserver import ModernMCPServer, Peer, RawMCPServer, RawServer, Request, refusing_port, sse
 
 BOUND = 10.0  # seconds; none of these should take one
 
@@ -213,3 +213,77 @@ def test_the_mcp_server_behaves_and_can_be_overridden() -> None:
         assert server.sessions == set() and server.accepted == 1
         assert [request.id for request in server.seen("tools/call")] == [3, 4]
         assert len(server.seen("response")) == 1
+
+
+META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+FIELDS = {
+    "Accept": "text/event-stream, application/json",
+    "MCP-Protocol-Version": "2026-07-28",
+    "Mcp-Method": "tools/call",
+    "Mcp-Name": "echo",
+}
+
+
+def modern(connection: http.client.HTTPConnection, message: object, **changed: str | None) -> tuple[int, object]:
+    """The status and error code, or the result, of a request whose headers are right but for ``changed`` ones."""
+    headers = FIELDS | {name.replace("_", "-"): value for name, value in changed.items()}
+    body = json.dumps(message)
+    connection.request("POST", "/mcp", body, {name: value for name, value in headers.items() if value is not None})
+    response = connection.getresponse()
+    text = response.read()
+    answer = json.loads(text) if text else {}
+    return response.status, answer.get("result", answer.get("error", {}).get("code"))
+
+
+def call(method: str = "tools/call", *, meta: object = META, name: str = "echo") -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"name": name, "_meta": meta}}
+
+
+def test_the_modern_server_refuses_what_it_must() -> None:
+    """Every misfit of headers and body has its own error; what fits is answered; overrides come first."""
+    with ModernMCPServer(supported=["2026-07-28", "2025-11-25"]) as server:
+        client = connect(server)
+        status, result = modern(client, call())
+        assert status == 200 and result == {"resultType": "complete", "content": [{"type": "text", "text": "ok"}]}
+        status, result = modern(client, call("server/discover"), Mcp_Method="server/discover", Mcp_Name=None)
+        assert isinstance(result, dict) and result["supportedVersions"] == ["2026-07-28", "2025-11-25"]
+        assert modern(client, call(name="ä"), Mcp_Name="=?base64?w6Q=?=")[0] == 200
+        assert modern(client, {"jsonrpc": "2.0", "method": "notifications/odd"}) == (202, None)
+
+        other = META | {"io.modelcontextprotocol/protocolVersion": "2030-01-01"}
+        only_version = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+        assert modern(client, call(), MCP_Protocol_Version=None) == (400, -32020)
+        assert modern(client, call(), MCP_Protocol_Version="2025-11-25") == (400, -32020)
+        assert modern(client, call(), Mcp_Method=None) == (400, -32020)
+        assert modern(client, call(), Mcp_Method="Tools/Call") == (400, -32020)
+        assert modern(client, call(), Mcp_Name=None) == (400, -32020)
+        assert modern(client, call(), Mcp_Name="=?base64?*?=") == (400, -32020)
+        assert modern(client, call(meta=other), MCP_Protocol_Version="2030-01-01") == (400, -32022)
+        assert modern(client, call(meta={})) == (400, -32602)
+        assert modern(client, call(meta=only_version)) == (400, -32602)
+        assert modern(client, call("ping"), Mcp_Method="ping") == (404, -32601)
+        assert modern(client, {"jsonrpc": "2.0", "id": 1, "result": {}}) == (400, -32600)
+        assert modern(client, [call()]) == (400, -32600)
+        assert modern(client, call(), Accept="application/json") == (406, -32600)
+
+        for method in ("GET", "DELETE"):
+            client.request(method, "/mcp")
+            response = client.getresponse()
+            response.read()
+            assert response.status == 405
+        server.on("tools/call", {"content": []})
+        assert modern(client, call(), MCP_Protocol_Version=None) == (200, {"content": []})
+        client.close()
+
+
+def test_the_modern_server_can_serve_both_eras() -> None:
+    """Which one a request is in, its metadata say."""
+    with ModernMCPServer(sessions=True) as server:
+        client = connect(server)
+        response = post(client, {"jsonrpc": "2.0", "id": 1, "method": "initialize"})
+        session_id = response.headers["MCP-Session-Id"]
+        assert json.load(response)["result"]["protocolVersion"] == "2025-11-25"
+        response = post(client, {"id": 2, "method": "tools/call"}, MCP_Session_Id=session_id)
+        assert "resultType" not in json.load(response)["result"]
+        assert modern(client, call())[1] == {"resultType": "complete", "content": [{"type": "text", "text": "ok"}]}
+        client.close()
