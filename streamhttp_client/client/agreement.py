@@ -85,7 +85,9 @@ class Agreement:
             LocalProtocolError: It is in a revision that is not spoken here.
         """
         revision = LATEST_SESSION if session.protocol_version is None else get_revision(session.protocol_version)
-        if revision.two_channels and session.session_id is None:
+        channel = session.era == "http+sse"
+        self._learn(revision, channel=channel)
+        if channel:
             return None
         return Link(self._era(revision), session, self._transport, ("as the saved session has it",))
 
@@ -149,7 +151,7 @@ class Agreement:
             read = silence if effort.timeout.read is None else min(silence, effort.timeout.read)
             left = effort.deadline.remaining()
             part = Effort(Timeout(effort.timeout.connect, read, left), effort.policy, effort.interrupt)
-        session = Session(url=self._shown_url, protocol_version=revision.name)
+        session = Session(url=self._shown_url, protocol_version=revision.name, era=era.name)
         request = jsonrpc.Request(self._next_id(), operation.method, era.dress(operation.params, log_level=None))
         exchange = self._transport.request(era, session, request, part)
         try:
@@ -165,8 +167,25 @@ class Agreement:
         }
         return Session(**{**session.__dict__, **found}), list(result.supported_versions)
 
-    def forget(self) -> None:
-        """The server does not speak as it was known to."""
+    def forget(self, failure: StreamHTTPError) -> None:
+        """The server does not speak as it was known to.
+
+        Raises:
+            UnsupportedVersion: It was not known to: the caller wanted it so.
+        """
+        if self._pinned is not None:
+            if isinstance(failure, UnsupportedVersion):
+                raise failure
+            raise UnsupportedVersion(
+                f"the server does not answer as one of revision {self._pinned.name} does, and no other was wanted; "
+                f"protocol='auto' finds out what it speaks ({failure})",
+                requested=self._pinned.name,
+                code=getattr(failure, "code", None),
+                data=getattr(failure, "data", None),
+                status=getattr(failure, "status", None),
+                headers=getattr(failure, "headers", None),
+                body=getattr(failure, "body", b""),
+            ) from failure
         KNOWN_SERVERS.forget(self._url)
 
     # -- the steps
@@ -196,11 +215,11 @@ class Agreement:
 
     def _speak(self, revision: Revision, steps: list[str], session: Session | None = None) -> Link:
         """Nothing is to be agreed: each request says all."""
-        if session is None or session.protocol_version != revision.name:
-            fields = {} if session is None else session.__dict__
-            session = Session(**{"url": self._shown_url, **fields, "protocol_version": revision.name})
+        era = self._era(revision)
+        fields = {"url": self._shown_url} if session is None else session.__dict__
+        agreed = Session(**{**fields, "protocol_version": revision.name, "era": era.name})
         self._learn(revision)
-        return Link(self._era(revision), session, self._transport, tuple(steps))
+        return Link(era, agreed, self._transport, tuple(steps))
 
     def _shake(
         self, offer: Revision | None, steps: list[str], effort: Effort, farewell: Callable[[Link], object]

@@ -297,7 +297,7 @@ class Call(Generic[T]):
             tried.add("list")
             self._relist(self._effort)
         elif link.era.is_foreign(failure):
-            if "agree" in tried or not engine.agree_anew(link, self._effort):
+            if "agree" in tried or not engine.agree_anew(link, failure, self._effort):
                 raise failure
             tried.add("agree")
         elif self._repeatable and self._effort.again():

@@ -145,9 +145,13 @@ class Engine:
         if self._on_session_renewed is not None:
             self._on_session_renewed(old.session, new.session)
 
-    def agree_anew(self, old: Link, effort: Effort) -> bool:
-        """The server has answered as one of another era does: find out again; whether it is another than ``old``."""
-        self._agreement.forget()
+    def agree_anew(self, old: Link, failure: StreamHTTPError, effort: Effort) -> bool:
+        """The server has answered as one of another era does: find out again; whether it is another than ``old``.
+
+        Raises:
+            UnsupportedVersion: No other revision was wanted.
+        """
+        self._agreement.forget(failure)
         new, begun = self._begin(effort, old)
         other = new.era.revision is not old.era.revision
         if begun and other:

@@ -187,6 +187,7 @@ class Handshake:
             server_info=result.server_info,
             capabilities=result.capabilities,
             instructions=result.instructions,
+            era=era.name,
         )
         agreed = find_session_revision(result.protocol_version)
         if agreed is None or (pinned and agreed.name != offer.name):

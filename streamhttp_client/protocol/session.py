@@ -84,6 +84,8 @@ class Session(Record):
         protocol_version: The revision that was agreed.
         server_info, capabilities, instructions: What the server said of itself in the handshake.
         cursors: Calls that had not ended when this was taken.
+        era: By which rules one talks: ``"stateless"``, ``"session"`` or ``"http+sse"``; None if it is not known. The
+            last one cannot be taken up again: it ends with its stream, and another one begins in its place.
     """
 
     url: str
@@ -93,6 +95,7 @@ class Session(Record):
     capabilities: ServerCapabilities | None = None
     instructions: str | None = None
     cursors: tuple[StreamCursor, ...] = ()
+    era: str | None = None
 
     def to_json(self) -> str:
         """Return the session as JSON text, for :meth:`Client.resume` in this or another process."""
@@ -105,6 +108,7 @@ class Session(Record):
                 "capabilities": None if self.capabilities is None else self.capabilities.to_wire(),
                 "instructions": self.instructions,
                 "cursors": [cursor._to_dict() for cursor in self.cursors],
+                "era": self.era,
             }
         )
 
@@ -116,7 +120,7 @@ class Session(Record):
             LocalProtocolError: It is something else.
         """
         fields = _load(text, "a session")
-        texts = {name: fields.get(name) for name in ("url", "session_id", "protocol_version", "instructions")}
+        texts = {name: fields.get(name) for name in ("url", "session_id", "protocol_version", "instructions", "era")}
         for name, value in texts.items():
             if not isinstance(value, str) and (name == "url" or value is not None):
                 raise LocalProtocolError(f"{name!r} of a saved session must be a string, got {value!r:.40}")
@@ -140,6 +144,7 @@ class Session(Record):
             capabilities=declared,
             instructions=texts["instructions"],
             cursors=tuple(StreamCursor._from_dict(cursor) for cursor in cursors),
+            era=texts["era"],
         )
 
     def __repr__(self) -> str:

@@ -145,6 +145,7 @@ sessions = st.builds(
     st.none(),
     st.none() | texts,
     st.lists(cursors, max_size=3).map(tuple),
+    st.none() | texts,
 )
 
 
@@ -154,6 +155,7 @@ def test_every_session_comes_back(session: Session) -> None:
     assert Session.from_json(session.to_json()) == session
     assert set(json.loads(session.to_json())) == {
         "url", "session_id", "protocol_version", "server_info", "capabilities", "instructions", "cursors",
+        "era",
     }  # fmt: skip
 
 
