@@ -64,12 +64,9 @@ class MissingCapability(CapabilityError):
         required: In the form in which a client declares it.
     """
 
-    def __init__(self, capability: str) -> None:
-        super().__init__(f"this needs the client's capability {capability!r}")
-        self.required: dict[str, Any] = {}
-        inner = self.required
-        for part in capability.split("."):
-            inner = inner.setdefault(part, {})
+    def __init__(self, message: str, required: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.required = required
 
 
 class Outlet(Protocol):
@@ -317,6 +314,9 @@ class Call:
     def once(self, key: str, make: Callable[[], Any]) -> Any:
         """Return what ``make`` returns, as JSON has it. Here a handler runs only once."""
         return plain(make())
+
+    def start_task(self, *, required: bool) -> None:
+        """Go on as a task, where there are some; here there are none."""
 
     def lacks(self, capability: str) -> NoReturn:
         """Say that the client did not declare a capability.

@@ -255,6 +255,19 @@ class Context:
         """
         return self._call.once(key, make)
 
+    def start_task(self, *, required: bool = False) -> None:
+        """Go on as a task from here: the client gets a handle now, and collects the result later.
+
+        For tools that ask first and then work for long; ``@server.tool(task=True)`` makes each call a task from its
+        beginning. It ends this run of the handler, and the next one comes back here; see above for what that means.
+        Nothing happens if it is a task already, if the client does not know the extension
+        ``io.modelcontextprotocol/tasks``, or with a session.
+
+        Args:
+            required: Refuse a client of 2026-07-28 that does not know it.
+        """
+        self._call.start_task(required=required)
+
     def _ask(self, method: str, params: Mapping[str, Any], timeout: float, key: str | None) -> Any:
         questions: dict[str | None, tuple[str, Mapping[str, Any]]] = {key: (method, params)}
         return self._call.ask_all(questions, timeout)[key]

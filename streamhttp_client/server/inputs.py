@@ -31,7 +31,7 @@ from .schemas import SchemaError, check_value
 
 K = TypeVar("K", str, "str | None")
 
-__all__ = ["ANSWERS", "ASKING_METHODS", "InputNeeded", "Inputs", "Sealer", "input_required", "read_inputs"]
+__all__ = ["ANSWERS", "ASKING_METHODS", "InputNeeded", "Inputs", "Sealer", "input_required", "is_answer", "read_inputs"]
 
 ASKING_METHODS = frozenset(("tools/call", "prompts/get", "resources/read"))
 """ "Servers MUST NOT send InputRequiredResult responses on any other client requests.\""""
@@ -126,7 +126,7 @@ class Inputs:
     """
 
     def __init__(self, answers: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
-        self._answers = answers
+        self.answers = answers
         self.kept: dict[str, Any] = dict(kept)
         #: Questions without an answer, as they go to the client.
         self.pending: dict[str, dict[str, Any]] = {}
@@ -152,8 +152,8 @@ class Inputs:
             key = self._new_key(method, text) if given is None else given
             if self._asked.setdefault(key, text) != text:
                 raise LocalProtocolError(f"the key {key!r} stands for two questions")
-            if key in self._answers and _is_answer(key, method, params, self._answers[key]):
-                found[given] = self.used[key] = self._answers[key]
+            if key in self.answers and is_answer(key, method, params, self.answers[key]):
+                found[given] = self.used[key] = self.answers[key]
             else:
                 self.pending[key] = {"method": method, "params": dict(params)}
         if self.pending:
@@ -172,7 +172,7 @@ class Inputs:
         return self.kept[key]
 
 
-def _is_answer(key: str, method: str, params: Mapping[str, Any], answer: Any) -> bool:
+def is_answer(key: str, method: str, params: Mapping[str, Any], answer: Any) -> bool:
     """Whether an answer is of use: data that the form does not allow is asked for once more.
 
     Raises:
@@ -183,6 +183,9 @@ def _is_answer(key: str, method: str, params: Mapping[str, Any], answer: Any) ->
     except InvalidResult as error:
         problem = f"'inputResponses' has no answer to {method} at {key!r:.100}: {error}"
         raise RPCError(problem[:500], code=jsonrpc.INVALID_PARAMS) from None
+    if isinstance(result, ElicitResult) and result.action not in ("accept", "decline", "cancel"):
+        problem = f"'inputResponses' has an unknown action at {key!r:.100}"
+        raise RPCError(problem, code=jsonrpc.INVALID_PARAMS)
     schema = params.get("requestedSchema")
     if isinstance(result, ElicitResult) and result.action == "accept" and isinstance(schema, Mapping):
         try:

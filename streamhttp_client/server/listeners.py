@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from .. import jsonrpc
 from .sessions import ServerSession, new_token
 from .stores.base import Store, StoreFull
+from .subscriptions import is_subscription, pass_on
 
 __all__ = ["listen", "tell"]
 
@@ -60,7 +62,7 @@ def _oldest_held(store: Store, session: str, log: str, position: int) -> int:
     return held
 
 
-def tell(store: Store, method: str, params: dict[str, str] | None, wanted: Callable[[ServerSession], bool]) -> int:
+def tell(store: Store, method: str, params: dict[str, Any] | None, wanted: Callable[[ServerSession], bool]) -> int:
     """Send a notification to all sessions that listen and want it; return how many those are.
 
     "The server MUST send each of its JSON-RPC messages on only one of the connected streams": the newest that
@@ -69,6 +71,9 @@ def tell(store: Store, method: str, params: dict[str, str] | None, wanted: Calla
     data = jsonrpc.dump(jsonrpc.Notification(method, params))
     told = 0
     for session_id, fields in store.iter_sessions("listener:"):
+        if is_subscription(fields):
+            told += pass_on(store, session_id, fields, method, params)
+            continue
         session = ServerSession(session_id, fields)
         if session.listeners and wanted(session):
             told += _say(store, session_id, session.listeners, data)

@@ -12,6 +12,7 @@ import itertools
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -26,12 +27,15 @@ from .pipes import Pipe, PipeStream
 from .request_meta import (
     HEADER_MISMATCH,
     MISSING_CAPABILITY,
+    TASKS_EXTENSION,
     UNSUPPORTED_VERSION,
     Caller,
     check_param_headers,
     read_caller,
 )
-from .stores.base import Store
+from .stores.base import Store, StoreError
+from .subscriptions import SubscriptionStream, honoured, subscribe
+from .tasks import TaskNeeded, TaskRun, Tasks, needs_tasks
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -44,8 +48,9 @@ _log = logging.getLogger("streamhttp_client.server")
 # Seconds for which a handler may decide what its answer is to be: errors have HTTP statuses, and a client shall not
 # wait long for the head of an answer.
 _DECIDE = 1.0
-# Seconds between two looks whether a client is still there while it waits for JSON.
-_PROBE_INTERVAL = 1.0
+
+# Seconds between two looks of a handler whether it is still wanted.
+_LOOK_INTERVAL = 0.1
 
 _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 
@@ -68,12 +73,36 @@ class ModernCall(Call):
     _numbers = itertools.count(1)
 
     def __init__(
-        self, runner: Runner, store: Store, caller: Caller, request: jsonrpc.Request, outlet: Outlet, inputs: Inputs
+        self,
+        runner: Runner,
+        store: Store,
+        caller: Caller,
+        request: jsonrpc.Request,
+        outlet: Outlet,
+        inputs: Inputs,
+        gone: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__(store, caller, request, outlet, runner.backlog)
+        self._gone = gone
+        self._next_look = 0.0
         # Two clients may use the same id at the same time.
         self.key = ("", str(next(self._numbers)))
         self.inputs = inputs
+        self.becomes_task = False
+        #: What kept the store from doing its part.
+        self.store_error: StoreError | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the client has gone, or the server stops. Cheap enough for a loop."""
+        if not self._cancelled.is_set() and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + _LOOK_INTERVAL
+            if self._is_unwanted():
+                self._cancelled.set()
+        return self._cancelled.is_set()
+
+    def _is_unwanted(self) -> bool:
+        return self._gone is not None and self._gone()
 
     def ask_all(self, questions: Mapping[K, tuple[str, Mapping[str, Any]]], timeout: float) -> dict[K, Any]:
         return self.inputs.ask(questions)
@@ -81,8 +110,36 @@ class ModernCall(Call):
     def once(self, key: str, make: Callable[[], Any]) -> Any:
         return self.inputs.once(key, make)
 
+    def start_task(self, *, required: bool) -> None:
+        assert isinstance(self.session, Caller)
+        if self.session.has_extension(TASKS_EXTENSION):
+            self.becomes_task = True
+            raise TaskNeeded
+        if required:
+            needs_tasks()
+
     def lacks(self, capability: str) -> NoReturn:
-        raise MissingCapability(capability)
+        required: dict[str, Any] = {}
+        inner = required
+        for part in capability.split("."):
+            inner = inner.setdefault(part, {})
+        raise MissingCapability(f"this needs the client's capability {capability!r}", required)
+
+
+class TaskCall(ModernCall):
+    """One run of a task. Its progress is told whether the client asked for it or not."""
+
+    progress_token = "task"
+
+    def __init__(self, runner: Runner, store: Store, run: TaskRun) -> None:
+        super().__init__(runner, store, run.caller, run.request, run, run.inputs)
+        self._task_run = run
+
+    def _is_unwanted(self) -> bool:
+        return self._task_run.tasks.is_over(self._task_run.name, self._task_run.number)
+
+    def start_task(self, *, required: bool) -> None:
+        """It is one."""
 
 
 class ModernEndpoint:
@@ -93,6 +150,7 @@ class ModernEndpoint:
         json_response: Nothing is ever a stream.
         state_secret: Signs what clients carry from round to round; None makes one up.
         state_ttl: Seconds that a client may take for one round.
+        task_ttl: Seconds for which a task can be asked for after it last changed.
     """
 
     def __init__(
@@ -106,6 +164,7 @@ class ModernEndpoint:
         keepalive: float,
         state_secret: bytes | None,
         state_ttl: float,
+        task_ttl: float,
     ) -> None:
         self.supported = tuple(supported)
         self._server = server
@@ -120,6 +179,7 @@ class ModernEndpoint:
         self._lock = threading.Lock()
         self._made_sealer: Sealer | None = None
         self._meta = {_SERVER_INFO: server.info()}
+        self._tasks = Tasks(store, runner.backlog, self._start_task, ttl=task_ttl)
         tools, resources, prompts = server.tools, server.resources, server.prompts
         # Each with what must be there for it: "or one gated behind a server capability the server did not advertise"
         # (schema, MethodNotFoundError).
@@ -132,6 +192,9 @@ class ModernEndpoint:
             "resources/read": (resources.read, lambda: len(resources)),
             "prompts/list": (prompts.list, lambda: len(prompts)),
             "prompts/get": (prompts.get, lambda: len(prompts)),
+            "tasks/get": (self._tasks.get, lambda: len(tools)),
+            "tasks/update": (self._tasks.update, lambda: len(tools)),
+            "tasks/cancel": (self._tasks.cancel, lambda: len(tools)),
             "completion/complete": (server.completions.complete, lambda: len(server.completions)),
         }
 
@@ -139,7 +202,7 @@ class ModernEndpoint:
 
     def post(
         self, environ: Environ, message: jsonrpc.Message, batch: bool, principal: str | None
-    ) -> Answer | PipeStream:
+    ) -> Answer | PipeStream | SubscriptionStream:
         """Answer one POST.
 
         Raises:
@@ -154,6 +217,8 @@ class ModernEndpoint:
         if not isinstance(message, jsonrpc.Request):
             raise HTTPError(400, "a client must not send responses")
         caller = read_caller(environ, message, principal, self.supported)
+        if message.method == "subscriptions/listen" and not self._json:
+            return self._listen(environ, message, caller)
         method, offered = self._methods.get(message.method, (None, None))
         if method is None or offered is None or not offered():
             problem = f"unknown method: {message.method:.100}"
@@ -164,15 +229,20 @@ class ModernEndpoint:
                 check_param_headers(environ, message, tool.mirrored)
         try:
             inputs = self._read_inputs(message, principal)
+            if self._is_task(caller, message):
+                result = self._dress(self._tasks.create(caller, message, inputs))
+                return self._to_answer(jsonrpc.Response(message.id, result))
         except RPCError as error:
             return self._to_answer(jsonrpc.ErrorResponse(message.id, error.code, error.message, error.data))
+        except MissingCapability as missing:
+            return self._to_answer(_lacking(message, missing))
         if self._json or not self._server.streams(message):
-            return self._answer_here(caller, message, inputs)
+            return self._answer_here(environ, caller, message, inputs)
         return self._answer_from_thread(environ, caller, message, inputs)
 
     def post_foreign(
         self, environ: Environ, message: jsonrpc.Message, batch: bool, principal: str | None
-    ) -> Answer | PipeStream:
+    ) -> Answer | PipeStream | SubscriptionStream:
         """Refuse what is of the era with a handshake, where that is not spoken.
 
         Raises:
@@ -187,12 +257,16 @@ class ModernEndpoint:
         problem = f"there is no handshake here, this server speaks {', '.join(self.supported)} only"
         raise HTTPError(400, problem, code=UNSUPPORTED_VERSION, request_id=message.id, data=data)
 
-    def _answer_here(self, caller: Caller, request: jsonrpc.Request, inputs: Inputs) -> Answer:
+    def _answer_here(self, environ: Environ, caller: Caller, request: jsonrpc.Request, inputs: Inputs) -> Answer:
         """Run a request on this thread."""
         outlet = JSONOutlet()
-        call = ModernCall(self._runner, self._store, caller, request, outlet, inputs)
+        # Nobody else looks whether the client is there: this thread is busy.
+        gone = connection_probe(environ) if self._json else None
+        call = ModernCall(self._runner, self._store, caller, request, outlet, inputs, gone)
         self._runner.running.add(call)
         self._run(call)
+        if call.store_error is not None:
+            raise call.store_error  # 503 says better that it may be tried again
         if not outlet.responses:  # pragma: no cover - it cannot be cancelled from outside
             problem = "the server stopped before the call ended"
             outlet.finish(jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, problem))
@@ -234,6 +308,10 @@ class ModernEndpoint:
         try:
             try:
                 response = self._respond(call)
+            except StoreError as error:
+                _log.warning("%s failed: %s", request.method, error)
+                call.store_error = error
+                response = jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, str(error))
             except BaseException:
                 # Like Server.run: SystemExit and the like must not leave the client waiting.
                 _log.exception("%s failed", request.method)
@@ -251,21 +329,25 @@ class ModernEndpoint:
         try:
             try:
                 result = self._methods[request.method][0](call)
-            except InputNeeded:
+            except (InputNeeded, TaskNeeded):
                 result = {}
+            if call.becomes_task:
+                result = self._tasks.create(_caller(call), request, call.inputs)
+                return jsonrpc.Response(request.id, self._dress(result))
             if call.inputs.pending:
                 # Also if the handler, or a thread of it, has swallowed the signal.
                 result = input_required(request, call.session.principal, self._sealer, call.inputs)
                 return jsonrpc.Response(request.id, self._dress(result))
             return jsonrpc.Response(request.id, self._complete(request, result))
-        except MissingCapability as error:
-            data = {"requiredCapabilities": error.required}
-            return jsonrpc.ErrorResponse(request.id, MISSING_CAPABILITY, str(error), data)
+        except MissingCapability as missing:
+            return _lacking(request, missing)
         except RPCError as error:
             return jsonrpc.ErrorResponse(request.id, _code(error.code), error.message, error.data)
         except ClientClosed:
             problem = "the server stopped before the call ended"
             return jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, problem)
+        except StoreError:
+            raise
         except Exception:
             _log.exception("%s failed", request.method)
             return _internal_error(request)
@@ -290,17 +372,82 @@ class ModernEndpoint:
     def _to_answer(self, response: jsonrpc.Response | jsonrpc.ErrorResponse) -> Answer:
         return Answer(_status(response), jsonrpc.dump(response))
 
+    # --- tasks
+
+    def _is_task(self, caller: Caller, request: jsonrpc.Request) -> bool:
+        """Whether a call is to be a task from its beginning.
+
+        Raises:
+            MissingCapability: It can be nothing else, and the client does not know tasks.
+        """
+        if request.method != "tools/call":
+            return False
+        tool = self._server.tools.get((request.params or {}).get("name"))
+        if tool is None or not tool.task:
+            return False
+        if caller.has_extension(TASKS_EXTENSION):
+            return True
+        # "a server MUST NOT return CreateTaskResult to a client that did not include the extension capability"
+        if tool.task == "required":
+            needs_tasks()
+        return False
+
+    def _start_task(self, run: TaskRun) -> bool:
+        call = TaskCall(self._runner, self._store, run)
+        return self._runner.submit(call, lambda: self._run(call))
+
     # --- methods
 
     def capabilities(self) -> dict[str, Any]:
         """What the server declares in this era."""
-        return self._server.capabilities()
+        found = self._server.capabilities()
+        if self._json:
+            # Changes are told on streams, which this endpoint does not have.
+            found = {name: {} for name in found}
+        if "tools" in found:
+            found["extensions"] = {TASKS_EXTENSION: {}}
+        return found
 
     def _discover(self, call: Call) -> dict[str, Any]:
         result: dict[str, Any] = {"supportedVersions": list(self.supported), "capabilities": self.capabilities()}
         if self._server.instructions is not None:
             result["instructions"] = self._server.instructions
         return result
+
+    def _listen(self, environ: Environ, request: jsonrpc.Request, caller: Caller) -> SubscriptionStream:
+        given = (request.params or {}).get("notifications")
+        if type(given) is dict and given.get("taskIds") and not caller.has_extension(TASKS_EXTENSION):
+            data: dict[str, Any] = {"requiredCapabilities": {"extensions": {TASKS_EXTENSION: {}}}}
+            problem = "task notifications need the extension"
+            raise HTTPError(400, problem, code=MISSING_CAPABILITY, request_id=request.id, data=data)
+        try:
+            wanted = honoured(
+                given,
+                self.capabilities(),
+                self._server.resources.has,
+                lambda name: self._tasks.is_known(name, caller),
+            )
+        except RPCError as error:
+            raise HTTPError(400, error.message, code=error.code, request_id=request.id) from None
+        self._runner.begin_stream()
+        try:
+            session = subscribe(self._store, request.id, wanted)
+            for task in wanted.get("taskIds", ()):
+                self._tasks.follow(task, session, request.id)
+            return SubscriptionStream(
+                self._store,
+                session,
+                request.id,
+                self._meta,
+                keepalive=self._keepalive,
+                backlog=self._runner.backlog,
+                gone=connection_probe(environ),
+                stopping=lambda: self._runner.stopping,
+                on_close=self._runner.end_stream,
+            )
+        except BaseException:
+            self._runner.end_stream()
+            raise
 
     # --- rounds
 
@@ -317,6 +464,16 @@ class ModernEndpoint:
         if request.method not in ASKING_METHODS:
             return Inputs({}, {})
         return read_inputs(request, principal, lambda: self._sealer)
+
+
+def _caller(call: Call) -> Caller:
+    assert isinstance(call.session, Caller)
+    return call.session
+
+
+def _lacking(request: jsonrpc.Request, missing: MissingCapability) -> jsonrpc.ErrorResponse:
+    data = {"requiredCapabilities": missing.required}
+    return jsonrpc.ErrorResponse(request.id, MISSING_CAPABILITY, str(missing), data)
 
 
 def _internal_error(request: jsonrpc.Request) -> jsonrpc.ErrorResponse:

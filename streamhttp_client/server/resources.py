@@ -137,6 +137,10 @@ class Resources:
         found = self._find(params.get("uri"))
         return found is not None and found[0].wants_context
 
+    def has(self, uri: str) -> bool:
+        """Whether there is a resource at a URI, or a template that it is of."""
+        return self._find(uri) is not None
+
     def hints(self, uri: Any) -> tuple[int, str]:
         """How long what was read may be kept, in milliseconds, and by whom."""
         found = self._find(uri)

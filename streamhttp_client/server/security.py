@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,10 +21,13 @@ _PREFLIGHT = [
     ("Access-Control-Allow-Methods", "GET, POST, DELETE"),
     (
         "Access-Control-Allow-Headers",
-        "Accept, Authorization, Content-Type, Last-Event-ID, Mcp-Protocol-Version, Mcp-Session-Id",
+        "Accept, Authorization, Content-Type, Last-Event-ID, Mcp-Method, Mcp-Name, Mcp-Protocol-Version,"
+        " Mcp-Session-Id",
     ),
     ("Access-Control-Max-Age", "600"),
 ]
+# Headers that mirror arguments of tools; their names depend on the tools.
+_is_mirrored = re.compile(r"mcp-param-[!#$%&'*+.^_`|~0-9a-z-]+", re.ASCII).fullmatch
 
 
 def _remember(known: set[str], name: str) -> None:
@@ -89,7 +93,13 @@ class HostGuard:
         """The answer to a browser that asks whether a page may call, or None if the request is no such question."""
         if environ["REQUEST_METHOD"] != "OPTIONS" or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
             return None
-        return Answer(204, headers=_PREFLIGHT)
+        wanted = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "").lower().split(",")
+        mirrored = [name for name in map(str.strip, wanted) if _is_mirrored(name)]
+        if not mirrored:
+            return Answer(204, headers=_PREFLIGHT)
+        allowed = dict(_PREFLIGHT)
+        allowed["Access-Control-Allow-Headers"] += "".join(f", {name}" for name in mirrored)
+        return Answer(204, headers=allowed.items())
 
     def _allows(self, host: str) -> bool:
         if "*" in self._hosts or host in self._hosts:

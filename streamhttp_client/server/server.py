@@ -96,6 +96,7 @@ class Server:
         output_schema: Mapping[str, Any] | None = None,
         annotations: Mapping[str, Any] | None = None,
         meta: Mapping[str, Any] | None = None,
+        task: bool | Literal["required"] = False,
     ) -> Callable[[F], F]:
         """Register the decorated function as a tool; the function itself stays as it is.
 
@@ -113,6 +114,10 @@ class Server:
             output_schema: JSON schema of the structured result; derived if the function's result is annotated
                 with a dataclass, ``TypedDict`` or msgspec ``Struct``.
             annotations: Hints for the client: ``{"readOnlyHint": True}``.
+            task: Answer clients that know the extension ``io.modelcontextprotocol/tasks`` (2026-07-28) with a task,
+                whose result they collect later, from any process that shares the store; its progress is the task's
+                status message. Others wait as for any tool, or are refused, if it is "required" and they are of that
+                revision.
 
         Raises:
             LocalProtocolError: The name is taken or not allowed, or no schema can be derived.
@@ -129,6 +134,7 @@ class Server:
                     output=output_schema,
                     annotations=annotations,
                     meta=meta,
+                    task=task,
                 )
             )
             return function
@@ -244,6 +250,7 @@ class Server:
         retry_ms: int = 1000,
         state_secret: str | bytes | None = None,
         state_ttl: float = 600.0,
+        task_ttl: float = 900.0,
     ) -> WSGIApp:
         """Return the endpoint as a WSGI application, to be mounted in any WSGI service.
 
@@ -275,6 +282,8 @@ class Server:
                 the same clients must be given the same, at least 16 bytes that nobody can guess; else each makes up
                 its own, and an answer that reaches another process than the question is refused.
             state_ttl: Seconds that a client, and its user, may take for one round of answers.
+            task_ttl: Seconds for which a task can be asked for after it last changed; at most the store's
+                ``session_ttl``. One that runs for longer than that without being asked for is lost.
         """
         from .wsgi import WSGIApp
 
@@ -297,6 +306,7 @@ class Server:
             retry_ms=retry_ms,
             state_secret=state_secret,
             state_ttl=state_ttl,
+            task_ttl=task_ttl,
         )
         self._apps.add(app)
         return app

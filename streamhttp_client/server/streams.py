@@ -152,10 +152,10 @@ class EventStream:
             ended = page.state == "ended" and not pause
             stopping = not ended and not pause and self._stopping()
             if stopping:
-                # Without data it is no event, so clients of all revisions only take the time from it.
-                retry = b"retry: %d\n\n" % self._retry_ms
-                parts.append(self._prime(position, self._retry_ms) if self._polling else retry)
-            if parts:
+                parts.append(self._farewell(position))
+            if page.state in ("gone", "taken"):
+                parts.append(self._loss())
+            if any(parts):
                 self.is_last = pause or stopping or page.state != "open"
                 yield b"".join(parts)
                 spoke = time.monotonic()
@@ -176,6 +176,15 @@ class EventStream:
 
     def _is_over(self) -> bool:
         return self._stopping() or self._gone is not None and self._gone()
+
+    def _farewell(self, position: int) -> bytes:
+        """What is said when the server stops."""
+        # Without data it is no event, so clients of all revisions only take the time from it.
+        return self._prime(position, self._retry_ms) if self._polling else b"retry: %d\n\n" % self._retry_ms
+
+    def _loss(self) -> bytes:
+        """What is said when there is nothing more to read here: nothing, the client comes back."""
+        return b""
 
     def _prime(self, position: int, retry_ms: int) -> bytes:
         """ "an SSE event consisting of an event ID and an empty data field" (MCP 2025-11-25,

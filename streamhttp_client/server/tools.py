@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Generator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from .. import jsonrpc
 from ..exceptions import (
@@ -47,11 +47,13 @@ class Tool:
         output: Mapping[str, Any] | None = None,
         annotations: Mapping[str, Any] | None = None,
         meta: Mapping[str, Any] | None = None,
+        task: bool | Literal["required"] = False,
     ) -> None:
         if not 1 <= len(name) <= 128 or not _NAME_CHARS.issuperset(name):
             raise LocalProtocolError(f"a tool name must be 1 to 128 letters, digits and _-./ only, got {name!r}")
         refuse_async(function, generators=True)
         self.name = name
+        self.task = task
         self._function = function
         self._signature = read_signature(function, Context, input_schema=input_schema)
         #: The arguments that clients repeat in headers.

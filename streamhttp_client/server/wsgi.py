@@ -97,6 +97,7 @@ class WSGIApp:
         retry_ms: int,
         state_secret: str | bytes | None,
         state_ttl: float,
+        task_ttl: float,
     ) -> None:
         if store is None:
             store = MemoryStore() if session_ttl is None else MemoryStore(session_ttl=session_ttl)
@@ -129,6 +130,7 @@ class WSGIApp:
                 keepalive=keepalive,
                 state_secret=_secret(state_secret),
                 state_ttl=state_ttl,
+                task_ttl=task_ttl,
             )
         # Holds the streams of stateless calls, each for as long as its connection; the limits are those of
         # the runner.
@@ -210,7 +212,8 @@ class WSGIApp:
             raise HTTPError(400, "the Mcp-Session-Id header is needed")
         fields = self.store.get_session(session_id)
         # A session of somebody else is answered as none at all, so that nobody can find out that it exists.
-        if fields is None or fields.get("principal") != principal:
+        # The store has sessions of other kinds as well, which have no revision.
+        if fields is None or "revision" not in fields or fields.get("principal") != principal:
             raise HTTPError(404, "the session is not known, or has ended")
         return ServerSession(session_id, fields)
 

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Annotated, Any
 
-from streamhttp_client.exceptions import ToolError
+from streamhttp_client.exceptions import RPCError, ToolError
 from streamhttp_client.server import Blob, Context, Header, Server
 
 PNG = base64.b64decode(
@@ -66,6 +66,7 @@ def make_server() -> Server:
     add_interactive_tools(server)
     add_changing_tools(server)
     add_rounds(server)
+    add_tasks(server)
     add_resources(server)
     add_prompts(server)
     return server
@@ -280,6 +281,46 @@ def add_rounds(server: Server) -> None:
     def test_input_required_result_prompt(ctx: Context) -> str:
         answer = ctx.elicit("What context should the prompt use?", CONTEXT_FORM, key="user_context")
         return f"Use this: {(answer.content or {}).get('context')}"
+
+
+def add_tasks(server: Server) -> None:
+    """Tools of the tasks extension, by the names that the suite expects."""
+
+    @server.tool(description="Greets at once.")
+    def greet(name: str) -> str:
+        return f"Hello, {name}!"
+
+    @server.tool(description="Takes its time.", task=True)
+    def slow_compute(ctx: Context, seconds: float = 0, label: str = "") -> str:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not ctx.cancelled:
+            time.sleep(PAUSE)
+        return f"computed {label}"
+
+    @server.tool(description="Fails.", task="required")
+    def failing_job() -> str:
+        time.sleep(PAUSE)
+        raise ToolError("this job always fails")
+
+    @server.tool(description="Fails outside of the tool.", task=True)
+    def protocol_error_job() -> str:
+        raise RPCError("this job breaks", code=-32603)
+
+    @server.tool(description="Asks before it deletes.", task=True)
+    def confirm_delete(filename: str, ctx: Context) -> str:
+        answer = ctx.elicit(f"Delete {filename}?", form(confirm={"type": "boolean"}))
+        return f"{filename}: {answer.action}"
+
+    @server.tool(description="Asks two things at once.", task=True)
+    def multi_input(ctx: Context) -> str:
+        question = {"method": "elicitation/create", "params": {"message": "Well?", "requestedSchema": form()}}
+        return ", ".join(ctx.ask({"first": question, "second": question}))
+
+    @server.tool(description="Asks first, and then becomes a task.")
+    def test_tool_with_task(ctx: Context) -> str:
+        answer = ctx.elicit("What is your name?", NAME_FORM, key="user_name")
+        ctx.start_task(required=True)
+        return f"Hello, {(answer.content or {}).get('name')}!"
 
 
 def add_resources(server: Server) -> None:

@@ -1,0 +1,340 @@
+"""The extension ``io.modelcontextprotocol/tasks``: a call whose result is collected later (SEP-2663).
+
+A task is a session of the store that is never spoken in, so any process can say how it is, take answers to what it
+asks, and cancel it. Its handler runs on a handler's thread, in *runs*: a question without an answer ends the run, as
+in :mod:`.inputs`, and the answers begin the next one, in the process that they reached.
+
+Who decides when two things happen at once is a log: each run has one, and who ends it first says what came of the run,
+its handler or a cancellation. It also has a will, so a run whose process has died is known to have failed. A second
+log decides the same way what follows a question. The fields of the session are what clients are told; if a process
+dies before it has written them, the entry in the log still tells.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from .. import jsonrpc
+from ..exceptions import RPCError
+from .calls import PROGRESS, Call, MissingCapability
+from .inputs import Inputs, is_answer
+from .request_meta import TASKS_EXTENSION, Caller
+from .sessions import new_token
+from .stores.base import Store, StoreError
+from .subscriptions import notify
+
+if TYPE_CHECKING:
+    from .delivery import Backlog
+
+__all__ = ["TaskNeeded", "TaskRun", "Tasks", "needs_tasks"]
+
+# Milliseconds between two looks of a client.
+_POLL_INTERVAL = 1000
+# Characters of an id that is looked up; real ones have 33.
+_MAX_NAME = 100
+# Seconds between two status messages of one task, since each is a write.
+_MESSAGE_INTERVAL = 1.0
+
+Fields = Mapping[str, Any]
+
+
+class TaskNeeded(BaseException):
+    """A handler wants to go on as a task. Never leaves the server wing; no ``Exception``, as for ``InputNeeded``."""
+
+
+def needs_tasks() -> NoReturn:
+    """Say that a client must know tasks.
+
+    Raises:
+        MissingCapability: Always.
+    """
+    required: dict[str, Any] = {"extensions": {TASKS_EXTENSION: {}}}
+    raise MissingCapability(f"this needs the client's extension {TASKS_EXTENSION!r}", required)
+
+
+class Tasks:
+    """The tasks of one endpoint. Any thread may call it.
+
+    Args:
+        start: Runs the handler of a task on a thread; False if all are busy.
+        ttl: Seconds for which a task can be asked for after it last changed.
+        clock: Seconds since the epoch, since processes must agree on it; for tests.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        backlog: Backlog,
+        start: Callable[[TaskRun], bool],
+        *,
+        ttl: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._backlog = backlog
+        self._start = start
+        # No longer than the store keeps a session that nobody uses: what is promised must be kept.
+        self._ttl = min(ttl, getattr(store, "_session_ttl", ttl))
+        self._clock = clock
+
+    # --- what clients do
+
+    def create(self, caller: Caller, request: jsonrpc.Request, inputs: Inputs) -> dict[str, Any]:
+        """Begin a task for a call; return the result that says so.
+
+        Raises:
+            StoreFull: There are too many.
+        """
+        params = {key: value for key, value in (request.params or {}).items() if key in ("name", "arguments")}
+        now = self._clock()
+        fields: dict[str, Any] = {
+            "task": {
+                "created": now,
+                "params": params,
+                "capabilities": caller.client_capabilities,
+                "info": caller.client_info,
+            },
+            "principal": caller.principal,
+            "changed": now,
+            "kept": inputs.kept,
+            **{f"answer:{key}": answer for key, answer in inputs.answers.items()},
+        }
+        # "Servers MUST generate them with sufficient entropy that a third party cannot enumerate or guess them"
+        name = "t" + new_token()
+        self._store.create_session(name, fields)
+        self._run(name, fields, 1)
+        # The task is in the store: "A server MUST NOT return CreateTaskResult until the task is durably created".
+        return {"resultType": "task", **self._basics(name, fields, "working")}
+
+    def get(self, call: Call) -> dict[str, Any]:
+        """Answer ``tasks/get``."""
+        name, fields = self._find(call)
+        return self.state(name, fields)
+
+    def update(self, call: Call) -> dict[str, Any]:
+        """Answer ``tasks/update``: take answers, and go on once all are there."""
+        name, fields = self._find(call)
+        answers = call.params.get("inputResponses")
+        if not isinstance(answers, dict):
+            raise RPCError("'inputResponses' must be an object", code=jsonrpc.INVALID_PARAMS)
+        outcome = self._outcome(name, fields)
+        asked = outcome.get("asked", {})
+        # "A server SHOULD ignore any inputResponses responses mapped to a key that is not currently outstanding"
+        found = {
+            f"answer:{key}": answer
+            for key, answer in answers.items()
+            if key in asked
+            and f"answer:{key}" not in fields
+            and is_answer(key, asked[key]["method"], asked[key]["params"], answer)
+        }
+        if found:
+            self._store.update_session(name, {**found, "changed": self._clock()})
+            self._go_on(name)
+        return {}
+
+    def cancel(self, call: Call) -> dict[str, Any]:
+        """Answer ``tasks/cancel``. What has ended stays as it is."""
+        name, fields = self._find(call)
+        outcome = self._outcome(name, fields)
+        final = {"final": {"status": "cancelled"}}
+        if not outcome and self._decide(name, f"run{fields['run']}", final):
+            self._settle(name, fields["run"], final)
+        elif "asked" in outcome and self._decide(name, f"go{fields['run']}", final):
+            self._settle(name, fields["run"], final)
+        return {}
+
+    def is_known(self, name: str, caller: Caller) -> bool:
+        """Whether there is such a task, and it is the caller's."""
+        fields = self._store.get_session(name)
+        return fields is not None and "task" in fields and fields.get("principal") == caller.principal
+
+    def follow(self, name: str, subscription: str, request_id: jsonrpc.RequestId) -> None:
+        """Tell a subscription of a task's changes, and how it is now, since it may have none any more."""
+        self._store.update_session(name, {f"told:{subscription}": request_id})
+        fields = self._store.get_session(name)
+        if fields is not None:
+            notify(self._store, subscription, request_id, "notifications/tasks", self.state(name, fields))
+
+    # --- what a task is
+
+    def state(self, name: str, fields: Fields) -> dict[str, Any]:
+        """The task as ``tasks/get`` says it."""
+        outcome = self._outcome(name, fields)
+        if "final" in outcome:
+            return {**self._basics(name, fields, outcome["final"]["status"]), **outcome["final"]}
+        asked = {key: value for key, value in outcome.get("asked", {}).items() if f"answer:{key}" not in fields}
+        if asked:
+            return {**self._basics(name, fields, "input_required"), "inputRequests": asked}
+        return self._basics(name, fields, "working")
+
+    def _basics(self, name: str, fields: Fields, status: str) -> dict[str, Any]:
+        created, changed = fields["task"]["created"], fields["changed"]
+        found = {
+            "taskId": name,
+            "status": status,
+            "createdAt": _iso(created),
+            "lastUpdatedAt": _iso(changed),
+            # It grows with each change, since it counts from the creation.
+            "ttlMs": int((changed - created + self._ttl) * 1000),
+            "pollIntervalMs": _POLL_INTERVAL,
+        }
+        if status == "working" and "message" in fields:
+            found["statusMessage"] = fields["message"]
+        return found
+
+    def _find(self, call: Call) -> tuple[str, dict[str, Any]]:
+        caller, name = call.session, call.params.get("taskId")
+        if not isinstance(caller, Caller) or not caller.has_extension(TASKS_EXTENSION):
+            needs_tasks()
+        fields = self._store.get_session(name) if isinstance(name, str) and 0 < len(name) <= _MAX_NAME else None
+        # That of somebody else is answered as none at all, so that nobody can find out that it exists.
+        if fields is None or "task" not in fields or fields.get("principal") != caller.principal:
+            raise RPCError("the task is not known, or has expired", code=jsonrpc.INVALID_PARAMS)
+        assert isinstance(name, str)
+        if self._clock() > fields["changed"] + self._ttl and self._outcome(name, fields):
+            self._store.delete_session(name)
+            raise RPCError("the task has expired", code=jsonrpc.INVALID_PARAMS)
+        return name, fields
+
+    def _outcome(self, name: str, fields: Fields) -> dict[str, Any]:
+        """What came of the current run: nothing yet, ``asked`` and ``kept``, or ``final``."""
+        if "final" in fields:
+            return {"final": fields["final"]}
+        if fields.get("settled") == fields["run"]:
+            return {"asked": fields["asked"], "kept": fields["kept"]}
+        page = self._store.read(name, f"run{fields['run']}", 0)
+        if page.entries:
+            found: dict[str, Any] = json.loads(page.entries[0][1])
+            return found
+        if page.state == "gone":
+            return {"final": _failed(jsonrpc.INTERNAL_ERROR, "the process that ran this task has died")}
+        return {}
+
+    # --- runs
+
+    def _run(self, name: str, fields: dict[str, Any], number: int) -> None:
+        """Begin a run in this process."""
+        will = {"final": _failed(jsonrpc.INTERNAL_ERROR, "the process that ran this task has died")}
+        self._store.create_log(name, f"run{number}", will=json.dumps(will).encode() if self._store.shared else None)
+        fields["run"] = number
+        self._store.update_session(name, {"run": number})
+        if not self._start(TaskRun(self, name, fields)):
+            self.end(name, number, {"final": _failed(jsonrpc.INTERNAL_ERROR, "the server is busy")})
+
+    def _go_on(self, name: str) -> None:
+        """Begin the next run if all questions of the last one are answered."""
+        fields = self._store.get_session(name)
+        if fields is None:
+            return
+        outcome = self._outcome(name, fields)
+        asked = outcome.get("asked", {})
+        if not asked or any(f"answer:{key}" not in fields for key in asked):
+            return
+        # Two that bring the last answers at the same time both come here.
+        if self._decide(name, f"go{fields['run']}", {}):
+            fields["kept"] = outcome["kept"]
+            self._run(name, fields, fields["run"] + 1)
+
+    def _decide(self, name: str, log: str, entry: Mapping[str, Any]) -> bool:
+        """Whether this is the first to end a log. One that is gone stops nobody: its process has died long ago."""
+        if self._store.append(name, log, json.dumps(entry).encode(), end=True):
+            return True
+        return self._store.read(name, log, 0).state == "gone"
+
+    def end(self, name: str, number: int, outcome: Mapping[str, Any]) -> None:
+        """A run has ended in this process; if the store is away, that is written later."""
+        self._backlog.attempt(lambda: self._end(name, number, outcome), "the outcome of a task")
+
+    def _end(self, name: str, number: int, outcome: Mapping[str, Any]) -> None:
+        if "asked" in outcome:
+            self._store.create_log(name, f"go{number}")
+        if self._store.append(name, f"run{number}", json.dumps(outcome).encode(), end=True):
+            self._settle(name, number, outcome)
+
+    def _settle(self, name: str, number: int, outcome: Mapping[str, Any]) -> None:
+        changes = {**outcome, "settled": number, "changed": self._clock(), "message": None}
+        self._store.update_session(name, changes)
+        self.tell(name)
+
+    def tell(self, name: str) -> None:
+        """Tell those who listen how the task is now."""
+        fields = self._store.get_session(name)
+        if fields is None:
+            return
+        state = None
+        for key, request_id in fields.items():
+            if key.startswith("told:"):
+                state = state or self.state(name, fields)
+                notify(self._store, key.removeprefix("told:"), request_id, "notifications/tasks", state)
+
+    def note(self, name: str, message: str) -> None:
+        """Keep what a handler says of its progress."""
+        try:
+            self._store.update_session(name, {"message": message[:500], "changed": self._clock()})
+        except StoreError:
+            pass  # the next one replaces it
+
+    def is_over(self, name: str, number: int) -> bool:
+        """Whether somebody has ended a run that still goes on here: the task was cancelled, or is gone."""
+        try:
+            return self._store.read(name, f"run{number}", 0).state != "open"
+        except StoreError:
+            return False
+
+
+class TaskRun:
+    """One run of the handler of a task: the outlet of its call, and what the call is made of."""
+
+    interactive = False
+
+    def __init__(self, tasks: Tasks, name: str, fields: Fields) -> None:
+        task = fields["task"]
+        self.tasks = tasks
+        self.name = name
+        self.number: int = fields["run"]
+        self.caller = Caller(task["capabilities"], task["info"], "", fields.get("principal"))
+        self.request = jsonrpc.Request(name, "tools/call", task["params"])
+        answers = {key.removeprefix("answer:"): value for key, value in fields.items() if key.startswith("answer:")}
+        self.inputs = Inputs(answers, fields["kept"])
+        self._next_note = 0.0
+
+    def send(self, message: jsonrpc.Notification | jsonrpc.Request) -> None:
+        """Of what a handler says, its progress becomes the status message; "notifications/progress and
+        notifications/message … are not supported on tasks".
+        """
+        if not isinstance(message, jsonrpc.Notification) or message.method != PROGRESS:
+            return
+        now = time.monotonic()
+        if now >= self._next_note:
+            self._next_note = now + _MESSAGE_INTERVAL
+            params = message.params or {}
+            of = f" of {params['total']:g}" if "total" in params else ""
+            self.tasks.note(self.name, params.get("message") or f"{params['progress']:g}{of}")
+
+    def finish(self, response: jsonrpc.Response | jsonrpc.ErrorResponse | None) -> None:
+        if self.inputs.pending:
+            outcome: dict[str, Any] = {"asked": self.inputs.pending, "kept": self.inputs.kept}
+        elif isinstance(response, jsonrpc.ErrorResponse):
+            outcome = {"final": _failed(response.code, response.message, response.data)}
+        elif response is not None:
+            outcome = {"final": {"status": "completed", "result": response.result}}
+        else:
+            return
+        jsonrpc.dump(jsonrpc.Response(self.name, outcome))  # what has no JSON form is found while it can be said
+        self.tasks.end(self.name, self.number, outcome)
+
+    def pause(self, retry_ms: int | None) -> None:
+        """There is no connection."""
+
+
+def _failed(code: int, message: str, data: Any = None) -> dict[str, Any]:
+    error = {"code": code, "message": message}
+    return {"status": "failed", "statusMessage": message, "error": error if data is None else {**error, "data": data}}
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,281 @@
+"""Streams of the stateless era over real sockets: progress, log messages, and a client that goes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("cheroot")
+
+from streamhttp_client.server import Context, RunningServer, Server
+from streamhttp_client.server.pipes import Pipe, PipeStream
+from tests.server.kit import PATIENCE, cut, events
+from tests.server.modern_kit import PREFIX, ModernDirect, ModernWire, meta
+
+
+class Scene:
+    """A server whose handlers wait for the test, and tell it what they saw."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.cancelled = threading.Event()
+        self.server = Server("streams", "1")
+
+        @self.server.tool()
+        def count(to: int, ctx: Context) -> str:
+            for number in range(1, to + 1):
+                ctx.progress(number, to, "counting")
+                ctx.log("info", f"at {number}")
+                ctx.log("debug", "detail")
+            return "counted"
+
+        @self.server.tool()
+        def until_cancelled(ctx: Context) -> str:
+            ctx.progress(1)
+            while not ctx.cancelled and not self.go.is_set():
+                threading.Event().wait(0.01)
+            if ctx.cancelled:
+                self.cancelled.set()
+            return "ended"
+
+        @self.server.tool()
+        def waiting(ctx: Context) -> str:
+            ctx.progress(1)
+            assert self.go.wait(PATIENCE)
+            ctx.close_connection()
+            return "waited"
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.fixture
+def running(scene: Scene) -> Iterator[RunningServer]:
+    before = set(threading.enumerate())
+    with scene.server.serve() as running:
+        yield running
+    assert not set(threading.enumerate()) - before
+
+
+@pytest.fixture
+def wire(running: RunningServer) -> ModernWire:
+    return ModernWire(running.url)
+
+
+def call(wire: ModernWire, name: str, arguments: Any = None, **fields: Any) -> http.client.HTTPResponse:
+    found: http.client.HTTPResponse = wire.ask(
+        "tools/call", {"name": name, "arguments": arguments or {}, "_meta": meta(**fields)}
+    )
+    return found
+
+
+def test_progress_and_log_messages(wire: ModernWire) -> None:
+    """P-02, G-02: on the request's own stream, before the response, and only what was asked for."""
+    with call(wire, "count", {"to": 2}, progressToken="t", logLevel="info") as response:
+        assert response.headers["Content-Type"] == "text/event-stream"
+        assert response.headers["X-Accel-Buffering"] == "no"
+        found = list(events(response))
+    assert all(set(event) == {"data"} for event in found), "no ids, and no times to come back"
+    messages = [json.loads(event["data"]) for event in found]
+    assert [message.get("method") for message in messages] == [
+        *("notifications/progress", "notifications/message") * 2,
+        None,
+    ]
+    assert messages[0]["params"] == {"progressToken": "t", "progress": 1, "total": 2, "message": "counting"}
+    assert messages[1]["params"] == {"level": "info", "data": "at 1"}
+    assert messages[-1]["result"]["content"][0]["text"] == "counted"
+
+
+@pytest.mark.parametrize(
+    ("fields", "methods"), [({}, []), ({"progressToken": 0}, ["progress"]), ({"logLevel": "error"}, [])]
+)
+def test_nothing_without_being_asked(wire: ModernWire, fields: Any, methods: list[str]) -> None:
+    """G-02, X10: "MUST NOT emit notifications/message for a request that does not include this field"."""
+    with call(wire, "count", {"to": 1}, **fields) as response:
+        streamed = response.headers["Content-Type"] == "text/event-stream"
+        messages = [json.loads(event["data"]) for event in events(response)] if streamed else [json.load(response)]
+    assert [message["method"].rpartition("/")[2] for message in messages[:-1]] == methods
+    assert "result" in messages[-1]
+
+
+def test_what_ends_without_a_word_is_json(wire: ModernWire) -> None:
+    """H26-03: both kinds of answers, by what the handler does."""
+    with call(wire, "count", {"to": 3}) as response:
+        assert response.headers["Content-Type"] == "application/json"
+        assert response.headers["Content-Length"] == str(len(response.read()))
+
+
+def test_many_messages_are_all_there(wire: ModernWire) -> None:
+    """P-04: a handler that says more than is read at once waits for its reader."""
+    with call(wire, "count", {"to": 2000}, progressToken="t", logLevel="debug") as response:
+        messages = [json.loads(event["data"]) for event in events(response)]
+    assert len(messages) == 6001 and "result" in messages[-1]
+
+
+def test_client_that_goes_has_cancelled(scene: Scene, wire: ModernWire) -> None:
+    """X1, X3, K-07: the end of the stream is the cancellation, and the handler sees it."""
+    response = call(wire, "until_cancelled", progressToken="t")
+    assert next(events(response))
+    cut(response)
+    assert scene.cancelled.wait(PATIENCE)
+
+
+def test_client_that_goes_before_there_is_an_answer(scene: Scene) -> None:
+    """K-07: the same where the answer is to be JSON."""
+    with scene.server.serve(json_response=True) as running:
+        wire = ModernWire(running.url)
+        connection = http.client.HTTPConnection(wire.address, timeout=PATIENCE)
+        params = {"name": "until_cancelled", "arguments": {}, "_meta": meta()}
+        headers = {"Mcp-Method": "tools/call", "Mcp-Name": "until_cancelled", "Mcp-Protocol-Version": "2026-07-28"}
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        connection.request("POST", wire.path, json.dumps(message), wire.headers() | headers)
+        connection.close()
+        assert scene.cancelled.wait(PATIENCE)
+
+
+def test_other_calls_with_the_same_id_go_on(scene: Scene, wire: ModernWire, running: RunningServer) -> None:
+    """X12: ids are the client's own affair; those of two clients have nothing to do with each other."""
+    first = call(wire, "waiting", progressToken="t")
+    second = call(ModernWire(running.url), "waiting", progressToken="t")
+    for response in (first, second):
+        assert next(events(response))
+    cut(first)
+    scene.go.set()
+    with second:
+        assert json.loads([event["data"] for event in events(second)][-1])["result"]["content"][0]["text"] == "waited"
+
+
+def test_keepalive(scene: Scene) -> None:
+    """H26-04: a comment in a silence; and the connection is not closed to be taken up again."""
+    with scene.server.serve(keepalive=0.05) as running:
+        with call(ModernWire(running.url), "waiting", progressToken="t") as response:
+            lines = iter(response.readline, b"")
+            assert any(line.startswith(b"data") for line in lines) and b":\n" in lines
+            scene.go.set()
+            assert any(b"waited" in line for line in lines)
+
+
+def test_stopping_server_waits_for_results(scene: Scene) -> None:
+    """X2: a stream cannot be taken up elsewhere, so what ends in time is still answered."""
+    running = scene.server.serve()
+    with call(ModernWire(running.url), "until_cancelled", progressToken="t") as response:
+        found = events(response)
+        assert next(found)
+        running.stop()
+        (last,) = (json.loads(event["data"]) for event in found)
+    assert last["result"]["content"][0]["text"] == "ended"
+
+
+def test_stopping_server_does_not_wait_for_ever(scene: Scene) -> None:
+    """H26-06: and what does not end is answered by an error."""
+    running = scene.server.serve()
+    with call(ModernWire(running.url), "waiting", progressToken="t") as response:
+        found = events(response)
+        assert next(found)
+        running.stop(timeout=0.05)
+        (last,) = (json.loads(event["data"]) for event in found)
+    assert last["error"]["code"] == -32603
+    scene.go.set()
+
+
+def test_too_many_streams(scene: Scene) -> None:
+    """One more than may be is answered with 503, and can be tried again."""
+    with scene.server.serve(max_streams=1) as running:
+        wire = ModernWire(running.url)
+        with call(wire, "waiting", progressToken="t") as response:
+            assert next(events(response))
+            with call(wire, "count", {"to": 1}) as refused:
+                assert refused.status == 503 and refused.headers["Retry-After"]
+            scene.go.set()
+            assert list(events(response))
+        with call(wire, "count", {"to": 1}) as response:
+            assert response.status == 200
+
+
+def test_busy_server(scene: Scene) -> None:
+    """A call that finds no thread and no place to wait is answered at once."""
+    app = scene.server.wsgi(max_threads=0)
+    error = ModernDirect(app).call("count", {"to": 1})
+    assert (error["code"], error["message"]) == (-32603, "the server is busy")
+    app.close()
+
+
+def test_result_without_json_form(scene: Scene) -> None:
+    """What cannot be sent is an internal error, not a silence."""
+
+    @scene.server.tool()
+    def broken() -> Any:
+        return {"value": float("nan")}
+
+    app = scene.server.wsgi()
+    assert ModernDirect(app).call("broken")["code"] == -32603
+    app.close()
+
+
+def test_stream_that_was_never_started(scene: Scene) -> None:
+    """PEP 3333: ``close()`` comes in every case, and lets go of everything."""
+    app = scene.server.wsgi(max_streams=1)
+    direct = ModernDirect(app)
+    for _ in range(3):
+        fields = meta(progressToken="t")
+        with direct.ask("tools/call", {"name": "until_cancelled", "_meta": fields}) as reply:
+            assert reply.headers["content-type"] == "text/event-stream"
+        assert scene.cancelled.wait(PATIENCE)
+        scene.cancelled.clear()
+    assert app.close()
+
+
+def test_slow_reader_does_not_hold_a_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P-04: after its patience a handler goes on, and what is too much is dropped; the response has its place."""
+    from streamhttp_client import jsonrpc
+    from streamhttp_client.server import pipes
+
+    monkeypatch.setattr(pipes, "_BUDGET", 0.05)
+    monkeypatch.setattr(pipes, "_MAX_EVENTS", 10)
+    pipe = Pipe()
+    for number in range(100):
+        pipe.send(jsonrpc.Notification("notifications/progress", {"progress": number}))
+    pipe.finish(jsonrpc.Response(1, {}))
+    closed: list[bool] = []
+    stream = PipeStream(pipe, keepalive=1, gone=None, on_close=closed.append)
+    assert b"".join(stream).count(b"data:") == 11
+    stream.close()
+    stream.close()
+    assert closed == [True]
+
+
+def test_cross_origin_headers(scene: Scene) -> None:
+    """H26-09: a page that may call may send the headers of this era, those of arguments too."""
+    app = scene.server.wsgi(allowed_origins=["https://app.example.com"])
+    with ModernDirect(app).send(
+        "OPTIONS",
+        ORIGIN="https://app.example.com",
+        ACCESS_CONTROL_REQUEST_METHOD="POST",
+        ACCESS_CONTROL_REQUEST_HEADERS="content-type,mcp-method, mcp-param-region,x-evil,mcp-param-\x85",
+    ) as reply:
+        allowed = reply.headers["access-control-allow-headers"].lower().split(", ")
+    assert reply.status == 204
+    assert {"mcp-method", "mcp-name", "mcp-param-region", "mcp-protocol-version"} <= set(allowed)
+    assert "x-evil" not in allowed and len(allowed) == 9
+    app.close()
+
+
+def test_request_metadata_in_the_context(scene: Scene) -> None:
+    """BASE-12, V26-02: handlers see who calls and what came along, trace context too."""
+
+    @scene.server.tool()
+    def who(ctx: Context) -> Any:
+        return [ctx.session.client_info, ctx.meta["traceparent"], ctx.session.revision.name, ctx.session.session_id]
+
+    app = scene.server.wsgi()
+    fields = {**meta(), "traceparent": "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"}
+    (block,) = ModernDirect(app).call("who", _meta=fields)["content"]
+    assert json.loads(block["text"]) == [fields[f"{PREFIX}clientInfo"], fields["traceparent"], "2026-07-28", None]
+    app.close()
