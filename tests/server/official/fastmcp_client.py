@@ -1,4 +1,4 @@
-"""What the client of fastmcp gets from a server: prints JSON. Runs in the peer's own environment."""
+"""What the client of fastmcp gets from a server with sessions: prints JSON. Runs in the peer's own environment."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ async def main(url: str) -> None:
 
         return values, record
 
-    async with Client(url, elicitation_handler=elicit) as client:
+    async with Client(url, mode="legacy", elicitation_handler=elicit) as client:
         found = {"tools": sorted(tool.name for tool in await client.list_tools())}
         for tool in ("count", "broken_off", "polled"):
             values, record = recorder()

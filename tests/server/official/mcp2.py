@@ -1,4 +1,4 @@
-"""What the official Python client, 2.x, gets from a server: prints JSON. Runs in the peer's own
+"""What the official Python client, 2.x, gets from a server with sessions: prints JSON. Runs in the peer's own
 environment.
 """
 
@@ -22,7 +22,7 @@ async def main(url: str) -> None:
 
         return values, record
 
-    async with Client(url, elicitation_callback=elicit) as client:
+    async with Client(url, mode="legacy", elicitation_callback=elicit) as client:
         found = {"tools": sorted(tool.name for tool in (await client.list_tools()).tools)}
         for tool in ("count", "broken_off", "polled"):
             values, record = recorder()
