@@ -115,7 +115,7 @@ class Agreement:
                     if step.action == "shake":
                         return self._shake(step.revision, steps, effort, farewell)
                     if step.action == "channel":
-                        return self._open_channel(steps, effort, farewell)
+                        return self._open_channel(step.revision, steps, effort, farewell)
                     if step.action == "fail":
                         assert refused is not None
                         raise refused
@@ -236,7 +236,9 @@ class Agreement:
         agreed = f"initialize agreed on {link.era.revision.name}"
         return Link(link.era, link.session, link.transport, (*steps, agreed))
 
-    def _open_channel(self, steps: list[str], effort: Effort, farewell: Callable[[Link], object]) -> Link:
+    def _open_channel(
+        self, offer: Revision | None, steps: list[str], effort: Effort, farewell: Callable[[Link], object]
+    ) -> Link:
         from ..protocol.two_channels import TwoChannelsEra
         from ..transport.http_sse import HTTPSSETransport
 
@@ -244,7 +246,12 @@ class Agreement:
         try:
             transport.open(effort)
             link = self._handshake.shake(
-                transport, TwoChannelsEra, LATEST_SESSION, effort, farewell, pinned=False
+                transport,
+                TwoChannelsEra,
+                offer or LATEST_SESSION,  # servers that kept this transport may speak a later revision on it
+                effort,
+                farewell,
+                pinned=self._pinned is not None,
             )
         except BaseException:
             transport.close()

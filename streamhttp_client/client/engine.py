@@ -185,6 +185,7 @@ class Engine:
                 if self.link is not None and self.link is not old:
                     return self.link, False
                 self.link = link = self._agreement.agree(effort, self._say_goodbye)
+                self._answered = {}  # the new session counts its requests anew
                 self._began_session = True
                 if old is not None and old.transport is not link.transport:
                     old.transport.close()

@@ -145,7 +145,9 @@ class SSEParser:
         events: list[Event] = []
         if self._between_blocks and chunk.__class__ is bytes:
             self._feed_blocks(chunk, events)
-            return events
+            if events or not self._failed:
+                return events
+            raise self._too_large()
         if self._failed:
             raise self._too_large()
         if chunk.__class__ is not bytes:

@@ -398,6 +398,15 @@ def test_events_before_the_large_one_are_not_lost() -> None:
     assert parser.last_event_id == "1"
 
 
+@pytest.mark.parametrize("before", [b"", b"data: a\n\n", b": comment\n\n"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b"\n\ndata: b\n\n"])
+def test_a_large_event_alone_in_its_chunk_is_told_at_once(before: bytes, end: bytes) -> None:
+    """Nothing else may come for long: where no event goes before it, the call that brings it raises (W-08)."""
+    parser = SSEParser(5)
+    parser.feed(before)
+    too_large(parser, b"data: 123456" + end)
+
+
 def test_iter_events_raises_without_waiting_for_more() -> None:
     """iter_events() gives the events before the large one and then raises, without another chunk (W-08)."""
 
