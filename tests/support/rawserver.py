@@ -643,8 +643,8 @@ class RawMCPServer(RawServer):
         """Answer as a well-behaved server does; for scripts too, before or after what they do themselves."""
         if request.key == "initialize":
             self._initialize(peer, request)
-        elif (refused := self._refuse(request)) is not None:
-            peer.respond(refused[0], refused[1], content_type="text/plain")
+        elif self.refuse(peer, request):
+            pass
         elif request.method == "DELETE":
             with self._changed:
                 self._state.sessions.discard(request.header("MCP-Session-Id") or "")
@@ -658,6 +658,13 @@ class RawMCPServer(RawServer):
         else:
             error = {"code": _JSON_RPC_METHOD_NOT_FOUND, "message": f"no method {request.key}"}
             peer.respond_json({"jsonrpc": "2.0", "id": request.id, "error": error})
+
+    def refuse(self, peer: Peer, request: Request) -> bool:
+        """Refuse a request that must be refused, and say whether it was; for scripts that do not want to hear those."""
+        refused = None if request.key == "initialize" else self._refusal(request)
+        if refused is not None:
+            peer.respond(refused[0], refused[1], content_type="text/plain")
+        return refused is not None
 
     def _initialize(self, peer: Peer, request: Request) -> None:
         headers = {}
@@ -674,7 +681,7 @@ class RawMCPServer(RawServer):
         }
         peer.respond_result(request, result, headers=headers)
 
-    def _refuse(self, request: Request) -> tuple[int, bytes] | None:
+    def _refusal(self, request: Request) -> tuple[int, bytes] | None:
         if not self._uses_sessions:
             return (400, b"not initialized") if request.key == "server/discover" else None
         session_id = request.header("MCP-Session-Id")
@@ -744,16 +751,25 @@ class ModernMCPServer(RawMCPServer):
     def answer(self, peer: Peer, request: Request) -> None:
         if self._has_both and not self._is_modern(request):
             super().answer(peer, request)
-        elif request.method != "POST":
-            peer.respond(405, headers={"Allow": "POST"})
-        elif (refusal := self._misfit(request)) is not None:
-            refusal(peer, request)
+        elif self.refuse(peer, request):
+            pass
         elif request.id is None:
             peer.respond(202)
         elif (result := self._modern_results().get(request.key)) is not None:
             peer.respond_result(request, {"resultType": "complete"} | result)
         else:
             rpc_refusal(404, _JSON_RPC_METHOD_NOT_FOUND, f"no method {request.key}")(peer, request)
+
+    def refuse(self, peer: Peer, request: Request) -> bool:
+        if self._has_both and not self._is_modern(request):
+            return super().refuse(peer, request)
+        if request.method != "POST":
+            peer.respond(405, headers={"Allow": "POST"})
+        elif (refusal := self._misfit(request)) is not None:
+            refusal(peer, request)
+        else:
+            return False
+        return True
 
     @staticmethod
     def _is_modern(request: Request) -> bool:

@@ -40,77 +40,12 @@ from streamhttp_client.protocol.two_channels import TwoChannelsEra
 from streamhttp_client.transport import channel as channel_module
 from streamhttp_client.transport import http_sse as http_sse_module
 from streamhttp_client.transport.http_sse import HTTPSSEExchange, HTTPSSETransport
+from tests.support.legacyserver import LegacyServer
 from tests.support.rawserver import Peer, RawServer, Request, refusing_port
 from tests.transport._faults import AT_ONCE, BOUND, NO_WAIT, RESULT, InThread, nothing_left, within
 
 ERA = TwoChannelsEra()
 ONCE = RetryPolicy(attempts=1)
-
-Script = Callable[["LegacyServer", Peer, Request], None]
-
-
-class LegacyServer(RawServer):
-    """A well-behaved server of 2024-11-05, of which a test replaces single answers.
-
-    A GET opens a stream that names ``endpoint``; a POST is answered by 202, and then on the newest stream.
-    """
-
-    def __init__(self, endpoint: str = "/messages?session={number}") -> None:
-        super().__init__()
-        self.endpoint = endpoint
-        self.scripts: dict[str, list[Script]] = {}
-        self.streams: list[Peer] = []
-        self._writing = threading.Lock()
-
-    def on(self, key: str, *scripts: Script) -> None:
-        """As of `RawMCPServer`: the first request of this key gets the first script, the last one all later ones."""
-        self.scripts[key] = list(scripts)
-
-    def handle(self, peer: Peer) -> None:
-        while peer.open:
-            request = peer.read_request()
-            scripts = self.scripts.get(request.key)
-            if scripts:
-                script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
-                script(self, peer, request)
-            elif request.method == "GET":
-                self.stream(peer)
-                peer.hold()
-            else:
-                self.accept(peer)
-                self.answer(request)
-
-    def stream(self, peer: Peer) -> None:
-        """Open a stream and name the address."""
-        with self._writing:
-            self.streams.append(peer)
-        peer.start_stream(headers={"Connection": "close"})
-        peer.event(self.endpoint.format(number=len(self.streams), origin=self.origin), event="endpoint")
-
-    def accept(self, peer: Peer) -> None:
-        """Answer a POST."""
-        peer.respond(202, b"Accepted", content_type="text/plain")
-
-    def answer(self, request: Request) -> None:
-        """Say on the stream what answers a request; nothing to what is none."""
-        results = {
-            "initialize": {
-                "protocolVersion": "2024-11-05",
-                "capabilities": {"tools": {}},
-                "serverInfo": {"name": "legacy", "version": "1"},
-            },
-            "tools/list": {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]},
-            "tools/call": RESULT,
-        }
-        if request.id is not None and request.key != "response":
-            self.say({"jsonrpc": "2.0", "id": request.id, "result": results[request.key]})
-
-    def say(self, *messages: Any) -> None:
-        """Send messages on the newest stream, in one piece."""
-        with self._writing:
-            for message in messages:
-                self.streams[-1].event(message, event="message")
-
 
 class Talk:
     """A handshake by hand, and requests after it."""
