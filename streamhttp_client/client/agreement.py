@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
 from ..exceptions import (
@@ -22,13 +22,15 @@ from ..net.timeouts import Timeout
 from ..protocol import calls, negotiation
 from ..protocol.negotiation import Step
 from ..protocol.session import Session
-from ..protocol.stateful import StatefulEra
-from ..protocol.stateless import StatelessEra
 from ..protocol.versions import LATEST, LATEST_SESSION, Revision, get_revision
+from ..transport.answers import await_response
 from ..transport.link import Link
 from ..transport.streamable import StreamableTransport
 from .eras import KNOWN_SERVERS
-from .handshake import Handshake, await_response
+
+if TYPE_CHECKING:
+    from ..protocol.era import Era
+    from .handshake import Handshake
 
 __all__ = ["Agreement"]
 
@@ -74,9 +76,6 @@ class Agreement:
         self._next_id = next_id
         self._max_message_size = max_message_size
         self._transport = StreamableTransport(http, url, max_message_size=max_message_size)
-        self._handshake = Handshake(
-            shown_url=shown_url, capabilities=capabilities[0], client_info=client_info, next_id=next_id
-        )
 
     def take_up(self, session: Session) -> Link | None:
         """The link of a saved session; None if it cannot outlive the connection that it was made on.
@@ -224,7 +223,9 @@ class Agreement:
     def _shake(
         self, offer: Revision | None, steps: list[str], effort: Effort, farewell: Callable[[Link], object]
     ) -> Link:
-        link = self._handshake.shake(
+        from ..protocol.stateful import StatefulEra
+
+        link = self._handshake().shake(
             self._transport,
             StatefulEra,
             offer or LATEST_SESSION,
@@ -245,7 +246,7 @@ class Agreement:
         transport = HTTPSSETransport(self._http, self._url, max_message_size=self._max_message_size)
         try:
             transport.open(effort)
-            link = self._handshake.shake(
+            link = self._handshake().shake(
                 transport,
                 TwoChannelsEra,
                 offer or LATEST_SESSION,  # servers that kept this transport may speak a later revision on it
@@ -264,9 +265,25 @@ class Agreement:
         if self._pinned is None:  # else it says what the caller wants, and not what the server does
             KNOWN_SERVERS.learn(self._url, revision, channel=channel)
 
-    def _era(self, revision: Revision) -> StatefulEra | StatelessEra:
+    # What one kind of servers alone needs is imported when one is met: it costs a start some milliseconds.
+
+    def _handshake(self) -> Handshake:
+        from .handshake import Handshake
+
+        return Handshake(
+            shown_url=self._shown_url,
+            capabilities=self._capabilities[0],
+            client_info=self._client_info,
+            next_id=self._next_id,
+        )
+
+    def _era(self, revision: Revision) -> Era:
         if revision.handshake:
+            from ..protocol.stateful import StatefulEra
+
             return StatefulEra(revision)
+        from ..protocol.stateless import StatelessEra
+
         return StatelessEra(revision, capabilities=self._capabilities[1], client_info=self._client_info)
 
 

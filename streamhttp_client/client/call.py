@@ -32,7 +32,6 @@ from ..protocol.calls import Operation
 from ..protocol.session import StreamCursor
 from ..transport.answers import rpc_error
 from .callbacks import check_function
-from .rounds import Rounds
 
 if TYPE_CHECKING:
     from .._record import Record
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from ..protocol.models.notifications import LogMessage
     from ..transport.link import Link, RequestUnderWay
     from .engine import Engine
+    from .rounds import Rounds
 
     CallEvent = Progress | LogMessage | Record
 
@@ -81,6 +81,7 @@ class Call(Generic[T]):
         wants_log: bool = False,
         relist: Callable[[Effort], object] | None = None,
         awaits_task: bool = True,
+        keep: Callable[[Any], object] | None = None,
     ) -> None:
         if engine.closed:
             raise ClientClosed("the client is closed")
@@ -97,8 +98,9 @@ class Call(Generic[T]):
         self._finish = finish
         self._renewable = renewable
         self._task_token = task_token  # of the call that became the task which this one asks after
-        self._rounds = rounds or Rounds(engine.callbacks, operation)
+        self._rounds = rounds
         self._relist = relist
+        self._keep = keep
         self._awaits_task = awaits_task
         self._wants_log = wants_log or on_log is not None
         self._link: Link | None = None
@@ -242,6 +244,10 @@ class Call(Generic[T]):
                     if unfinished.kind == "task":
                         yield from self._await_task(unfinished.result)
                         return
+                    if self._rounds is None:
+                        from .rounds import Rounds
+
+                        self._rounds = Rounds(engine.callbacks, operation)
                     self._rounds.answer(unfinished.result, self._effort)
                     continue
                 self._prepare_another(link, failure, tried)
@@ -313,7 +319,7 @@ class Call(Generic[T]):
         if cursor is not None:
             return link.resume(cursor.request_id, cursor.last_event_id, self._effort)
         self.request_id = request_id = engine.next_id()
-        params = self._rounds.params
+        params = operation.params if self._rounds is None else self._rounds.params
         if self._wants_progress:
             params = dict(params or {})
             params["_meta"] = {**params.get("_meta", {}), "progressToken": request_id}
@@ -392,6 +398,9 @@ class Call(Generic[T]):
 
     def _take_result(self, result: Any) -> None:
         value = self._operation.parse(result)
+        # What depends on answers to questions is no answer to the bare request.
+        if self._keep is not None and self._rounds is None:
+            self._keep(result)
         self._result = value if self._finish is None else self._finish(value)
         self._done = True
 

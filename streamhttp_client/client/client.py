@@ -18,7 +18,6 @@ from ..protocol.session import Session, StreamCursor, StreamCursorLike
 from .call import Call
 from .callbacks import ElicitationCallback, RootsLike, SamplingCallback
 from .options import DEFAULT_MAX_MESSAGE_SIZE, Options
-from .rounds import go_on
 from .tasks import TaskVerbs
 from .verbs import CacheUse
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..protocol.models.notifications import LogMessage
     from ..protocol.models.tools import Tool, ToolResult
+    from .cache import ResultCache
     from .listening import Listener
     from .validation import OutputChecker
 
@@ -411,6 +411,8 @@ class Client(TaskVerbs):
             task_id = str((required.params or {}).get("taskId"))
             self.update_task(task_id, responses, timeout=timeout)
             return self.wait_task(task_id, timeout=timeout, raise_on_error=raise_on_error)
+        from .rounds import go_on
+
         operation, rounds = go_on(self._engine.callbacks, required, responses)
         finish = None
         if operation.method == "tools/call":
@@ -544,37 +546,29 @@ class Client(TaskVerbs):
         renewable: bool = True,
         cache: CacheUse = "off",
     ) -> T:
-        engine, effort = self._engine, self._effort(timeout)
+        engine, effort, keep = self._engine, self._effort(timeout), None
         if cache not in ("use", "refresh", "off"):
             raise LocalProtocolError(f"cache must be 'use', 'refresh' or 'off', got {cache!r}")
         if cache != "off" and engine.ready(effort).era.caches:
+            if engine.kept is None:
+                from .cache import ResultCache
+
+                engine.kept = ResultCache()
             if cache == "use":
-                kept = engine.results.get(operation.method, operation.params, engine.credentials)
-                if kept is not None:
-                    return operation.parse(kept)
-            operation = self._keeping(operation)
-        return Call(engine, operation, effort, repeatable=operation.read_only, renewable=renewable).result
+                found = engine.kept.get(operation.method, operation.params, engine.credentials)
+                if found is not None:
+                    return operation.parse(found)
+            keep = self._keeper(operation, engine.kept)
+        return Call(engine, operation, effort, repeatable=operation.read_only, renewable=renewable, keep=keep).result
 
-    def _keeping(self, operation: Operation[T]) -> Operation[T]:
-        """The same operation; its result is kept, if the server allows it and nothing has changed by then."""
-        engine, since = self._engine, self._engine.results.mark()
-
-        def parse(result: Any) -> T:
-            value = operation.parse(result)
-            engine.results.put(operation.method, operation.params, result, engine.credentials, since=since)
-            return value
-
-        return Operation(
-            operation.method,
-            operation.params,
-            parse,
-            read_only=operation.read_only,
-            capability=operation.capability,
-            name=operation.name,
-        )
+    def _keeper(self, operation: Operation[Any], kept: ResultCache) -> Callable[[Any], object]:
+        """Keeps the result of an operation, if the server allows it and nothing has changed by then."""
+        engine, since = self._engine, kept.mark()
+        return lambda result: kept.put(operation.method, operation.params, result, engine.credentials, since=since)
 
     def _forget_pages(self, method: str) -> None:
-        self._engine.results.drop_pages(method)
+        if self._engine.kept is not None:
+            self._engine.kept.drop_pages(method)
 
     def _tool_call(
         self,
@@ -606,7 +600,7 @@ class Client(TaskVerbs):
     def _relist(self, effort: Effort) -> None:
         """List the tools because something depends on how they are now; within what is left of a call's time."""
         left = effort.deadline.remaining()
-        self.list_tools(timeout=None if left is None else max(left, _LEAST_SECONDS))
+        self.list_tools(timeout=None if left is None else max(left, _LEAST_SECONDS), cache="refresh")
 
     def _finish_tool(self, name: str, raise_on_error: bool, effort: Effort) -> Callable[[ToolResult], ToolResult]:
         def finish(result: ToolResult) -> ToolResult:

@@ -10,7 +10,7 @@ import itertools
 import logging
 import os
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import jsonrpc
 from .._record import Record
@@ -20,13 +20,16 @@ from ..net.retry import Effort, RetryPolicy
 from ..net.timeouts import Deadline, Timeout
 from ..protocol import calls
 from ..protocol.session import Session, StreamCursor
+from ..transport.answers import await_response
 from ..transport.link import Link, LookAhead
 from .agreement import Agreement
 from .background import BackgroundListening
-from .cache import ResultCache
 from .callbacks import Callbacks
-from .handshake import Turns, await_response
 from .tools import KnownTools
+from .turns import Turns
+
+if TYPE_CHECKING:
+    from .cache import ResultCache
 
 __all__ = ["Engine"]
 
@@ -63,7 +66,7 @@ class Engine:
     Attributes:
         link: How it was agreed to talk with the server, or None.
         tools: What is known of the server's tools.
-        results: Those that the server allows to be kept.
+        kept: Results that the server allows to be kept; None before there was one of them.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Engine:
     ) -> None:
         self.link = link
         self.tools = KnownTools()
-        self.results = ResultCache()
+        self.kept: ResultCache | None = None
         self.callbacks = callbacks
         self.timeout = timeout
         self.retry = retry
@@ -197,8 +200,7 @@ class Engine:
 
     def _changed(self, link: Link, effort: Effort) -> None:
         """Another session, perhaps with another server: set in it what the user had set in the old one."""
-        self.tools.forget()
-        self.results.clear()
+        self._forget()
         if not link.era.keeps_wishes:
             return
         operations = [calls.subscribe_resource(uri) for uri in sorted(self.subscriptions)]
@@ -266,7 +268,8 @@ class Engine:
 
         if message.method == "notifications/tools/list_changed":
             self.tools.forget()
-        self.results.invalidate(message.method, message.params)
+        if self.kept is not None:
+            self.kept.invalidate(message.method, message.params)
         try:
             return parse_notification(message.method, message.params)
         except InvalidResult as error:
@@ -294,8 +297,13 @@ class Engine:
     def missed(self, link: Link) -> None:
         """The listening stream was away for a while: if nothing is sent again, what was known may not hold any more."""
         if link.era.listening == "subscription":
-            self.tools.forget()
-            self.results.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        """What was known of the server may not hold any more."""
+        self.tools.forget()
+        if self.kept is not None:
+            self.kept.clear()
 
     def notify(self, message: jsonrpc.Notification, effort: Effort) -> None:
         link = self.ready(effort)

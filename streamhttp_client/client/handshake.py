@@ -1,82 +1,27 @@
-"""Beginning a session: one thread at a time, MCP 2025-11-25, basic/lifecycle, Initialization."""
+"""Beginning a session, MCP 2025-11-25, basic/lifecycle, Initialization."""
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
-from ..exceptions import (
-    CallTimeout,
-    ClientClosed,
-    ContentTypeError,
-    RemoteProtocolError,
-    RPCError,
-    StreamHTTPError,
-    UnsupportedVersion,
-)
+from ..exceptions import ContentTypeError, RemoteProtocolError, RPCError, StreamHTTPError, UnsupportedVersion
 from ..net.retry import Effort
 from ..protocol import calls
 from ..protocol.negotiation import is_modern_error, supported
 from ..protocol.session import Session
 from ..protocol.versions import Revision, find_session_revision
-from ..transport.answers import rpc_error
+from ..transport.answers import await_response
 from ..transport.link import Link, RequestUnderWay, Transport
 
 if TYPE_CHECKING:
     from ..protocol.era import Era
 
-__all__ = ["Handshake", "Turns", "await_response"]
+__all__ = ["Handshake"]
 
 logger = logging.getLogger("streamhttp_client")
-
-
-class Turns:
-    """A lock whose waiters can be woken: by their deadline, and by whoever cancels or closes what they wait for."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the two below; held for a moment
-        self._taken = False
-        self._waiting: deque[threading.Event] = deque()  # in the order in which they came
-
-    def take(self, effort: Effort) -> None:
-        """Wait for one's turn.
-
-        Raises:
-            CallTimeout: It did not come in time.
-            ClientClosed: The effort was interrupted.
-        """
-        with self._lock:
-            if not self._taken:
-                self._taken = True
-                return
-            mine = threading.Event()
-            self._waiting.append(mine)
-        effort.interrupt.wait(mine, effort.deadline.remaining())
-        with self._lock:
-            if mine in self._waiting:  # woken by something else
-                self._waiting.remove(mine)
-            elif effort.interrupt.fired:
-                self._pass_on()
-            else:
-                return
-        if effort.interrupt.fired:
-            raise ClientClosed("closed while another thread was connecting")
-        raise CallTimeout("another thread is still connecting", may_have_executed=False)
-
-    def end(self) -> None:
-        """Let the next one have its turn."""
-        with self._lock:
-            self._pass_on()
-
-    def _pass_on(self) -> None:
-        if self._waiting:
-            self._waiting.popleft().set()
-        else:
-            self._taken = False
 
 
 class Handshake:
@@ -220,28 +165,3 @@ def _newest(names: tuple[str, ...], tried: set[str]) -> Revision | None:
     """The newest revision among them that is spoken here and was not tried yet."""
     known = (find_session_revision(name) for name in names if name not in tried)
     return max((revision for revision in known if revision), key=lambda revision: revision.name, default=None)
-
-
-def await_response(exchange: RequestUnderWay, serve: Callable[[jsonrpc.Request], object]) -> Any:
-    """The result of a request whose notifications interest nobody.
-
-    Args:
-        exchange: The request under way.
-        serve: Answers what the server asks meanwhile.
-
-    Raises:
-        RPCError: The server answered with an error.
-        RemoteProtocolError: The answer holds no response, or another one.
-    """
-    for message in exchange:
-        if isinstance(message, jsonrpc.Response):
-            if message.id != exchange.request_id:
-                raise RemoteProtocolError(
-                    f"expected the response to request {exchange.request_id!r}, got one for {message.id!r:.80}"
-                )
-            return message.result
-        if isinstance(message, jsonrpc.ErrorResponse):
-            raise rpc_error(message)
-        if isinstance(message, jsonrpc.Request):
-            serve(message)
-    raise RemoteProtocolError("the answer holds no response")

@@ -12,8 +12,8 @@ from ..net.http import HTTP, AuthLike
 from ..net.retry import RetryPolicy
 from ..net.target import check_url
 from ..net.timeouts import Timeout, TimeoutLike
+from ..protocol.extensions import TASKS_EXTENSION
 from ..protocol.session import Session
-from ..protocol.stateless import TASKS_EXTENSION
 from ..protocol.versions import get_revision
 from .agreement import Agreement
 from .background import BackgroundListening

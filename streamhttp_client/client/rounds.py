@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Rounds", "answer_requests", "go_on"]
 
+# "values are request objects that MUST be one of ElicitRequest, CreateMessageRequest, or ListRootsRequest"
+_QUESTIONS = frozenset(("elicitation/create", "sampling/createMessage", "roots/list"))
+
 
 class Rounds:
     """The rounds of one call.
@@ -118,6 +121,8 @@ def answer_requests(
     """
     responses = {}
     for key, request in requests.items():
+        if request.method not in _QUESTIONS:
+            return {}, request.method
         answer = callbacks.answer(jsonrpc.Request(key, request.method, request.params))
         if isinstance(answer, jsonrpc.ErrorResponse):
             return {}, request.method

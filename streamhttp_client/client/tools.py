@@ -6,9 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..protocol.mirrored import NO_PARAM_HEADERS, ParamHeaders
-
 if TYPE_CHECKING:
+    from ..protocol.mirrored import ParamHeaders
     from ..protocol.models.tools import Tool
 
 __all__ = ["KnownTools"]
@@ -20,7 +19,7 @@ class KnownTools:
     """The tools that were listed, by name. Threads share it: each of its operations is one of a dict."""
 
     def __init__(self) -> None:
-        self._tools: dict[str, tuple[Tool, ParamHeaders]] = {}
+        self._tools: dict[str, tuple[Tool, ParamHeaders | None]] = {}
         self.listed_for: object = None  # for which link they were last listed because somebody needed them
 
     def get(self, name: str) -> Tool | None:
@@ -39,8 +38,10 @@ class KnownTools:
         """
         usable = []
         for tool in tools:
-            headers = NO_PARAM_HEADERS
+            headers = None
             if mirrored:
+                from ..protocol.mirrored import ParamHeaders
+
                 try:
                     headers = ParamHeaders.from_schema(tool.input_schema)
                 except ValueError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ..exceptions import LocalProtocolError
 from ..jsonrpc import Notification, RequestId
+from .extensions import TASKS_EXTENSION
 
 if TYPE_CHECKING:
     from .models.completion import CompleteResult, PromptReference, ResourceTemplateReference
@@ -328,7 +329,7 @@ def listen(wanted: SubscriptionFilter | Mapping[str, Any]) -> Operation[Subscrip
 
 
 # What an extension brings is asked of the server as if it were a capability of that name.
-_TASKS_EXTENSION = "extensions.io.modelcontextprotocol/tasks"
+_TASKS_EXTENSION = f"extensions.{TASKS_EXTENSION}"
 
 
 def poll_task(task_id: str) -> Operation[DeferredTask]:

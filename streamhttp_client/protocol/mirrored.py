@@ -12,7 +12,6 @@ Sections named below are those of MCP 2026-07-28, basic/transports/streamable-ht
 
 from __future__ import annotations
 
-import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterator, Mapping
@@ -54,11 +53,32 @@ _BEGIN, _END = "=?base64?", "?="
 # Visible ASCII, and spaces between. The tab may stand in a field value, but it is a control character too, which "it
 # contains non-ASCII characters, control characters, or has leading/trailing whitespace" names. The empty value is
 # encoded as well: many HTTP libraries cannot tell an empty field from a missing one.
-_is_plain = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII).fullmatch
-_is_field_value = re.compile(r"[\t -~]*").fullmatch
-_is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch  # RFC 9110, section 5.6.2
-_is_integer = re.compile(r"-?[0-9]{1,16}").fullmatch
-_is_number = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?").fullmatch
+# No regular expressions: compiling them would cost each start of a client about a millisecond.
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and text != "" and text[0] != " " and text[-1] != " "
+
+
+def _is_field_value(text: str) -> bool:
+    return text.isascii() and text.replace("\t", " ").isprintable()
+
+
+def _is_token(text: str) -> bool:  # RFC 9110, section 5.6.2
+    return text != "" and _TOKEN.issuperset(text)
+
+
+def _is_number(text: str) -> bool:
+    import re  # only servers get here, and only with what is no integer
+
+    return re.fullmatch(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", text) is not None
+
+
+def _is_integer(text: str) -> bool:
+    digits = text[1:] if text[:1] == "-" else text
+    return digits.isascii() and digits.isdigit() and len(digits) <= 16
+
 
 # The keywords of JSON Schema under which schemas stand, those of older dialects among them. Elsewhere (`default`,
 # `enum`, `examples`) stand values, and a member of a value is no annotation.

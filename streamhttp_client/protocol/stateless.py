@@ -7,30 +7,31 @@ cancelled.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from .. import jsonrpc
 from ..exceptions import InvalidResult, RemoteProtocolError, StreamHTTPError
-from . import calls, inputs, trace
+from . import calls
 from .era import Listening
+from .extensions import TASKS_EXTENSION
 from .mirrored import standard_headers
 from .negotiation import is_modern_error, looks_legacy
 from .session import Session
 from .versions import Revision
 
-__all__ = ["TASKS_EXTENSION", "StatelessEra"]
+__all__ = ["StatelessEra"]
 
 _VERSION = "io.modelcontextprotocol/protocolVersion"
 _CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 _CLIENT_INFO = "io.modelcontextprotocol/clientInfo"
 _LOG_LEVEL = "io.modelcontextprotocol/logLevel"
 
-TASKS_EXTENSION = "io.modelcontextprotocol/tasks"
-"""The extension that lets a server answer a tool call with a task."""
-
 # "The client MUST include an Accept header listing both", MCP 2026-07-28, basic/transports/streamable-http
 _ACCEPT = "application/json, text/event-stream"
+
+_TRACE_CONTEXT = frozenset(("traceparent", "tracestate", "baggage"))
 
 
 class StatelessEra:
@@ -69,15 +70,22 @@ class StatelessEra:
         A trace context that is under way is added (ibid., OpenTelemetry trace context). What the caller has put into
         ``_meta`` stays, but for the fields that describe the client.
         """
-        meta: dict[str, Any] = dict(trace.current())
+        meta: dict[str, Any] = {}
+        if "opentelemetry.context" in sys.modules:  # without it, nobody can have begun a trace
+            from . import trace
+
+            meta.update(trace.current())
         if log_level is not None:
             meta[_LOG_LEVEL] = log_level
         if params is None:
             meta.update(self._meta)
             return {"_meta": meta}
         given = params.get("_meta")
-        if given is not None:
-            trace.check(given)
+        if given:
+            if not _TRACE_CONTEXT.isdisjoint(given):
+                from . import trace
+
+                trace.check(given)
             meta.update(given)
         meta.update(self._meta)
         return {**params, "_meta": meta}
@@ -127,6 +135,10 @@ class StatelessEra:
         Raises:
             InvalidResult: A kind that this client did not declare, or one that the method cannot have.
         """
+        if type(result) is dict and result.get("resultType", "complete") == "complete":
+            return "complete"
+        from . import inputs  # seldom needed
+
         kind = inputs.check_result_type(result, self._result_types if method == "tools/call" else ())
         if kind == "input_required" and method not in inputs.ASKING_METHODS:
             raise InvalidResult(f"a result of {method!r} must not ask for input", result=result)

@@ -1,8 +1,9 @@
-"""What an HTTP answer that is no success means."""
+"""What an answer means: an HTTP one that is no success, a JSON-RPC error, a response."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
 from ..exceptions import (
@@ -27,8 +28,9 @@ from ..protocol.session import Session
 
 if TYPE_CHECKING:
     from ..protocol.era import Era
+    from .link import RequestUnderWay
 
-__all__ = ["NOT_EXECUTED", "refused", "rpc_error"]
+__all__ = ["NOT_EXECUTED", "await_response", "refused", "rpc_error"]
 
 NOT_EXECUTED = frozenset((429, 503))
 """Statuses with which a server or gateway says that it did not begin: the same request may be sent again."""
@@ -110,3 +112,28 @@ def _json_rpc_error(response: Response, body: bytes) -> jsonrpc.ErrorResponse | 
     except RemoteProtocolError:
         return None  # some other JSON; the status says enough
     return next((message for message in messages if isinstance(message, jsonrpc.ErrorResponse)), None)
+
+
+def await_response(exchange: RequestUnderWay, serve: Callable[[jsonrpc.Request], object]) -> Any:
+    """The result of a request whose notifications interest nobody.
+
+    Args:
+        exchange: The request under way.
+        serve: Answers what the server asks meanwhile.
+
+    Raises:
+        RPCError: The server answered with an error.
+        RemoteProtocolError: The answer holds no response, or another one.
+    """
+    for message in exchange:
+        if isinstance(message, jsonrpc.Response):
+            if message.id != exchange.request_id:
+                raise RemoteProtocolError(
+                    f"expected the response to request {exchange.request_id!r}, got one for {message.id!r:.80}"
+                )
+            return message.result
+        if isinstance(message, jsonrpc.ErrorResponse):
+            raise rpc_error(message)
+        if isinstance(message, jsonrpc.Request):
+            serve(message)
+    raise RemoteProtocolError("the answer holds no response")

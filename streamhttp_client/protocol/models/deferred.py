@@ -8,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from ..extensions import TASKS_EXTENSION
 from .base import Result
 from .inputs import InputRequest
 
 __all__ = ["TASKS_EXTENSION", "DeferredResult", "DeferredTask"]
-
-TASKS_EXTENSION = "io.modelcontextprotocol/tasks"
-"""The extension's identifier, among the ``extensions`` of the capabilities of both sides."""
-
 
 class DeferredTask(Result):
     """The state of a task, with what came of it.
