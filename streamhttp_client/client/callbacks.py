@@ -31,7 +31,8 @@ class Callbacks:
 
     Args:
         sampling: Takes the parameters of ``sampling/createMessage``, gives its result.
-        elicitation: Takes the parameters of ``elicitation/create``, gives its result, or None to decline.
+        elicitation: Takes the parameters of ``elicitation/create``, gives its result, or None to decline. Either may
+            return ``NotImplemented`` to put the answer off.
         roots: Gives the roots: a function, or simply a list of ``file://`` addresses or models.
         url_elicitation: Whether elicitations that send the user to a page are handled too (2025-11-25).
         sampling_tools: Whether the sampling function knows tools (2025-11-25).
@@ -84,6 +85,8 @@ class Callbacks:
             answer = jsonrpc.Response(request.id, _related(handler(params), params))
             jsonrpc.dump(answer)  # what has no JSON form is the callback's mistake, and is dealt with as such
             return answer
+        except _PutOff:
+            return jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, "the client cannot answer this now")
         except RPCError as error:  # the callback's own words to the server
             return jsonrpc.ErrorResponse(request.id, error.code, error.message, error.data)
         except InvalidResult as error:
@@ -168,7 +171,13 @@ def _root(root: Any) -> dict[str, Any]:
     return wire
 
 
+class _PutOff(Exception):
+    """The callback has no answer now. It never leaves this module."""
+
+
 def _to_wire(value: Any, what: str) -> dict[str, Any]:
+    if value is NotImplemented:
+        raise _PutOff
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if hasattr(value, "to_wire"):

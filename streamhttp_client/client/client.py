@@ -64,7 +64,9 @@ class Client(TaskVerbs):
         client_info: Name and version to introduce this program with, as a model or a mapping.
         sampling: Answers requests of the server to ask a language model.
         elicitation: Answers questions of the server to the user; None from it declines. Defaults of the form are filled
-            in where its answer leaves them out.
+            in where its answer leaves them out. If it, or ``sampling``, returns ``NotImplemented``, the answer is put
+            off: the call ends with :class:`InputRequired`, and :meth:`continue_call` goes on with it (since 2026-07-28;
+            before that, the server is told that there is no answer).
         url_elicitation: Whether ``elicitation`` handles sending the user to a page too. Show the whole address and ask
             before opening it; never fetch it yourself.
         sampling_tools: Whether ``sampling`` handles tools.

@@ -259,8 +259,8 @@ class Engine:
             logger.warning("the answer to %r could not be sent: %s", request.method, str(error))
             return
         self._answered[request.id] = None
-        if len(self._answered) > _MAX_ANSWERED:
-            self._answered.pop(next(iter(self._answered)), None)
+        for old in list(self._answered)[:-_MAX_ANSWERED]:  # a copy, since other threads answer too
+            self._answered.pop(old, None)
 
     def read_notification(self, message: jsonrpc.Notification) -> Record | None:
         """The notification as a model; None, and a line in the log, if it is malformed."""

@@ -19,7 +19,10 @@ _MOST = 1000
 
 
 class KnownServers:
-    """Endpoints and origins, and how to begin with them. Threads share it; no credentials are in it."""
+    """Endpoints and origins, and how to begin with them. No credentials are in it.
+
+    Threads share it: each operation on the dict is atomic, and one that comes in between makes no difference.
+    """
 
     def __init__(self) -> None:
         self._steps: dict[str, Step] = {}
@@ -45,8 +48,8 @@ class KnownServers:
         for name in _names(url):
             self._steps.pop(name, None)  # so that it is the youngest
             self._steps[name] = step
-        while len(self._steps) > _MOST:
-            self._steps.pop(next(iter(self._steps)), None)
+        for name in list(self._steps)[:-_MOST]:  # a copy, since other threads learn too
+            self._steps.pop(name, None)
 
     def forget(self, url: str) -> None:
         """What was known of it does not hold."""

@@ -451,3 +451,16 @@ def test_invalid_params_from_a_callback(server: RawMCPServer) -> None:
     assert ask(server, "elicitation/create", FORM, elicitation=make)["error"] == {
         "code": -32602, "message": "no such thing",
     }  # fmt: skip
+
+
+def test_an_answer_that_is_put_off(server: RawMCPServer, caplog: pytest.LogCaptureFixture) -> None:
+    """NotImplemented from a callback: in the session era the server is told that there is none, and nothing is logged
+    as a failure."""
+    answers: list[Any] = []
+    question = ("elicitation/create", {"message": "?", "requestedSchema": {"type": "object", "properties": {}}})
+    server.on("tools/call", asking(server, question, answers=answers))
+    with open_client(server, elicitation=lambda params: NotImplemented) as client:
+        assert client.call_tool("echo").text == "ok"
+    (answer,) = answers
+    assert answer["error"] == {"code": -32603, "message": "the client cannot answer this now"}
+    assert caplog.text == ""
