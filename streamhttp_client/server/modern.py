@@ -8,6 +8,7 @@ client end the run of a handler (:mod:`.inputs`).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import secrets
@@ -430,6 +431,7 @@ class ModernEndpoint:
         except RPCError as error:
             raise HTTPError(400, error.message, code=error.code, request_id=request.id) from None
         self._runner.begin_stream()
+        session = None
         try:
             session = subscribe(self._store, request.id, wanted)
             for task in wanted.get("taskIds", ()):
@@ -447,6 +449,9 @@ class ModernEndpoint:
             )
         except BaseException:
             self._runner.end_stream()
+            if session is not None:
+                with contextlib.suppress(StoreError):
+                    self._store.delete_session(session)
             raise
 
     # --- rounds

@@ -13,6 +13,7 @@ REVISION = "2026-07-28"
 PREFIX = "io.modelcontextprotocol/"
 TASKS = {"extensions": {f"{PREFIX}tasks": {}}}
 ALL = {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}
+CLIENT = {**ALL, **TASKS}
 
 _NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 

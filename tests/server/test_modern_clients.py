@@ -48,6 +48,11 @@ def running() -> Iterator[RunningServer]:
         server.notify_list_changed("tools")
         return "changed"
 
+    @server.tool(task="required")
+    def errand(ctx: Context) -> str:
+        ctx.progress(1, 2)
+        return f"done for {(ctx.elicit('Your name?', NAME).content or {})['name']}"
+
     @server.prompt()
     def greeting() -> str:
         return "Hello"
@@ -60,18 +65,19 @@ def running() -> Iterator[RunningServer]:
         yield running
 
 
-def check(command: list[str | Path], *, listens: bool = True, discovers: bool = True) -> None:
+def check(command: list[str | Path], *, listens: bool = True, discovers: bool = True, has_tasks: bool = False) -> None:
     finished = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BOUND, check=False
     )
     assert finished.returncode == 0, finished.stderr
     found = json.loads(finished.stdout.splitlines()[-1])
+    assert found.pop("errand", None) == ("done for Ada" if has_tasks else None)
     heard = found.pop("heard", None)
     assert heard in ("ToolsListChanged", "ToolListChanged") if listens else heard is None
     assert found == {
         "version": REVISION,
         "server": "official" if discovers else None,
-        "tools": ["ask", "change", "count", "mirrored"],
+        "tools": ["ask", "change", "count", "errand", "mirrored"],
         "count": [[1, 2, 3, 4, 5], "counted"],
         "ask": "Ada is fine at file:///a",
         "bad": True,
@@ -84,9 +90,10 @@ def check(command: list[str | Path], *, listens: bool = True, discovers: bool = 
 @pytest.mark.parametrize("mode", ["auto", REVISION])
 @pytest.mark.parametrize(("environment", "script"), [("mcp2", "modern_mcp2.py"), ("fastmcp", "modern_fastmcp.py")])
 def test_python(running: RunningServer, environment: str, script: str, mode: str) -> None:
-    """V26-01, M26-10, H26-13, S26-03: found out by themselves or told to, they get everything."""
+    """V26-01, M26-10, H26-13, S26-03, T-17: found out by themselves or told to, they get everything."""
     python = require(environment, folder() / environment / "bin" / "python")
-    check([python, SCRIPTS / script, running.url, mode], listens=environment == "mcp2", discovers=mode == "auto")
+    known = {"listens": environment == "mcp2", "has_tasks": environment == "fastmcp", "discovers": mode == "auto"}
+    check([python, SCRIPTS / script, running.url, mode], **known)
 
 
 @pytest.mark.parametrize("mode", ["auto", REVISION])

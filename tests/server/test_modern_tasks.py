@@ -16,10 +16,9 @@ from streamhttp_client.exceptions import RPCError, ToolError
 from streamhttp_client.server import Context, MemoryStore, RedisStore, Server, SQLiteStore, WSGIApp
 from streamhttp_client.server.stores.base import StoreUnavailable
 from tests.server.kit import PATIENCE, Direct
-from tests.server.modern_kit import ALL, PREFIX, TASKS, ModernDirect, meta
+from tests.server.modern_kit import ALL, CLIENT, PREFIX, TASKS, ModernDirect, meta
 from tests.server.redis_server import redis_url  # noqa: F401
 
-CLIENT = {**ALL, **TASKS}
 REQUIRED = {"requiredCapabilities": TASKS}
 
 

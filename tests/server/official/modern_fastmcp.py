@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 
+import fastmcp_tasks  # noqa: F401  # clients know tasks from here on
 from fastmcp import Client
 
 
@@ -32,6 +33,7 @@ async def main(url: str, mode: str) -> None:
         found["mirrored"] = (await client.call_tool("mirrored", {"region": "Zürich", "count": 3})).content[0].text
         found["prompt"] = (await client.get_prompt("greeting")).messages[0].content.text
         found["resource"] = (await client.read_resource("x://text"))[0].text
+        found["errand"] = (await client.call_tool("errand", {})).content[0].text
         print(json.dumps(found))
 
 
