@@ -17,6 +17,9 @@
     with server.serve(port=8000) as running:  # or in this process
         ...
 
+One endpoint answers both eras of the protocol, request by request: 2025-03-26 to 2025-11-25 with sessions, and
+2026-07-28 without. Handlers are the same; :class:`Context` says where the difference shows.
+
 It stands on the pure layers only, and the client never imports it.
 """
 

@@ -147,7 +147,8 @@ class Context:
             CallTimeout, CallCancelled: No answer came.
             InvalidResult: The answer is of another shape.
         """
-        self._need("sampling")
+        # "Servers MUST NOT send tool-enabled sampling requests to Clients that have not declared support for tool use"
+        self._need("sampling.tools" if {"tools", "toolChoice"} & params.keys() else "sampling")
         if isinstance(messages, str):
             messages = [{"role": "user", "content": content_blocks(messages)[0]}]
         wire: dict[str, Any] = {"messages": plain(messages), "maxTokens": max_tokens, **plain(params)}
@@ -176,10 +177,7 @@ class Context:
         Raises:
             CapabilityError, RPCError, CallTimeout, CallCancelled, InvalidResult: As for :meth:`ask_sampling`.
         """
-        self._need("elicitation")
-        if self.session.can("elicitation.url") and not self.session.can("elicitation.form"):
-            # "{}" alone means forms; MCP 2025-11-25, client/elicitation, Capabilities
-            self._call.lacks("elicitation.form")
+        self._need_elicitation("form")
         requested = {"type": "object", "properties": {}} if schema is None else dict(schema)
         params = {"message": message, "requestedSchema": requested}
         return ElicitResult.from_wire(self._ask("elicitation/create", params, timeout, key))
@@ -201,7 +199,7 @@ class Context:
         Args:
             elicitation_id: Names the visit in the session era; made up if not given. 2026-07-28 has none.
         """
-        self._need("elicitation.url")
+        self._need_elicitation("url")
         params = {"mode": "url", "message": message, "url": url}
         if self.session.revision.handshake:
             params["elicitationId"] = elicitation_id or new_token()
@@ -238,8 +236,10 @@ class Context:
             if method not in ANSWERS:
                 raise LocalProtocolError(f"a client can be asked {', '.join(ANSWERS)}, got {method!r}")
             wire[name] = (method, plain(params))
-            by_url = method == "elicitation/create" and params.get("mode") == "url"
-            self._need("elicitation.url" if by_url else method.partition("/")[0])
+            if method == "elicitation/create":
+                self._need_elicitation(params.get("mode", "form"))
+            else:
+                self._need("sampling.tools" if "tools" in params else method.partition("/")[0])
         answers = self._call.ask_all(wire, timeout)
         return {name: ANSWERS[wire[name][0]].from_wire(answer) for name, answer in answers.items()}
 
@@ -271,6 +271,13 @@ class Context:
     def _ask(self, method: str, params: Mapping[str, Any], timeout: float, key: str | None) -> Any:
         questions: dict[str | None, tuple[str, Mapping[str, Any]]] = {key: (method, params)}
         return self._call.ask_all(questions, timeout)[key]
+
+    def _need_elicitation(self, mode: str) -> None:
+        # "{}" alone means forms; MCP 2025-11-25, client/elicitation, Capabilities
+        if mode == "form" and not self.session.can("elicitation.url"):
+            self._need("elicitation")
+        else:
+            self._need(f"elicitation.{mode}")
 
     def _need(self, capability: str) -> None:
         if not self.session.can(capability):

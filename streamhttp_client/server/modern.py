@@ -58,6 +58,8 @@ _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 # "Cacheable Results", MCP 2026-07-28, server/utilities/caching; resources/read has hints of its own.
 _LISTS = frozenset(("server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list"))
 
+_ROUNDS = {"inputResponses", "requestState"}
+
 # "Implementations … MUST NOT emit these codes", basic/index, Error Codes
 _OLD_CODES = {-32002: jsonrpc.INVALID_PARAMS, -32042: jsonrpc.INTERNAL_ERROR}
 _OWN_CODES = frozenset((HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION))
@@ -360,7 +362,7 @@ class ModernEndpoint:
             result = {**result, "ttlMs": self._server.ttl_ms, "cacheScope": self._server.cache_scope}
         elif method == "resources/read":
             ttl, scope = self._server.resources.hints((request.params or {}).get("uri"))
-            if "inputResponses" in (request.params or {}):
+            if _ROUNDS & (request.params or {}).keys():
                 ttl = 0  # "MUST NOT be cached, as they depend on inputs that are not part of the cache key"
             result = {**result, "ttlMs": ttl, "cacheScope": scope}
         return self._dress({**result, "resultType": "complete"})

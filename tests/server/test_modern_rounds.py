@@ -236,7 +236,8 @@ def test_url_and_declined(scene: Scene) -> None:
 
 
 def test_what_can_be_asked(scene: Scene) -> None:
-    """M26-01: only what the protocol knows and the client declared."""
+    """M26-01, E-01: only what the protocol knows and the client declared, with the modes and parts of it."""
+    question = {"method": "elicitation/create", "params": {"message": "Well?", "requestedSchema": NAME}}
 
     @scene.server.tool()
     def odd(ctx: Context) -> str:
@@ -246,9 +247,26 @@ def test_what_can_be_asked(scene: Scene) -> None:
     def by_url(ctx: Context) -> str:
         return str(ctx.ask({"x": {"method": "elicitation/create", "params": {"mode": "url", "url": "https://a"}}}))
 
+    @scene.server.tool()
+    def by_form(ctx: Context) -> str:
+        return str(ctx.ask({"x": question}))
+
+    @scene.server.tool()
+    def with_tools(ctx: Context) -> str:
+        return ctx.ask_sampling("Well?", max_tokens=5, tools=[]).text
+
     assert scene.first.call("odd")["isError"]
-    scene.first.capabilities = {"elicitation": {}}
-    assert scene.first.call("by_url")["data"] == {"requiredCapabilities": {"elicitation": {"url": {}}}}
+    for capabilities, tool, required in (
+        ({"elicitation": {}}, "by_url", {"elicitation": {"url": {}}}),
+        ({"elicitation": {"form": {}}}, "by_url", {"elicitation": {"url": {}}}),
+        ({"elicitation": {"url": {}}}, "by_form", {"elicitation": {"form": {}}}),
+        ({"sampling": {}}, "by_form", {"elicitation": {}}),
+        ({"sampling": {}}, "with_tools", {"sampling": {"tools": {}}}),
+    ):
+        scene.first.capabilities = capabilities
+        assert scene.first.call(tool)["data"] == {"requiredCapabilities": required}
+    scene.first.capabilities = {"sampling": {"tools": {}}}
+    assert "inputRequests" in scene.first.call("with_tools")
 
 
 @pytest.fixture
