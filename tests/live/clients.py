@@ -33,6 +33,32 @@ def connect(peer: Peer | str, **options: Any) -> Client:
     return Client(url, **{"protocol": REVISION, "timeout": BOUND, **options})
 
 
+def meet(peer: Peer | str, **options: Any) -> Client:
+    """A client that finds out by itself how a peer speaks, which is what a user gets who says nothing."""
+    url = peer if isinstance(peer, str) else peer.url
+    return Client(url, **{"timeout": BOUND, **options})
+
+
+class Traffic:
+    """The requests that have reached a watched peer since this was made."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self._since = len(peer.seen())
+
+    def notes(self) -> list[dict[str, Any]]:
+        """As :meth:`Peer.seen` has them."""
+        return self._peer.seen()[self._since :]
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The JSON-RPC messages among them."""
+        return [note["body"] for note in self.notes() if note["body"] is not None]
+
+    def methods(self) -> list[str]:
+        """The methods of these; for a request of HTTP without one, that of HTTP."""
+        return [note["http"] if note["body"] is None else note["body"].get("method", "") for note in self.notes()]
+
+
 def ask(client: Client, tool: str, **arguments: Any) -> Any:
     """Call a tool that answers in JSON text."""
     return json.loads(client.call_tool(tool, arguments).text)
