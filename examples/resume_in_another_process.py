@@ -2,6 +2,9 @@
 
 All that passes from one to the other is a small text: the session, with the cursor of the open call in it. Whoever has
 it may act in the session, so keep it as you would keep a cookie.
+
+Streams can be taken up in the revisions up to 2025-11-25, which is why one is named here. Since 2026-07-28 a server makes a
+task of what takes long; see ``task_in_another_process.py``.
 """
 
 import os
@@ -17,7 +20,7 @@ from streamhttp_client import Client, Session
 
 def begin(url: str, state: Path) -> None:
     """Start a call, note after each event where it stands, and die."""
-    client = Client(url)
+    client = Client(url, protocol="2025-11-25")
     for event in client.stream_tool("crunch", {"rows": 20, "seconds": 1.0}):
         state.write_text(client.session.to_json())
         print("first process:", getattr(event, "message", event), flush=True)

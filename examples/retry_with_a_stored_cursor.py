@@ -2,6 +2,8 @@
 
 A worker should not sit and wait for a tool that thinks for an hour. Here it waits half a second for the next sign of
 life, stores where the call stands, and gives the job back to the queue. The tool works on meanwhile.
+
+A call can be taken up by its cursor in the revisions up to 2025-11-25, which is why one is named here.
 """
 
 import json
@@ -26,7 +28,7 @@ def job(url: str, key: str) -> str:
         client = Client.resume(saved["session"], url=url, **options)
         call = client.stream_call(saved["cursor"])
     else:
-        client = Client(url, **options)
+        client = Client(url, protocol="2025-11-25", **options)
         call = client.stream_tool("ponder", {"seconds": 1.2})
     with client:
         try:

@@ -37,6 +37,15 @@ def ponder(seconds: float, ctx: Context) -> str:
     return "42"
 
 
+@server.tool(task=True)
+def dig(metres: int, ctx: Context) -> str:
+    """Dig a hole, which takes long: a client that knows tasks gets one at once, and the result later."""
+    for metre in range(1, metres + 1):
+        time.sleep(0.1)
+        ctx.progress(metre, metres, f"{metre} m deep")
+    return f"a hole of {metres} m"
+
+
 @server.tool()
 def write_letter(topic: str, ctx: Context) -> str:
     """Ask the user for a name and the user's model for a text."""

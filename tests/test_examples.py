@@ -23,7 +23,7 @@ PATIENCE = 60.0
 
 # What each prints that it prints only if it worked.
 SAID = {
-    "call_tool.py": ["workshop 1.0 speaks 2025-11-25", "- crunch: Add up the numbers", "\n55\n", "refused: invalid"],
+    "call_tool.py": ["workshop 1.0 speaks 2026-07-28", "- crunch: Add up the numbers", "\n55\n", "refused: invalid"],
     "stream_progress.py": ["5 of 5", "row 1\n", "[info] half of it is done", "{'rows': 5, 'total': 15}"],
     "resume_in_another_process.py": [
         "first process: row 5\n",
@@ -36,9 +36,11 @@ SAID = {
         "the server asks the model: Write a short letter about the weather.",
         "Dear all, all is well.\n-- A. Nonymous (to be kept in file:///tmp/letters)",
     ],
-    "listen.py": ["heard: ResourceUpdated(uri='workshop://board')", "back in five minutes"],
+    "listen.py": ["heard: ResourceUpdated(uri='workshop://board'", "back in five minutes"],
     "flask_like_threads.py": [f"200 the sum of 1 to {n} is {n * (n + 1) // 2}\n" for n in range(1, 17)],
     "retry_with_a_stored_cursor.py": ["attempt 1: not yet", "the answer is 42"],
+    "task_in_another_process.py": ["the task is working", "a hole of 5 m"],
+    "answer_later.py": ["Who shall sign the letter?", "Dear all, all is well.\n-- Ada (to be kept in file:///tmp/letters)"],
     "event_source.py": ["connected, from id none on", "count: 6 of 6", "6 events over 3 connections"],
     "open_remote_zip.py": ["notes/readme.txt", "What you wanted to read.", "bytes were sent"],
     "notebook_cells.py": ["{'rows': 50, 'total': 1275}", "bytes of session"],
