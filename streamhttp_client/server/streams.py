@@ -155,18 +155,23 @@ class EventStream:
                 parts.append(self._farewell(position))
             if page.state in ("gone", "taken"):
                 parts.append(self._loss())
-            if any(parts):
-                self.is_last = pause or stopping or page.state != "open"
-                yield b"".join(parts)
+            over, chunk = pause or stopping or page.state != "open", b"".join(parts)
+            # A client that does not read shall not keep all of this three times.
+            del page
+            parts.clear()
+            if spoken := bool(chunk):
+                self.is_last = over
+                yield chunk
                 spoke = time.monotonic()
                 # Only now: if the write failed, the generator was closed at the yield.
                 self._position = position
                 if self._pace is not None:
                     self._pace.move(position)
-            if pause or stopping or page.state != "open":
+            chunk = b""
+            if over:
                 self._whole = ended
                 return
-            if self._gone is not None and not parts and self._gone():
+            if self._gone is not None and not spoken and self._gone():
                 return
             silent = time.monotonic() - spoke
             if silent >= self._keepalive:

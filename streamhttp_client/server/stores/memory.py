@@ -77,7 +77,7 @@ class MemoryStore(Store):
     """Sessions and events of one process; they end with it.
 
     What it holds is bounded by ``max_bytes``, and then by the newest event of each unfinished stream; a session
-    that is idle and has no recent streams costs about 2 KiB. What has expired goes when the store is next used.
+    that is idle and has no recent streams costs at most 2 KiB. What has expired goes when the store is next used.
 
     Args:
         session_ttl: Seconds after which an unused session is dropped. An open stream counts as use.
