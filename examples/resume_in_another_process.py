@@ -3,8 +3,8 @@
 All that passes from one to the other is a small text: the session, with the cursor of the open call in it. Whoever has
 it may act in the session, so keep it as you would keep a cookie.
 
-Streams can be taken up in the revisions up to 2025-11-25, which is why one is named here. Since 2026-07-28 a server makes a
-task of what takes long; see ``task_in_another_process.py``.
+Streams can be taken up in the revisions up to 2025-11-25, which is why one is named here. Since 2026-07-28 a server
+makes a task of what takes long; see ``task_in_another_process.py``.
 """
 
 import os
