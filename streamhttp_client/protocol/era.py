@@ -46,6 +46,10 @@ class Era(Protocol):
         """Whether asking how a task stands also brings what came of it, or what it wants to know."""
 
     @property
+    def closing_cancels(self) -> bool:
+        """Whether the server is to see the connection close when nobody wants the rest of an answer any more."""
+
+    @property
     def keeps_wishes(self) -> bool:
         """Whether a log level, or a subscription, is told to the server once and kept there."""
 

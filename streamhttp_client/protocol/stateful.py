@@ -35,6 +35,7 @@ class StatefulEra:
     ends_session = True
     server_asks = True
     tasks_carry_results = False
+    closing_cancels = False
     keeps_wishes = True
     caches = False
     mirrors_arguments = False

@@ -48,6 +48,7 @@ class StatelessEra:
     ends_session = False
     server_asks = False
     tasks_carry_results = True
+    closing_cancels = True
     keeps_wishes = False
     caches = True
     mirrors_arguments = True

@@ -16,13 +16,13 @@ from ..exceptions import ConnectionLost, HTTPStatusError, MethodNotFound, RPCErr
 from ..net.body import Response
 from ..net.refusals import is_temporary
 from ..net.retry import Effort, parse_retry_after
+from ..protocol.models.subscriptions import SUBSCRIPTION_ID, subscription_id
 from .answers import rpc_error
 from .link import Link, RequestUnderWay
 from .reading import EventReader
 
 __all__ = ["Feed", "open_feed"]
 
-_SUBSCRIPTION_ID = "io.modelcontextprotocol/subscriptionId"
 _ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 
 
@@ -164,7 +164,7 @@ class _SubscriptionFeed(_RequestFeed):
                         self.honoured = params.get("notifications")
                         yield None
                     elif not self._ends(message.method, params):
-                        yield message
+                        yield _bare(message)
                 elif isinstance(message, jsonrpc.Response):
                     if message.id == source.request_id:
                         self.over = True  # "signals that the subscription ended gracefully", Graceful Closure
@@ -188,14 +188,23 @@ class _SubscriptionFeed(_RequestFeed):
 
     def _is_ours(self, params: Mapping[str, Any]) -> bool:
         """Whether a message belongs to this subscription; its id has the type of the request's."""
-        meta = params.get("_meta")
-        named = meta.get(_SUBSCRIPTION_ID) if isinstance(meta, Mapping) else None
-        wanted = self._source.request_id
+        named, wanted = subscription_id(params), self._source.request_id
         return named is None or (named == wanted and type(named) is type(wanted))
 
     def _ends(self, method: str, params: Mapping[str, Any]) -> bool:
         """Whether the server says that it takes the subscription away; the end of the stream follows."""
         return method == "notifications/cancelled" and params.get("requestId") == self._source.request_id
+
+
+def _bare(message: jsonrpc.Notification) -> jsonrpc.Notification:
+    """A notification without the id of the subscription that it came by, which says nothing to whoever listens."""
+    params = dict(message.params or {})
+    meta = params.pop("_meta", None)
+    if isinstance(meta, Mapping):
+        rest = {name: value for name, value in meta.items() if name != SUBSCRIPTION_ID}
+        if rest:
+            params["_meta"] = rest
+    return jsonrpc.Notification(message.method, params or None)
 
 
 class _ChannelFeed(_RequestFeed):

@@ -238,6 +238,7 @@ class Exchange:
         self._group = ""
         self._repeated = False
         self._resumed = False
+        self._answered = False  # the response was handed out
         self.in_flight = sending is None
         self.request_id = request_id
         self.last_event_id = last_event_id
@@ -270,11 +271,17 @@ class Exchange:
             raise type_error(response, "application/json or text/event-stream", self._effort.deadline)
 
     def close(self) -> None:
-        """Let go of the connection; it serves again if the answer has ended or is about to."""
+        """Let go of the connection; it serves again if the answer has ended or is about to.
+
+        Where closing is how a request is cancelled, it serves again only if the answer has come.
+        """
         self._reader = None
         if self._response is not None:
-            self._response.body.close()
-            self._response = None
+            body, self._response = self._response.body, None
+            if self._answered or not self._era.closing_cancels:
+                body.close()
+            else:
+                body.abandon()
 
     def look_ahead(self) -> Iterator[jsonrpc.Message]:
         """What has arrived but was not handed out yet; it will be, all the same. Does not wait."""
@@ -283,6 +290,7 @@ class Exchange:
     def _read_json(self, response: Response) -> Iterator[jsonrpc.Message]:
         try:
             data = response.body.read_all(self._transport.max_message_size, self._effort.remaining)
+            self._answered = True
         except ConnectionLost as error:
             raise self._lost(error) from error
         finally:
@@ -338,6 +346,7 @@ class Exchange:
                 if self._resumed and message.id is not None and message.id != self.request_id:
                     logger.debug("dropped the response to another request on a resumed stream")
                     continue
+                self._answered = True
             elif self._repeated:
                 continue
             elif self._effort.deadline.expired:
