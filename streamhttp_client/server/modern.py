@@ -397,7 +397,7 @@ class ModernEndpoint:
 
     def _start_task(self, run: TaskRun) -> bool:
         call = TaskCall(self._runner, self._store, run)
-        return self._runner.submit(call, lambda: self._run(call))
+        return self._runner.submit(call, lambda: self._run(call), task=True)
 
     # --- methods
 

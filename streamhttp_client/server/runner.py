@@ -54,6 +54,8 @@ class Runner:
         self._backlog = Backlog()
         self._server = server
         self._workers = Workers("handler", max_threads, max_waiting=max_threads * 4)
+        # Tasks may take hours, and shall not keep others waiting.
+        self._task_workers = Workers("task", max_threads, max_waiting=max_threads * 4)
         self._max_streams = max_streams
         self._keepalive = keepalive
         self._retry_ms = retry_ms
@@ -219,12 +221,15 @@ class Runner:
         with self._lock:
             self._streams -= 1
 
-    def submit(self, call: Call, job: Callable[[], None]) -> bool:
+    def submit(self, call: Call, job: Callable[[], None], *, task: bool = False) -> bool:
         """Run a call on a handler's thread; False if all are busy, and many wait. The job takes it out of the running
         calls.
+
+        Args:
+            task: Nobody waits for it on a connection; such calls have threads of their own.
         """
         self.running.add(call)
-        if self._workers.submit(job):
+        if (self._task_workers if task else self._workers).submit(job):
             return True
         self.running.discard(call)
         return False
@@ -237,6 +242,7 @@ class Runner:
             store.wake()
         self.running.stop_all()
         ended = self._workers.close(timeout)
+        ended = self._task_workers.close(max(deadline - time.monotonic(), 0.0)) and ended
         # Those on the threads of HTTP requests, too.
         ended = self.running.wait_for_all(max(deadline - time.monotonic(), 0.0)) and ended
         try:

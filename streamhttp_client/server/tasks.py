@@ -133,6 +133,8 @@ class Tasks:
         }
         if found:
             self._store.update_session(name, {**found, "changed": self._clock()})
+        if asked:
+            # Also without anything new: perhaps the store failed just here, the last time.
             self._go_on(name)
         return {}
 
@@ -140,7 +142,7 @@ class Tasks:
         """Answer ``tasks/cancel``. What has ended stays as it is."""
         name, fields = self._find(call)
         outcome = self._outcome(name, fields)
-        final = {"final": {"status": "cancelled"}}
+        final = {"final": {"status": "cancelled"}, "changed": self._clock()}
         if not outcome and self._decide(name, f"run{fields['run']}", final):
             self._settle(name, fields["run"], final)
         elif "asked" in outcome and self._decide(name, f"go{fields['run']}", final):
@@ -164,6 +166,7 @@ class Tasks:
     def state(self, name: str, fields: Fields) -> dict[str, Any]:
         """The task as ``tasks/get`` says it."""
         outcome = self._outcome(name, fields)
+        fields = {**fields, "changed": outcome.get("changed", fields["changed"])}
         if "final" in outcome:
             return {**self._basics(name, fields, outcome["final"]["status"]), **outcome["final"]}
         asked = {key: value for key, value in outcome.get("asked", {}).items() if f"answer:{key}" not in fields}
@@ -201,7 +204,9 @@ class Tasks:
         return name, fields
 
     def _outcome(self, name: str, fields: Fields) -> dict[str, Any]:
-        """What came of the current run: nothing yet, ``asked`` and ``kept``, or ``final``."""
+        """What came of the current run: nothing yet, ``asked`` and ``kept``, or ``final``; and ``changed``, when, if
+        the fields do not say it yet.
+        """
         if "final" in fields:
             return {"final": fields["final"]}
         if fields.get("settled") == fields["run"]:
@@ -247,6 +252,7 @@ class Tasks:
 
     def end(self, name: str, number: int, outcome: Mapping[str, Any]) -> None:
         """A run has ended in this process; if the store is away, that is written later."""
+        outcome = {**outcome, "changed": self._clock()}
         self._backlog.attempt(lambda: self._end(name, number, outcome), "the outcome of a task")
 
     def _end(self, name: str, number: int, outcome: Mapping[str, Any]) -> None:
@@ -256,8 +262,7 @@ class Tasks:
             self._settle(name, number, outcome)
 
     def _settle(self, name: str, number: int, outcome: Mapping[str, Any]) -> None:
-        changes = {**outcome, "settled": number, "changed": self._clock(), "message": None}
-        self._store.update_session(name, changes)
+        self._store.update_session(name, {**outcome, "settled": number, "message": None})
         self.tell(name)
 
     def tell(self, name: str) -> None:

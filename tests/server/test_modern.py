@@ -10,10 +10,16 @@ import pytest
 
 from streamhttp_client.exceptions import LocalProtocolError, RPCError
 from streamhttp_client.server import Context, Header, Server, WSGIApp
-from tests.server.kit import Direct
+from tests.server.kit import PATIENCE, Direct
 from tests.server.modern_kit import PREFIX, REVISION, ModernDirect, meta
 
 INFO = {f"{PREFIX}serverInfo": {"name": "test", "version": "1.0", "title": "Test"}}
+
+
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statuses are asked for here, so a handler has all the time to come to its error."""
+    monkeypatch.setattr("streamhttp_client.server.modern._DECIDE", PATIENCE)
 
 
 @pytest.fixture

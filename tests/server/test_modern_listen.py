@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from streamhttp_client.server import MemoryStore, RedisStore, Server, SQLiteStore
+from streamhttp_client.server.stores.base import StoreUnavailable
 from tests.server.kit import Direct, Reply, cut, events
 from tests.server.modern_kit import PREFIX, ModernDirect, ModernWire, meta
 from tests.server.redis_server import redis_url  # noqa: F401
@@ -198,6 +199,27 @@ def test_too_many(server: Server) -> None:
         assert reply.status == 200
     app.close()
     full.close()
+
+
+@pytest.mark.parametrize("part", ["create_log", "append", "claim"])
+def test_store_that_fails_at_the_beginning(server: Server, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503, and nothing is left: neither the place of a stream nor a session."""
+    app = server.wsgi(max_streams=1)
+    direct = ModernDirect(app)
+
+    def away(*given: Any, **named: Any) -> Any:
+        raise StoreUnavailable("the store is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app.store, part, away)
+        for _ in range(2):
+            with listen(direct, toolsListChanged=True) as reply:
+                assert reply.status == 503
+                assert reply.json()["error"]["message"] == "the store is away"
+    assert list(app.store.iter_sessions()) == []
+    with listen(direct, toolsListChanged=True) as reply:
+        assert reply.status == 200
+    app.close()
 
 
 def test_nobody_can_speak_in_a_subscription(server: Server) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("cheroot")
 
+from streamhttp_client.exceptions import CallCancelled
 from streamhttp_client.server import Context, RunningServer, Server
 from streamhttp_client.server.pipes import Pipe, PipeStream
 from tests.server.kit import PATIENCE, cut, events
@@ -61,7 +62,10 @@ def running(scene: Scene) -> Iterator[RunningServer]:
     before = set(threading.enumerate())
     with scene.server.serve() as running:
         yield running
-    assert not set(threading.enumerate()) - before
+    left = set(threading.enumerate()) - before
+    for thread in left:
+        thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in left), left
 
 
 @pytest.fixture
@@ -105,11 +109,25 @@ def test_nothing_without_being_asked(wire: ModernWire, fields: Any, methods: lis
     assert "result" in messages[-1]
 
 
-def test_what_ends_without_a_word_is_json(wire: ModernWire) -> None:
+def test_what_ends_without_a_word_is_json(wire: ModernWire, monkeypatch: pytest.MonkeyPatch) -> None:
     """H26-03: both kinds of answers, by what the handler does."""
+    monkeypatch.setattr("streamhttp_client.server.modern._DECIDE", PATIENCE)
     with call(wire, "count", {"to": 3}) as response:
         assert response.headers["Content-Type"] == "application/json"
         assert response.headers["Content-Length"] == str(len(response.read()))
+
+
+def test_what_takes_long_without_a_word_is_a_stream(
+    scene: Scene, wire: ModernWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H26-03, S26-09: a client hears soon that it is waited for, and the result comes when it is there."""
+    monkeypatch.setattr("streamhttp_client.server.modern._DECIDE", 0.01)
+    with call(wire, "waiting") as response:
+        assert response.headers["Content-Type"] == "text/event-stream"
+        assert response.readline() == b":\n"
+        scene.go.set()
+        (event,) = events(response)
+    assert json.loads(event["data"])["result"]["content"][0]["text"] == "waited"
 
 
 def test_many_messages_are_all_there(wire: ModernWire) -> None:
@@ -204,6 +222,31 @@ def test_busy_server(scene: Scene) -> None:
     app = scene.server.wsgi(max_threads=0)
     error = ModernDirect(app).call("count", {"to": 1})
     assert (error["code"], error["message"]) == (-32603, "the server is busy")
+    app.close()
+
+
+def test_handlers_that_give_up(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """What ends a program or a call in a handler is answered, too."""
+
+    @scene.server.tool()
+    def leave() -> None:
+        raise SystemExit
+
+    @scene.server.resource("x://broken")
+    def broken() -> str:
+        raise ValueError("the password is hunter2")
+
+    @scene.server.tool()
+    def given_up() -> None:
+        raise CallCancelled("nobody wants it")
+
+    app = scene.server.wsgi()
+    direct = ModernDirect(app)
+    assert direct.call("leave")["code"] == -32603
+    assert direct.call("given_up")["code"] == -32603
+    error = direct.result("resources/read", {"uri": "x://broken"})
+    assert error == {"code": -32603, "message": "internal error"}
+    assert "hunter2" in caplog.text
     app.close()
 
 

@@ -313,7 +313,7 @@ def test_asking_first(direct: ModernDirect) -> None:
     answers = {"inputResponses": {"name": {"action": "decline"}}, "requestState": asked["requestState"]}
     created = direct.call("escalates", **answers)
     assert created["resultType"] == "task" and "requestState" not in created
-    assert settled(direct, created["taskId"])["result"]["content"][0]["text"] == "decline in handler"
+    assert settled(direct, created["taskId"])["result"]["content"][0]["text"] == "decline in task"
     plain = ModernDirect(direct.app, ALL)
     assert plain.call("escalates", **answers)["content"][0]["text"] == "decline in handler"
     assert direct.call("must_escalate")["resultType"] == "task"
@@ -426,6 +426,17 @@ def test_busy_server(scene: Scene) -> None:
     app.close()
 
 
+def test_tasks_keep_nobody_waiting(scene: Scene) -> None:
+    """T-17: calls have their threads, however many tasks there are."""
+    app = make_server(scene).wsgi(max_threads=1)
+    direct = ModernDirect(app, CLIENT)
+    tasks = [begin(direct, "slow") for _ in range(2)]
+    assert ModernDirect(app, ALL).call("quick")["content"][0]["text"] == "done"
+    scene.go.set()
+    assert [settled(direct, task)["status"] for task in tasks] == ["completed"] * 2
+    app.close()
+
+
 def test_store_that_is_full_or_away(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """503, so that the client comes again; and a poll that fails is no lost task."""
     app = make_server(scene).wsgi(store=MemoryStore(max_sessions=1))
@@ -443,6 +454,40 @@ def test_store_that_is_full_or_away(scene: Scene, monkeypatch: pytest.MonkeyPatc
         with direct.ask("tasks/get", {"taskId": task}) as reply:
             assert reply.status == 503
     assert settled(direct, task)["status"] == "completed"
+    app.close()
+
+
+def test_store_that_fails_between_answers_and_run(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T-17: the client tries again, and the task goes on although nothing is new."""
+    app = make_server(scene).wsgi()
+    direct = ModernDirect(app, CLIENT)
+    task = begin(direct, "asks")
+    settled(direct, task, "input_required")
+    update = {"taskId": task, "inputResponses": {key: {"action": "accept"} for key in "ab"}}
+
+    def away(*given: Any, **named: Any) -> Any:
+        raise StoreUnavailable("the store is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app.store, "append", away)
+        with direct.ask("tasks/update", update) as reply:
+            assert reply.status == 503
+    assert direct.result("tasks/get", {"taskId": task})["status"] == "working"
+    direct.result("tasks/update", update)
+    asked = settled(direct, task, "input_required")
+    assert set(asked["inputRequests"]).isdisjoint("ab")
+    app.close()
+
+
+def test_task_whose_run_is_lost(scene: Scene) -> None:
+    """T-17: where the store does not hold the run any more, the task has failed."""
+    app = make_server(scene).wsgi()
+    direct = ModernDirect(app, CLIENT)
+    task = begin(direct, "slow")
+    assert scene.begun.wait(PATIENCE)
+    app.store.delete_log(task, "run1")
+    assert direct.result("tasks/get", {"taskId": task})["status"] == "failed"
+    assert scene.cancelled.wait(PATIENCE), "nobody needs the result, and the handler knows"
     app.close()
 
 
