@@ -41,7 +41,9 @@ def events(*messages: Any, hold: bool = True) -> Callable[[Peer, Request], None]
 
 
 def test_what_comes_is_handed_out(server: RawMCPServer) -> None:
-    """H25-12, H25-14, H25-16: notifications in order, to the iteration and to the client's own callbacks, each once."""
+    """H25-12, H25-14, H25-16, S25-01: notifications in order, to the iteration and to the client's own callbacks, each
+    once.
+    """
     log = note("notifications/message", {"level": "error", "data": "bad"})
     server.on("GET", events(CHANGED, log, note("notifications/resources/updated", {"uri": "a:b"})))
     logs: list[Any] = []

@@ -112,7 +112,9 @@ def test_tool_names_are_sent_as_they_are(server: RawMCPServer, name: str) -> Non
     ],
 )  # fmt: skip
 def test_errors_of_the_server(code: int, kind: type[RPCError], status: int) -> None:
-    """BASE-04, H25-04, L25-08: a JSON-RPC error is a typed one, whatever HTTP status it comes with."""
+    """BASE-04, H25-04, L25-08, X14: a JSON-RPC error is a typed one, whatever HTTP status it comes with, both
+    codes of a missing resource among them.
+    """
     data = {"elicitations": [{"mode": "url", "elicitationId": "1", "url": "https://h/", "message": "go"}]}
     with RawMCPServer(sessions=False, capabilities={"resources": {}}) as server:
         server.on("resources/read", fail(code, "words of the server", data, status))
@@ -218,7 +220,7 @@ def test_all_pages_are_one_list(server: RawMCPServer) -> None:
 
 
 def test_an_empty_cursor_is_a_cursor(server: RawMCPServer) -> None:
-    """T-01, T-02: only a missing or null cursor is the end."""
+    """T-01, T-02, X18: only a missing or null cursor is the end."""
     server.on("tools/list", pages((["a"], ""), (["b"], None)))
     with open_client(server) as client:
         assert [tool.name for tool in client.list_tools()] == ["a", "b"]

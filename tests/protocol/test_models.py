@@ -877,6 +877,9 @@ class TestTools:
             ({"content": [], "structuredContent": {"result": 1, "a": 2}}, {"result": 1, "a": 2}),
             ({"content": [], "structuredContent": {}}, {}),
             ({"content": [], "structuredContent": 0}, 0),
+            ({"content": [], "structuredContent": [1, None]}, [1, None]),
+            ({"content": [], "structuredContent": "a"}, "a"),
+            ({"content": [], "structuredContent": False}, False),
             ({"content": [{"type": "text", "text": ' {"a": 1}\n'}]}, {"a": 1}),
             ({"content": [{"type": "text", "text": "[1]"}]}, [1]),
             ({"content": [{"type": "text", "text": "[1]"}], "structuredContent": None}, [1]),
@@ -891,7 +894,7 @@ class TestTools:
         ],
     )
     def test_data(self, result: dict[str, Any], data: Any) -> None:
-        """T-06: the value for programs: structured content, unwrapped; or one text block of JSON."""
+        """T-06, X13: the value for programs: structured content of any type, unwrapped; or one text block of JSON."""
         assert ToolResult.from_wire(result).data == data
 
     def test_content_may_be_left_out_beside_a_structured_value(self) -> None:
@@ -917,7 +920,7 @@ class TestPages:
         assert [item.to_wire() for item in page.items] == wire[name]
 
     def test_cursor(self) -> None:
-        """T-01, T-02, T-04: the empty cursor is a cursor; the end is a missing or null one."""
+        """T-01, T-02, T-04, X18: the empty cursor is a cursor; the end is a missing or null one."""
         assert ListToolsResult.from_wire({"tools": [], "nextCursor": ""}).next_cursor == ""
         assert ListToolsResult.from_wire({"tools": [], "nextCursor": None}).next_cursor is None
         assert ListToolsResult.from_wire({"tools": []}).next_cursor is None
