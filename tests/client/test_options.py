@@ -172,7 +172,7 @@ PROMPT = {"type": "ref/prompt", "name": "p"}
     ],
 )  # fmt: skip
 def test_what_the_server_did_not_declare(capabilities: dict[str, Any], call: Callable[[Client], Any]) -> None:
-    """L25-06, L25-08, G-01, T-14, S25-01: "use only negotiated capabilities": a missing one is an error, raised here."""
+    """L25-06, L25-08, G-01, T-14, S25-01: "use only negotiated capabilities": a missing one is an error of our own."""
     with RawMCPServer(capabilities=capabilities) as server, open_client(server) as client:
         known = len(server.requests)
         with pytest.raises(CapabilityError, match="did not declare"):
