@@ -168,23 +168,3 @@ def test_a_cut_call_is_repeated_if_the_caller_says_that_it_may_be(peer: Peer, cu
         assert [progress for progress, _ in seen] == [1, 2, 1, 2, 3]
         assert seen[0][1] < seen[-1][1]
         assert ask(direct, "counts", name=name) == {"started": 2, "cancelled": 1}
-
-
-@for_peers(*MODERN)
-def test_a_call_that_never_left_is_made_again(peer: Peer, cutter: Cutter) -> None:
-    """H26-06: where no connection could be made, nothing has run, whatever the tool does."""
-    with meet(cutter.through(peer.url)) as client, meet(peer) as direct:
-        client.list_tools()
-        cutter.refuse()
-        cutter.cut("rst")
-
-        def call() -> str:
-            return client.call_tool("gated", {"name": "modern-kept", "before": 0, "after": 0}).text
-
-        direct.call_tool("open_gate", {"name": "modern-kept"})
-        refused = cutter.connections
-        with Background(call) as running:
-            eventually(lambda: cutter.connections > refused, "the client tries")
-            cutter.refuse(False)
-        assert running.value == "passed modern-kept"
-        assert ask(direct, "counts", name="modern-kept")["started"] >= 1

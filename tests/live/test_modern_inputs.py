@@ -29,13 +29,13 @@ def model(params: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": {"type": "text", "text": "so much"}, "model": "abacus"}
 
 
-def later(params: Any) -> dict[str, Any]:
-    """An elicitation callback that has no answer yet.
+def later(params: Any) -> Any:
+    """An elicitation callback that puts its answer off.
 
     It is there to be offered: "Servers MUST NOT send an inputRequests that the client has not declared support for"
     (basic/patterns/mrtr). npm 2.4 keeps to that; mcp 2.3 and fastmcp 4.1 ask all the same.
     """
-    raise NotImplementedError
+    return NotImplemented
 
 
 def rounds(traffic: Traffic, method: str = "tools/call") -> list[dict[str, Any]]:
@@ -197,6 +197,25 @@ def test_a_question_that_was_not_offered_to_be_answered_is_left_open(peer: Peer)
     assert len(rounds(traffic)) == 1
 
 
+@for_peers(*(kind for kind in MODERN if kind.environment == "mcp2"))
+@pytest.mark.parametrize("protocol", ["auto", "2025-11-25"])
+def test_the_same_tool_asks_in_either_era(peer: Peer, protocol: str) -> None:
+    """M26-02, X5: mcp 2.3 asks for a tool's dependencies in the way of the revision; here nothing is another."""
+    if protocol != "auto" and peer.kind.json:
+        pytest.skip("in the session era, a question needs a stream")
+    with meet(peer, protocol=protocol, elicitation=accept(name="Ann"), sampling=model) as client:
+        assert client.call_tool("depend").text == "Ann: so much"
+
+
+@for_peers(*(kind for kind in MODERN if kind.environment == "mcp2"))
+def test_a_dependency_that_the_client_cannot_meet_is_named(peer: Peer) -> None:
+    """V26-13: the refusal says which capability the server needs."""
+    with meet(peer, sampling=model) as client:
+        with pytest.raises(MissingCapability) as caught:
+            client.call_tool("depend")
+        assert "elicitation" in caught.value.required_capabilities
+
+
 @for_peers(*MODERN)
 def test_a_callback_may_call_the_server(peer: Peer) -> None:
     """M26-07: another call between two rounds carries nothing of them."""
@@ -230,7 +249,7 @@ def test_calls_side_by_side_keep_their_rounds_apart(peer: Peer) -> None:
 
 
 @for_peers(*MODERN)
-def test_a_question_that_nobody_answers_can_be_answered_later(peer: Peer) -> None:
+def test_a_question_that_nobody_answers_can_be_answered_later(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
     """M26-08, M26-04, M26-10, H26-22: from its JSON, by a client that knows nothing else; it asks on from there."""
     with meet(peer, elicitation=later) as client:
         with pytest.raises(InputRequired) as caught:
@@ -248,6 +267,7 @@ def test_a_question_that_nobody_answers_can_be_answered_later(peer: Peer) -> Non
     with meet(peer, elicitation=later) as client:
         result = client.continue_call(second, {"second": {"action": "accept", "content": {"name": "Bob"}}})
     assert json.loads(result.text) == {"kept": True, "first": "Ann", "second": "Bob"}
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
 @for_peers(*MODERN)

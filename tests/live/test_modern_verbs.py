@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from streamhttp_client import InvalidParams, LogMessage, RPCError, ToolError
-from tests.live.clients import Traffic, for_peers, meet
+from tests.live.clients import Traffic, eventually, for_peers, meet
 from tests.live.peers import MODERN, OLDER, Peer
+from tests.support.cutter import Cutter
 
 pytestmark = pytest.mark.live
 
@@ -224,6 +225,22 @@ def test_the_log_level_is_said_with_each_request(peer: Peer) -> None:
     assert "logging/setLevel" not in traffic.methods()
     levels = [m["params"]["_meta"][f"{_META}logLevel"] for m in traffic.messages() if m["method"] == "tools/call"]
     assert levels == ["error", "debug"]
+
+
+@for_peers(*(kind for kind in MODERN if kind.environment == "npm2" and not kind.json))
+def test_comments_that_keep_a_stream_alive_are_no_messages(peer: Peer) -> None:
+    """H26-04, S26-09: of a call that is held up, and of a listening stream on which nothing happens."""
+    with Cutter(peer.url) as cutter, meet(cutter.through(peer.url)) as client, meet(peer) as other:
+        arguments = {"name": "kept", "before": 1, "after": 1}
+        with client.listen() as listener, client.stream_tool("gated", arguments) as call:
+            assert next(call).progress == 1
+            quiet = cutter.bytes_down
+            eventually(lambda: cutter.bytes_down > quiet + 100, "comments come")
+            other.call_tool("open_gate", {"name": "kept"})
+            assert [event.progress for event in call] == [2]
+            assert call.result.text == "passed kept"
+            other.call_tool("announce", {"what": "prompts", "name": ""})
+            assert next(listener).method == "notifications/prompts/list_changed"
 
 
 @for_peers(*MODERN)

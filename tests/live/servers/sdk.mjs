@@ -114,16 +114,17 @@ function make() {
       it.started++;
       for (let step = 1; step <= before; step++) await report(ctx, step, before + after);
       const { signal } = ctx.mcpReq;
-      await Promise.race([
-        it.opened,
-        new Promise((_, reject) => {
-          const stop = () => {
-            it.cancelled++;
-            reject(new Error("cancelled"));
-          };
-          signal.aborted ? stop() : signal.addEventListener("abort", stop, { once: true });
-        }),
-      ]);
+      let stop;
+      const cancelled = new Promise((_, reject) => {
+        stop = () => {
+          it.cancelled++;
+          reject(new Error("cancelled"));
+        };
+        signal.aborted ? stop() : signal.addEventListener("abort", stop, { once: true });
+      });
+      await Promise.race([it.opened, cancelled]);
+      // It is also aborted when all is over.
+      signal.removeEventListener("abort", stop);
       for (let step = before + 1; step <= before + after; step++) await report(ctx, step, before + after);
       return text(`passed ${name}`);
     },
@@ -260,7 +261,9 @@ function make() {
   return server;
 }
 
-const handler = createMcpHandler(make, { responseMode: process.argv.includes("--json") ? "json" : "auto" });
+// The other peers choose JSON where nothing comes before the result; this one streams all that it may.
+const responseMode = process.argv.includes("--json") ? "json" : "sse";
+const handler = createMcpHandler(make, { responseMode, keepAliveMs: 50 });
 const answer = toNodeHandler(handler);
 
 const listener = http.createServer((request, response) => {

@@ -7,7 +7,7 @@ offered there and are registered one level below.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 from common import (
     FILLERS,
@@ -60,6 +60,10 @@ else:
 
 class Sum(BaseModel):
     total: int
+
+
+class Who(BaseModel):
+    name: str
 
 
 # --- tools --------------------------------------------------------------------------------------------------
@@ -183,6 +187,7 @@ async def whoami(ctx: Context) -> str:
 
 if V2 and mode.watched:
     from asking import offer
+    from mcp.server.mcpserver.resolve import Elicit, Resolve, Sample
 
     offer(server, Context, gates)
 
@@ -199,6 +204,20 @@ if V2 and mode.watched:
         else:
             await ctx.notify_resource_updated(name)
         return what
+
+    def who() -> Elicit[Who]:
+        return Elicit("Who are you?", Who)
+
+    def what(ctx: Context) -> Sample:
+        message = types.SamplingMessage(role="user", content=types.TextContent(type="text", text="What?"))
+        return Sample([message], max_tokens=100)
+
+    @server.tool()
+    async def depend(
+        who: Annotated[Who, Resolve(who)], what: Annotated[types.CreateMessageResult, Resolve(what)]
+    ) -> str:
+        """Have the SDK itself ask, in whatever way the client's revision has for it."""
+        return f"{who.name}: {what.content.text}"
 
     @server.tool()
     async def hang_up(ctx: Context) -> str:
