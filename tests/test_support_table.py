@@ -1,0 +1,100 @@
+"""README's table of what is supported is complete, and each of its cells is proved against a peer of its revision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.register_assert_rewrite("tests.support_table")
+
+from streamhttp_client import CapabilityError, InputRequired, RetryPolicy, SessionExpired  # noqa: E402
+from streamhttp_client.protocol.versions import REVISIONS  # noqa: E402
+from tests.support_table import client_rows, server_rows, transport_rows  # noqa: E402
+from tests.support_table.table import PROOFS, Proof, read_table  # noqa: E402
+from tests.support_table.worlds import OK, open_world  # noqa: E402
+
+TABLE = read_table()
+assert client_rows and server_rows and transport_rows  # importing them has registered their proofs
+
+#: Cells that are known not to hold, by what comes of it.
+KNOWN = {
+    ("2024-11-05", server_rows.COMPLETION_ROW): (CapabilityError, "needs a capability that this revision has not"),
+    ("2025-03-26", server_rows.COMPLETION_ROW): (AssertionError, "the arguments chosen before are sent all the same"),
+}
+
+
+def known(error: type[Exception], reason: str) -> pytest.MarkDecorator:
+    """What does not hold yet. When it does, the mark has to go."""
+    return pytest.mark.xfail(strict=True, raises=error, reason=reason)
+
+
+def cells() -> list[Any]:
+    """The proofs, as parameters."""
+    marks = {key: [known(*why)] for key, why in KNOWN.items()}
+    return [pytest.param(proof, id=proof.id, marks=marks.get(key, ())) for key, proof in PROOFS.items()]
+
+
+def test_the_table_is_complete() -> None:
+    """It has a column for each revision that is spoken, each cell has a proof, and each proof a cell."""
+    assert sorted({revision for revision, _ in TABLE}) == sorted(REVISIONS)
+    assert sorted(TABLE.keys() - PROOFS.keys()) == []
+    assert sorted(PROOFS.keys() - TABLE.keys()) == []
+
+
+@pytest.mark.parametrize("key", [pytest.param(key, id=proof.id) for key, proof in PROOFS.items()])
+def test_the_words_of_a_cell(key: tuple[str, str]) -> None:
+    """They are those that its proof is about."""
+    assert TABLE.get(key) == PROOFS[key].words
+
+
+@pytest.mark.parametrize("proof", cells())
+def test_a_cell(proof: Proof) -> None:
+    """What a cell says is so, on the wire and in the results, with a server that speaks this revision and no other."""
+    with open_world(proof.revision) as world:
+        proof.check(world)
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_found_without_being_told(revision: str) -> None:
+    """The client finds out by itself what a server speaks, and the next one of that server need not ask."""
+    with open_world(revision, judged=False) as world:
+        for _ in range(2):
+            begin = len(world.server.requests)
+            with world.client(protocol="auto") as client:
+                assert client.call_tool("echo").text == "ok"
+                assert client.connect().protocol_version == revision  # as it was found; nothing is sent
+                assert client.negotiation
+    world.look_back(begin)  # the second one has sent nothing that this revision does not know
+    assert len(world.server.requests) < 2 * begin
+
+
+@pytest.mark.parametrize(
+    "revision",
+    [
+        pytest.param("2024-11-05", marks=known(SessionExpired, "a call renews its session once, and no more")),
+        "2026-07-28",
+    ],
+)
+def test_broken_again_and_again(revision: str) -> None:
+    """Repeated where safe: as often as the retry policy says, like everything else."""
+    with open_world(revision) as world:
+        breaks = world.breaks(transport_rows.progress)
+        world.on("tools/call", breaks, breaks, breaks, OK)
+        with world.client(retry=RetryPolicy(attempts=8, base=0.0)) as client:
+            assert client.call_tool("echo", idempotent=True, on_progress=lambda event: None).text == "ok"
+        assert len(world.calls) == 4
+
+
+def test_what_in_rounds_means() -> None:
+    """Where there is no callback, ``InputRequired`` holds all that ``continue_call()`` needs, also elsewhere."""
+    with open_world("2026-07-28") as world:
+        answers = world.asks("elicitation/create", {"mode": "form", **client_rows.FORM})
+        with world.client() as client, pytest.raises(InputRequired) as caught:
+            client.call_tool("echo", {"a": 1})
+        saved = caught.value.to_json()
+        reply = {"action": "accept", "content": {"name": "Ada"}}
+        with world.client() as client:
+            assert client.continue_call(saved, {"question": reply}).text == "ok"
+        assert answers == [{"result": reply}]
+        assert [call.json["params"]["arguments"] for call in world.calls] == [{"a": 1}] * 2
