@@ -32,7 +32,7 @@ from .results import Blob
 from .running import RunningServer
 from .server import Server
 from .sessions import ServerSession
-from .stores import MemoryStore, RedisStore, SQLiteStore, Store
+from .stores import MemoryStore, RedisStore, SQLiteStore, Store, StoreError, StoreFull, StoreUnavailable
 from .wsgi import WSGIApp
 
 __all__ = [
@@ -48,5 +48,8 @@ __all__ = [
     "Server",
     "ServerSession",
     "Store",
+    "StoreError",
+    "StoreFull",
+    "StoreUnavailable",
     "WSGIApp",
 ]

@@ -123,9 +123,14 @@ class Runner:
         stream = self.open_stream(environ, store, session, log, 0, calls)
         try:
             for call in calls:
-                if self._begin(call) and not self._workers.submit(lambda call=call: self._run(call)):  # type: ignore[misc]
+                if not self._begin(call):
+                    continue
+                if not self._workers.submit(lambda call=call: self._run(call), session.key):  # type: ignore[misc]
                     self.running.discard(call)
                     call.finish(jsonrpc.ErrorResponse(call.request.id, jsonrpc.INTERNAL_ERROR, "the server is busy"))
+                    if len(calls) == 1:
+                        # Nothing else was begun: as an HTTP status it is clear to all that nothing ran.
+                        raise StoreFull("the server is busy")
         except BaseException:
             stream.close()
             raise

@@ -15,7 +15,8 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import MissingExtra
+from ..exceptions import LocalProtocolError, MissingExtra
+from .stores.base import StoreUnavailable
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ class RunningServer:
 
     def __init__(self, app: WSGIApp, host: str, port: int, path: str, max_connections: int) -> None:
         self.app = app
+        if not 0 <= port <= 65535:
+            raise LocalProtocolError(f"port must be from 0 to 65535, got {port}")
+        try:
+            # So that a store that is not there is found out now, and not by the first client.
+            app.store.get_session("")
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"{error}: {error.__cause__}") from error.__cause__
         self._server = _make_server(app, host, port, max_connections)
         self._server.prepare()
         # What listens on all interfaces is called on this one.

@@ -216,11 +216,18 @@ class Server:
         """Tell all clients that subscribed to a resource that it has changed; return how many listen now.
 
         With a store that several processes share, one of them has to say it, for the clients of all.
+
+        Raises:
+            StoreUnavailable: The store does not answer; some clients may have been told.
         """
         return self._tell("notifications/resources/updated", {"uri": uri}, lambda session: uri in session.subscriptions)
 
     def notify_list_changed(self, kind: Literal["tools", "resources", "prompts"]) -> int:
-        """Tell all clients that something was added or removed; return how many listen now."""
+        """Tell all clients that something was added or removed; return how many listen now.
+
+        Raises:
+            StoreUnavailable: The store does not answer; some clients may have been told.
+        """
         if kind not in ("tools", "resources", "prompts"):
             raise LocalProtocolError(f"kind must be 'tools', 'resources' or 'prompts', got {kind!r}")
         return self._tell(f"notifications/{kind}/list_changed", None, lambda session: True)
@@ -272,7 +279,8 @@ class Server:
                 with ``PermissionError``, which is answered with 403.
             bearer: Lets in only who has a token, and says where to get one; it also is the ``principal``.
             max_body: Bytes of one request.
-            max_threads: Handlers that run at the same time, and tasks beside them; four times as many may wait.
+            max_threads: Handlers that run at the same time, and tasks beside them; four times as many may wait. One
+                session has at most half of both; what is more is answered with 503.
             max_streams: Streams that are open at the same time; one more is answered with 503.
             session_ttl: Seconds after which an unused session ends, an hour if not given. A store that is given has
                 its own.
@@ -335,7 +343,8 @@ class Server:
 
         Raises:
             OSError: The port is taken.
-            MissingExtra: cheroot is not installed.
+            StoreUnavailable: The store does not answer.
+            MissingExtra: cheroot is not installed, or what the store needs.
         """
         from .running import RunningServer
 

@@ -69,6 +69,13 @@ def _secret(given: str | bytes | None) -> bytes | None:
     return secret
 
 
+def _check_version(environ: Mapping[str, Any]) -> str | None:
+    version: str | None = environ.get("HTTP_MCP_PROTOCOL_VERSION")
+    if version is not None and find_session_revision(version) is None:
+        raise HTTPError(400, f"unsupported MCP-Protocol-Version: {version!r:.40}")
+    return version
+
+
 Environ = Mapping[str, Any]
 Principal = Callable[[Environ], "str | None"]
 
@@ -198,9 +205,7 @@ class WSGIApp:
         Raises:
             HTTPError: 400 without a session id or with an unknown revision, 404 if the session is not known.
         """
-        version = environ.get("HTTP_MCP_PROTOCOL_VERSION")
-        if version is not None and find_session_revision(version) is None:
-            raise HTTPError(400, f"unsupported MCP-Protocol-Version: {version!r:.40}")
+        version = _check_version(environ)
         if self._stateless:
             # "if the server does not receive an MCP-Protocol-Version header, and has no other way to identify
             # the version … the server SHOULD assume protocol version 2025-03-26", Protocol Version Header
@@ -227,6 +232,9 @@ class WSGIApp:
             assert modern is not None
             return modern.post_foreign(environ, messages[0], batch, principal)
         if not batch and isinstance(messages[0], jsonrpc.Request) and messages[0].method == "initialize":
+            # "If the server receives a request with an invalid or unsupported MCP-Protocol-Version, it MUST respond
+            # with 400 Bad Request", and this is one too, though it needs no such header.
+            _check_version(environ)
             return self._initialize(messages[0], principal)
         session = self._session(environ, principal)
         if batch and not session.revision.batches:

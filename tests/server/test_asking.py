@@ -247,25 +247,49 @@ def test_same_id_at_the_same_time(make: Callable[..., Bench]) -> None:
 
 
 def test_more_calls_than_threads(make: Callable[..., Bench]) -> None:
-    """Some wait for a thread, and those beyond are told that the server is busy."""
+    """Of one session some wait for a thread; those beyond are refused, which says that they did not run."""
     go = threading.Event()
+    ran: list[object] = []
 
     def handler(ctx: Context) -> str:
+        ran.append(ctx.request_id)
         assert go.wait(PATIENCE)
         return "done"
 
     bench = make(handler, {"max_threads": 1})
     replies = [bench.direct.request("tools/call", {"name": "do"}) for _ in range(7)]
-    # One runs, four wait.
-    for busy in replies[5:]:
-        (message,) = messages(busy)
-        assert message["error"] == {"code": -32603, "message": "the server is busy"}
+    # One runs, two wait.
+    for busy in replies[3:]:
+        with busy:
+            assert busy.status == 503 and "retry-after" in busy.headers
+            assert busy.json()["error"]["message"] == "the server is busy"
     go.set()
-    for reply in replies:
+    for reply in replies[:3]:
         with reply:
-            if reply not in replies[5:]:
-                (message,) = messages(reply)
-                assert text(message["result"]) == "done"
+            (message,) = messages(reply)
+            assert text(message["result"]) == "done"
+    assert len(ran) == 3
+
+
+def test_one_session_does_not_take_all_threads(make: Callable[..., Bench]) -> None:
+    """Twenty questions that nobody answers, and connections that are closed at once: others are served meanwhile."""
+    go = threading.Event()
+
+    def handler(ctx: Context) -> str:
+        if ctx.session.revision.name == "2025-06-18":
+            assert go.wait(PATIENCE)
+        return "done"
+
+    bench = make(handler, {"max_threads": 4})
+    greedy = Direct(bench.direct.app).initialize("2025-06-18")
+    for _ in range(20):
+        with greedy.request("tools/call", {"name": "do"}):
+            pass
+    for _ in range(3):
+        with bench.direct.request("tools/call", {"name": "do"}) as reply:
+            (message,) = messages(reply)
+            assert text(message["result"]) == "done"
+    go.set()
 
 
 def test_client_of_a_stateless_server_vanishes(make: Callable[..., Bench]) -> None:

@@ -145,3 +145,13 @@ def test_all_interfaces(server: Server) -> None:
             connection.sendall(b"GET /mcp HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n")
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert b"421" in answer and "other.example" in json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["message"]
+
+
+def test_unknown_version_in_the_handshake() -> None:
+    """The header is not needed there, but it must be one that is known if it is there."""
+    direct = Direct(Server("test", "1").wsgi(protocol="2025-11-25"))
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "a", "version": "1"}}
+    for version, status in (("bogus", 400), ("2025-06-18", 200)):
+        with direct.request("initialize", params, MCP_PROTOCOL_VERSION=version) as reply:
+            assert reply.status == status
+            assert reply.body()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 
-from streamhttp_client.exceptions import LocalProtocolError
-from streamhttp_client.server import RedisStore, Server, SQLiteStore, Store
+from streamhttp_client.exceptions import LocalProtocolError, StreamHTTPError
+from streamhttp_client.server import RedisStore, Server, SQLiteStore, Store, StoreError, StoreUnavailable
 from tests.server.kit import Direct
 from tests.server.redis_server import run_redis
 
@@ -57,3 +60,41 @@ def test_redis_without_memory(tmp_path: Path) -> None:
             admin.config_set("maxmemory", 0)
         assert not refused(store, session)
         store.close()
+
+
+@pytest.mark.parametrize("where", ["sqlite", "redis"])
+def test_serve_finds_out_at_once(where: str, tmp_path: Path) -> None:
+    """Not the first client; the reason is named, and nothing is left running."""
+    store: Store
+    if where == "sqlite":
+        store, reason = SQLiteStore(tmp_path), "unable to open database file"
+    else:
+        pytest.importorskip("redis")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        store, reason = RedisStore(f"redis://user:secret@127.0.0.1:{port}/0"), "refused"
+    before = threading.active_count()
+    with pytest.raises(StoreUnavailable, match=f"does not answer: .*{reason}") as caught:
+        Server("test", "1").serve(store=store)
+    assert "secret" not in str(caught.value) and threading.active_count() == before
+    store.close()
+
+
+def test_what_a_service_says_to_a_store_that_is_away(tmp_path: Path) -> None:
+    """It can be caught by a public name, or with all other errors of this package."""
+    server = Server("test", "1")
+    store = SQLiteStore(tmp_path)
+    app = server.wsgi(store=store)
+    for notify in (lambda: server.notify_list_changed("tools"), lambda: server.notify_resource_updated("a:b")):
+        with pytest.raises(StoreUnavailable) as caught:
+            notify()
+        assert isinstance(caught.value, StoreError) and isinstance(caught.value, StreamHTTPError)
+        again = pickle.loads(pickle.dumps(caught.value))
+        assert type(again) is StoreUnavailable and str(again) == str(caught.value)
+    app.close()
+    store.close()
+
+
+def test_no_such_port() -> None:
+    with pytest.raises(LocalProtocolError, match="port must be from 0 to 65535, got 99999"):
+        Server("test", "1").serve(port=99999)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .base import Page, Store
+from .base import Page, Store, StoreError, StoreFull, StoreUnavailable
 from .memory import MemoryStore
 from .redis_store import RedisStore
 from .sqlite import SQLiteStore
 
-__all__ = ["MemoryStore", "Page", "RedisStore", "SQLiteStore", "Store"]
+__all__ = ["MemoryStore", "Page", "RedisStore", "SQLiteStore", "Store", "StoreError", "StoreFull", "StoreUnavailable"]

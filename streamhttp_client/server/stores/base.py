@@ -23,6 +23,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
+from ...exceptions import StreamHTTPError
+
 __all__ = ["PROBE_INTERVAL", "Page", "Store", "StoreClosed", "StoreError", "StoreFull", "StoreUnavailable"]
 
 #: Seconds between two questions of a wait whether it shall go on.
@@ -31,8 +33,10 @@ PROBE_INTERVAL = 1.0
 State = Literal["open", "ended", "gone", "taken"]
 
 
-class StoreError(Exception):
-    """A store cannot do what it should; the request is answered with 503. Never leaves the server wing."""
+class StoreError(StreamHTTPError):
+    """A store cannot do what it should. Requests are answered with 503; what a service calls itself, such as
+    :meth:`Server.notify_list_changed`, raises it.
+    """
 
 
 class StoreFull(StoreError):
