@@ -1,0 +1,224 @@
+"""What was found out of a server is remembered, saved and shared; and given up when it turns out to be wrong."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from streamhttp_client import (
+    Client,
+    HTTPStatusError,
+    Session,
+)
+from streamhttp_client.client.eras import KNOWN_SERVERS
+from tests.client._kinds import (
+    CHANNEL_BEGINS,
+    ERAS,
+    SESSION_BEGINS,
+    AnyServer,
+    connect_to,
+    keys,
+    works,
+)
+from tests.client._peer import BOUND
+from tests.support.rawserver import Peer, Request
+
+Script = Callable[[Peer, Request], None]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known() -> None:
+    KNOWN_SERVERS.clear()
+
+
+@pytest.fixture
+def session_server(_nothing_left: None) -> Iterator[AnyServer]:
+    with AnyServer("session") as server:
+        yield server
+
+
+@pytest.fixture
+def modern_server(_nothing_left: None) -> Iterator[AnyServer]:
+    with AnyServer("modern") as server:
+        yield server
+
+
+@pytest.fixture
+def channel_server(_nothing_left: None) -> Iterator[AnyServer]:
+    with AnyServer("channel") as server:
+        yield server
+
+
+def text(status: int, body: bytes = b"no", **headers: str) -> Script:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda peer, request: peer.respond(status, body, content_type="text/plain", headers=named)
+
+
+# --- what was learned
+# ----------------------------------------------------------------------------------------------------------------------
+
+AGAIN = {
+    "modern": ["tools/call"],
+    "session": [*SESSION_BEGINS, "tools/call", "DELETE"],
+    "channel": [*CHANNEL_BEGINS, "tools/call"],
+}
+
+
+@pytest.mark.parametrize("kind", AGAIN)
+def test_the_second_client_asks_nothing(_nothing_left: None, kind: str) -> None:
+    """V26-08: what one client has found out, the next one of this process knows: nothing is sent to find out."""
+    with AnyServer(kind) as server:
+        with connect_to(server) as client:
+            works(client)
+        before = len(server.requests)
+        with connect_to(server) as client:
+            works(client)
+            assert client.era == ERAS[kind]
+            assert client.negotiation[0] == "as this endpoint was known to speak"
+        assert keys(server)[before:] == AGAIN[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "requests"),
+    [
+        ("modern", ["server/discover", "tools/call"]),
+        ("session", AGAIN["session"]),
+        ("channel", ["server/discover", "initialize", *AGAIN["channel"]]),
+    ],
+)
+def test_another_endpoint_of_the_origin(_nothing_left: None, kind: str, requests: list[str]) -> None:
+    """V26-08: the era is remembered for the origin; what another endpoint of it speaks is a guess that is checked."""
+    with AnyServer(kind) as server:
+        with connect_to(server) as client:
+            works(client)
+        before = len(server.requests)
+        with Client(f"{server.origin}/other", timeout=BOUND, listen_in_background=False) as client:
+            works(client)
+            assert client.era == ERAS[kind]
+        assert keys(server)[before:] == requests
+
+
+def test_a_gateway_with_several_kinds(_nothing_left: None) -> None:
+    """V26-08: a wrong guess from another endpoint costs one question, and each endpoint keeps its own."""
+    with AnyServer("modern") as server:
+        with connect_to(server) as client:
+            works(client)
+        server.kind = "session"
+        for _ in range(2):
+            with Client(f"{server.origin}/old", timeout=BOUND, listen_in_background=False) as client:
+                works(client)
+                assert client.era == "session"
+        assert keys(server).count("server/discover") == 2  # of the first endpoint, and of the second
+        server.kind = "modern"
+        with connect_to(server) as client:
+            works(client)
+            assert client.era == "stateless"
+        assert keys(server).count("server/discover") == 2
+
+
+CHANGES = [(before, after) for before in ERAS for after in ERAS if before != after]
+
+
+def test_a_refusal_that_changes_nothing(modern_server: AnyServer) -> None:
+    """V26-08: a refusal that looks foreign costs one probe; if the server speaks as before, it is passed on."""
+    with connect_to(modern_server) as client:
+        works(client)
+        modern_server.on("tools/call", text(400, b"a gateway says no"), modern_server.answer)
+        with pytest.raises(HTTPStatusError) as caught:
+            works(client)
+        assert caught.value.status == 400 and caught.value.body == b"a gateway says no"
+        works(client)
+    assert keys(modern_server) == ["server/discover", "tools/call", "tools/call", "server/discover", "tools/call"]
+
+
+def test_what_is_learned_is_no_secret(_nothing_left: None) -> None:
+    """V26-08: neither credentials nor queries are remembered with a server."""
+    with AnyServer("modern") as server:
+        url = server.url.replace("http://", "http://user:geheim@") + "?key=verborgen"
+        with Client(url, timeout=BOUND, auth=("name", "passwort"), listen_in_background=False) as client:
+            works(client)
+    known = repr(vars(KNOWN_SERVERS))
+    assert f"127.0.0.1:{server.port}/mcp" in known
+    for secret in ("user", "geheim", "key", "verborgen", "name@", "passwort"):
+        assert secret not in known
+
+
+# --- saved sessions
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", AGAIN)
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_saved_session(_nothing_left: None, kind: str, forgotten: bool) -> None:
+    """V26-08, O-03: a session is saved and taken up in each era, also by a process that knows nothing of the server;
+    the one of HTTP+SSE has ended with its stream, so another one begins.
+    """
+    with AnyServer(kind) as server:
+        with connect_to(server, end_session=False) as client:
+            works(client)
+            saved = client.session.to_json()
+        before = len(server.requests)
+        if forgotten:
+            KNOWN_SERVERS.clear()
+        assert Session.from_json(saved).era == ERAS[kind]
+        with Client.resume(saved, timeout=BOUND, listen_in_background=False) as client:
+            works(client)
+            assert client.era == ERAS[kind]
+            assert client.session.protocol_version == Session.from_json(saved).protocol_version
+            assert client.session.server_info == Session.from_json(saved).server_info
+        begin = CHANNEL_BEGINS if kind == "channel" else []
+        assert keys(server)[before:] == [*begin, "tools/call"]
+
+
+@pytest.mark.parametrize("kind", AGAIN)
+def test_a_client_pickles(_nothing_left: None, kind: str) -> None:
+    """V26-08: a copy of a client goes on in its era, without asking what is known."""
+    with AnyServer(kind) as server:
+        with connect_to(server, end_session=False) as client:
+            works(client)
+            before = len(server.requests)
+            with pickle.loads(pickle.dumps(client)) as copy:
+                works(copy)
+                assert copy.era == ERAS[kind]
+        assert keys(server)[before:] == [*(CHANNEL_BEGINS if kind == "channel" else []), "tools/call"]
+
+
+def test_a_copy_of_a_client_that_was_never_used(modern_server: AnyServer) -> None:
+    """V26-08: there is nothing to save before the first use; the copy finds out for itself."""
+    client = connect_to(modern_server)
+    with pickle.loads(pickle.dumps(client)) as copy:
+        works(copy)
+    client.close()
+    assert keys(modern_server) == ["server/discover", "tools/call"]
+
+
+def _in_a_child(client: Client, answers: Any) -> None:
+    try:
+        answers.put((client.call_tool("echo").text, client.era))
+    except BaseException as error:
+        answers.put(repr(error))
+    finally:
+        client.close()
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
+@pytest.mark.parametrize("kind", ["modern", "session"])
+def test_a_fork(_nothing_left: None, kind: str) -> None:
+    """V26-08: a forked child knows what its parent found out, and goes on with connections of its own."""
+    with AnyServer(kind) as server, connect_to(server) as client:
+        works(client)
+        before, accepted = len(server.requests), server.accepted
+        context = multiprocessing.get_context("fork")
+        answers = context.SimpleQueue()
+        child = context.Process(target=_in_a_child, args=(client, answers))
+        child.start()
+        child.join(BOUND)
+        assert child.exitcode == 0 and answers.get() == ("ok", ERAS[kind])
+        answers.close()
+        child.close()
+        assert keys(server)[before:] == ["tools/call"] and server.accepted == accepted + 1
+        works(client)

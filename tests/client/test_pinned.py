@@ -1,0 +1,147 @@
+"""A client that is to speak one revision and no other: with servers that speak it, and with those that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from streamhttp_client import (
+    HTTPStatusError,
+    UnsupportedVersion,
+)
+from streamhttp_client.client.eras import KNOWN_SERVERS
+from tests.client._kinds import (
+    CHANNEL_BEGINS,
+    MODERN,
+    SESSION_BEGINS,
+    AnyServer,
+    connect_to,
+    keys,
+    works,
+)
+from tests.support.rawserver import Peer, Request, rpc_refusal
+
+Script = Callable[[Peer, Request], None]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known() -> None:
+    KNOWN_SERVERS.clear()
+
+
+@pytest.fixture
+def session_server(_nothing_left: None) -> Iterator[AnyServer]:
+    with AnyServer("session") as server:
+        yield server
+
+
+@pytest.fixture
+def modern_server(_nothing_left: None) -> Iterator[AnyServer]:
+    with AnyServer("modern") as server:
+        yield server
+
+
+@pytest.fixture
+def channel_server(_nothing_left: None) -> Iterator[AnyServer]:
+    with AnyServer("channel") as server:
+        yield server
+
+
+@pytest.mark.parametrize("kind", ["modern", "both"])
+def test_modern_only(_nothing_left: None, kind: str) -> None:
+    """V26-04: a pinned modern revision needs no probe; the first request goes out at once."""
+    with AnyServer(kind) as server, connect_to(server, protocol=MODERN) as client:
+        assert keys(server) == [] and client.era == "stateless"
+        works(client)
+        assert keys(server) == ["tools/call"]
+
+
+@pytest.mark.parametrize("name", ["2025-11-25", "2025-06-18", "2025-03-26"])
+@pytest.mark.parametrize("kind", ["session", "both"])
+def test_one_session_revision_only(_nothing_left: None, kind: str, name: str) -> None:
+    """V26-08, L25-04: a pinned session revision is offered at once, and nothing is learned of the server from it."""
+    with AnyServer(kind, protocol_version=name) as server:
+        with connect_to(server, protocol=name) as client:
+            works(client)
+            assert client.era == "session" and client.session.protocol_version == name
+        assert keys(server) == [*SESSION_BEGINS, "tools/call", "DELETE"]
+        assert KNOWN_SERVERS.first_step(server.url) is None
+
+
+def test_http_sse_only(channel_server: AnyServer) -> None:
+    """O-03, H26-21: pinned to 2024-11-05, the stream is opened at once."""
+    with connect_to(channel_server, protocol="2024-11-05") as client:
+        works(client)
+        assert client.era == "http+sse"
+    assert keys(channel_server) == [*CHANNEL_BEGINS, "tools/call"]
+
+
+@pytest.mark.parametrize("versions", [["2025-11-25"], ["2025-06-18", "2025-11-25"]])
+def test_modern_only_and_a_server_that_names_others(modern_server: AnyServer, versions: list[str]) -> None:
+    """V26-03, V26-11: -32022 to a request is the error that names what the server speaks."""
+    modern_server.on("tools/call", rpc_refusal(400, -32022, "no", {"supported": versions, "requested": MODERN}))
+    client = connect_to(modern_server, protocol=MODERN)
+    with pytest.raises(UnsupportedVersion) as caught:
+        works(client)
+    client.close()
+    assert caught.value.supported == tuple(versions) and caught.value.code == -32022
+    assert keys(modern_server) == ["tools/call"]
+
+
+@pytest.mark.parametrize("name", ["2025-11-25", "2025-06-18", "2025-03-26"])
+def test_one_session_revision_and_a_modern_server_that_names_its_own(modern_server: AnyServer, name: str) -> None:
+    """V26-11: what the server says that it speaks is in the error."""
+    modern_server.on("initialize", rpc_refusal(400, -32022, "no", {"supported": [MODERN], "requested": name}))
+    client = connect_to(modern_server, protocol=name)
+    with pytest.raises(UnsupportedVersion, match=f"{name}.*{MODERN}") as caught:
+        client.connect()
+    client.close()
+    assert caught.value.supported == (MODERN,) and keys(modern_server) == ["initialize"]
+
+
+def test_one_session_revision_and_a_server_with_another(session_server: AnyServer) -> None:
+    """L25-05, L25-08: a counter-offer is not accepted, and the session that came with it is ended."""
+    client = connect_to(session_server, protocol="2025-06-18")
+    with pytest.raises(UnsupportedVersion) as caught:
+        client.connect()
+    client.close()
+    assert caught.value.supported == ("2025-11-25",)
+    assert keys(session_server) == ["initialize", "DELETE"] and session_server.sessions == set()
+
+
+@pytest.mark.parametrize("name", ["2025-11-25", "2025-06-18", "2025-03-26"])
+def test_one_session_revision_and_http_sse(channel_server: AnyServer, name: str) -> None:
+    """H26-21, L25-08: pinned to another revision, no stream of HTTP+SSE is opened; the error asks for the address."""
+    client = connect_to(channel_server, protocol=name)
+    with pytest.raises(HTTPStatusError, match="404.*is this the address of an MCP endpoint"):
+        client.connect()
+    client.close()
+    assert keys(channel_server) == ["initialize"]
+
+
+@pytest.mark.parametrize("kind", ["modern", "session", "both"])
+def test_http_sse_only_and_a_newer_server(_nothing_left: None, kind: str) -> None:
+    """V26-11, L25-08: a server without such a stream says so by its status, and no message is sent."""
+    with AnyServer(kind) as server:
+        client = connect_to(server, protocol="2024-11-05")
+        with pytest.raises(HTTPStatusError) as caught:
+            client.connect()
+        client.close()
+        assert caught.value.status in (400, 405) and keys(server) == ["GET"]
+
+
+def test_http_sse_only_and_another_revision_on_it(channel_server: AnyServer) -> None:
+    """L25-05: pinned to 2024-11-05, a server that kept the transport for a later revision is refused."""
+
+    def later(peer: Peer, request: Request) -> None:
+        channel_server._channel.accept(peer)
+        found = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "x", "version": "1"}}
+        channel_server._channel.say({"jsonrpc": "2.0", "id": request.id, "result": found})
+
+    channel_server.on("initialize", later)
+    client = connect_to(channel_server, protocol="2024-11-05")
+    with pytest.raises(UnsupportedVersion) as caught:
+        client.connect()
+    client.close()
+    assert caught.value.supported == ("2025-06-18",)
