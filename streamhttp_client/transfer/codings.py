@@ -30,9 +30,7 @@ def as_stored(response: Response, names: Iterable[str]) -> Response:
         names: All that the file may be called.
     """
     coding = response.headers.get("content-encoding", "").strip().lower()
-    if coding in _GZIP and (
-        response.content_type in _TYPES or any(name.lower().endswith(_SUFFIXES) for name in names)
-    ):
+    if coding in _GZIP and (response.content_type in _TYPES or any(name.lower().endswith(_SUFFIXES) for name in names)):
         response.body.leave_coded()
         kept = ((name, value) for name, value in response.headers.items() if name != "content-encoding")
         response.headers = Headers(kept)

@@ -24,7 +24,7 @@ from .partfile import PartFile
 from .ranges import Verdict, judge, parse_content_range
 
 if TYPE_CHECKING:
-    from .download import _Download
+    from .fetching import Fetch
 
 __all__ = ["MIN_SEGMENT_SIZE", "Piece", "Segments"]
 
@@ -58,7 +58,7 @@ class Segments:
         verdict: The answer that showed that this does not work, or None.
     """
 
-    def __init__(self, job: _Download, part: PartFile, first: Piece | None, interrupt: Interrupt) -> None:
+    def __init__(self, job: Fetch, part: PartFile, first: Piece | None, interrupt: Interrupt) -> None:
         self.requests = 0
         self.verdict: Verdict | None = None
         self._job = job

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urljoin
@@ -48,9 +47,9 @@ from .flow import (
 )
 from .pace import Reporter
 from .payload import Payload
-from .sidecar import Sidecar, address_key, owner
 from .tus_lane import Gone, Lane, offset_of
-from .tus_values import dump_metadata, expired, is_past, parse_parts, rechunk
+from .tus_note import UploadNote
+from .tus_values import dump_metadata, expired, is_past, rechunk
 from .uploading import Outcome, Settings, UploadAnswer, answer_of, compare_digest
 
 __all__ = ["TusUpload"]
@@ -61,8 +60,6 @@ _WITH_CREATION = 256 * 1024
 _STREAM_CHUNK = 4 << 20
 _TERMINATE_SECONDS = 5.0
 _TICK_SECONDS = 0.05
-# How often the sidecar is made young again; a tenth of the age at which other machines take an upload for abandoned.
-_TOUCH_SECONDS = 30.0
 
 
 class TusUpload:
@@ -84,13 +81,12 @@ class TusUpload:
         names = [name.lower() for name in settings.headers or ()]
         self.has_credentials = settings.auth is not None or "authorization" in names
         self._bare: TransferHTTP | None = None
-        self._sidecar: Sidecar | None = None
-        self._touched = time.monotonic()
-        self._fingerprint: dict[str, Any] | None = None
+        fingerprint = payload.fingerprint() if settings.sidecar is not None else None
+        self.note = UploadNote(settings.sidecar, settings.address, fingerprint)
         self._restarts = 0
         self._lanes: list[Lane] = []
         self._resumed_from = 0
-        # Guards the counters and the sidecar when several lanes run.
+        # Guards the counters and the last answer when several lanes run.
         self._lock = threading.Lock()
         self._metadata = dump_metadata(settings.metadata, settings.filename or payload.name)
         self._digesting: Any = None
@@ -99,17 +95,14 @@ class TusUpload:
             self._digesting = hashlib.new(settings.digest[0], usedforsecurity=False)
 
     def close(self) -> None:
-        if self._sidecar is not None:
-            self._save(released=True)
+        self._save(released=True)
         self.http.close()
         if self._bare is not None:
             self._bare.close()
 
     def run(self) -> Outcome:
-        settings, payload = self.settings, self.payload
-        self._fingerprint = payload.fingerprint() if settings.sidecar is not None else None
-        if settings.sidecar is not None and self._fingerprint is not None:
-            self._claim(settings.sidecar)
+        payload = self.payload
+        self._claim()
         begun = bool(self._lanes)
         self._resumed_from = self._done() if begun else 0
         self.reporter.begin(self._resumed_from, payload.size)
@@ -121,7 +114,7 @@ class TusUpload:
                 # Once is what happens: it expired while nobody was looking, or the server was cleaned up. Twice is
                 # no accident.
                 if self._restarts:
-                    self.forget()
+                    self.note.forget()
                     raise UploadGone(
                         f"the server no longer holds the upload{expired(self.expires)}", attempts=max(self.attempts, 1)
                     ) from None
@@ -134,7 +127,7 @@ class TusUpload:
                 self._lanes = []
                 self._save()
                 self.reporter.restarted()
-        self.forget()
+        self.note.forget()
         return Outcome(
             url=url,
             resumed_from=self._resumed_from,
@@ -301,7 +294,7 @@ class TusUpload:
             compare_digest(self._digesting.hexdigest(), self.settings.digest)
         except TransferError:
             self._terminate()
-            self.forget()
+            self.note.forget()
             raise
 
     def before_last(self, end: int) -> None:
@@ -322,7 +315,7 @@ class TusUpload:
         timeout: Timeout | None = None,
     ) -> Response:
         """One request. What the caller sends to the endpoint is not for an upload that lies at another origin."""
-        self.show_life()
+        self.note.show_life()
         http = self.http
         if Target(url).origin != self._origin:
             if self._bare is None:
@@ -400,7 +393,7 @@ class TusUpload:
                 if location is None:
                     raise RemoteProtocolError("the server created an upload and did not say where")
                 url = urljoin(response.url, location)
-                self.note(answer)
+                self.heard(answer)
                 return url, offset_of(response.headers) or 0
             except Failed as failed:
                 error, floor = failed.error, failed.floor
@@ -424,7 +417,7 @@ class TusUpload:
             self.attempts += 1
             self.reporter.attempt = self.attempts
 
-    def note(self, answer: UploadAnswer) -> None:
+    def heard(self, answer: UploadAnswer) -> None:
         """Remember the last answer, and when the upload ends if it says so."""
         with self._lock:
             self.answer = answer
@@ -439,7 +432,7 @@ class TusUpload:
         expired = effort.deadline.expired and not isinstance(error, HTTPStatusError)
         kept = self._done()
         # Without a sidecar nobody could go on.
-        resumable = self._sidecar is not None and bool(self._lanes)
+        resumable = self.note.is_kept and bool(self._lanes)
         return final_error(error, expired=expired, kept=kept, resumable=resumable, attempts=max(self.attempts, 1))
 
     def again(self, error: StreamHTTPError, floor: float, effort: Effort) -> None:
@@ -447,65 +440,23 @@ class TusUpload:
         if effort.deadline.expired or is_hopeless(error) or not effort.again(floor):
             raise self.final(error, effort) from error
 
-    # -- the sidecar
+    # -- what is noted for another process
 
-    def _claim(self, path: str) -> None:
-        """Find what an earlier process left, if it is of this file and address, and nobody is at it."""
-        sidecar = Sidecar(path)
-        try:
-            state = sidecar.claim(path)
-        except OSError:
-            return  # a folder that cannot be written to: it works, and cannot be gone on with
-        if state is None:
-            return  # somebody is sending it right now: this one is an upload of its own
-        self._sidecar = sidecar
-        if not state:
+    def _claim(self) -> None:
+        """Go on with what an earlier process left, or have the server throw it away."""
+        found = self.note.claim(self.payload.size)
+        if found is None:
             return
-        key = address_key(self.settings.address)["key"]
         # What the earlier process sent may still be on its way to the disk of the server.
-        lanes = [Lane(self, *part, given=None) for part in parse_parts(state.get("uploads"), self.payload.size)]
-        expires = state.get("expires")
-        self.expires = expires if isinstance(expires, str) else None
-        same = state.get("key") == key and state.get("fingerprint") == self._fingerprint
-        if same and self.settings.resume and not is_past(self.expires):
-            self._lanes = lanes
+        self._lanes = [Lane(self, *part, given=None) for part in found.parts]
+        if found.same_source and self.settings.resume and not is_past(found.expires):
+            self.expires = found.expires
         else:
-            self.expires = None
-            self._lanes = lanes
-            if state.get("key") == key:
+            if found.same_address:
                 self._terminate()
             self._lanes = []
         self._save()
 
     def _save(self, released: bool = False) -> None:
-        sidecar = self._sidecar
-        if sidecar is None:
-            return
-        state = {
-            **address_key(self.settings.address),
-            "fingerprint": self._fingerprint,
-            "uploads": [[lane.url, lane.start, lane.end] for lane in self._lanes],
-            "expires": self.expires,
-            "owner": None if released else owner(),
-        }
-        with self._lock:
-            if released and not self._lanes:
-                sidecar.remove()
-                return
-            try:
-                sidecar.write(state)
-            except OSError:
-                pass  # a full disk must not end an upload
-
-    def show_life(self) -> None:
-        """Called with each piece of data and each request, by any lane: one PATCH may take hours."""
-        now = time.monotonic()
-        if self._sidecar is not None and now - self._touched >= _TOUCH_SECONDS:
-            self._touched = now
-            self._sidecar.touch()
-
-    def forget(self) -> None:
-        """There is nothing to go on with any more."""
-        if self._sidecar is not None:
-            self._sidecar.remove()
-            self._sidecar = None
+        parts = [(lane.url, lane.start, lane.end) for lane in self._lanes]
+        self.note.write(parts, self.expires, released=released)

@@ -122,9 +122,9 @@ class Lane:
                         f"the upload has {offset} of {length or 'unknown'} bytes on the server, expected {self.length}"
                     )
                 if not self._is_possible(offset):
-                    self.job.forget()  # the next call would believe it
+                    self.job.note.forget()  # the next call would believe it
                     raise TargetChanged(f"the server says that it has {offset} bytes, and {self.given} were sent to it")
-                self.job.note(UploadAnswer(status=status, headers=response.headers))
+                self.job.heard(UploadAnswer(status=status, headers=response.headers))
                 return offset
             except Failed as failed:
                 error, floor = failed.error, failed.floor
@@ -155,7 +155,7 @@ class Lane:
             for piece in pieces():
                 if self.given is not None:
                     self.given = max(self.given, self.sent + len(piece))
-                job.show_life()
+                job.note.show_life()
                 yield piece
                 self.sent += len(piece)
                 moved(self.sent)
@@ -170,7 +170,7 @@ class Lane:
         try:
             response = job.send("PATCH", self.url, fields, body, effort)
             if 200 <= response.status < 300:
-                job.note(answer_of(response, read_beginning(response, effort.deadline)))
+                job.heard(answer_of(response, read_beginning(response, effort.deadline)))
                 offset = offset_of(response.headers)
                 moving = offset is not None and before < offset <= before + size and self._is_possible(offset)
                 if offset is not None and (moving or (empty and offset == before)):

@@ -28,7 +28,7 @@ from streamhttp_client.exceptions import (
 )
 from streamhttp_client.net.retry import RetryPolicy
 from streamhttp_client.progress import Progress
-from streamhttp_client.transfer import tus
+from streamhttp_client.transfer import tus_note
 from streamhttp_client.transfer.chunks import Chunks
 from streamhttp_client.transfer.upload import UploadResult, upload
 from tests.support.rawserver import Peer, RawServer, Request
@@ -692,7 +692,7 @@ def test_an_upload_of_another_machine_is_left_alone_in_the_middle_of_a_long_requ
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its sidecar was written hours ago, and is as old as the last piece that was sent."""
-    monkeypatch.setattr(tus, "_TOUCH_SECONDS", 0.0)
+    monkeypatch.setattr(tus_note, "_TOUCH_SECONDS", 0.0)
     data = DATA * 6  # more than the buffers of a connection hold
     file.write_bytes(data)
     outcome: list[UploadResult] = []
