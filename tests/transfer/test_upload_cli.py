@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -228,13 +229,13 @@ def test_what_cannot_be_reached_or_refuses_is_one_status_for_all(
     with refusing_port() as held:
         assert run(f"http://127.0.0.1:{held.getsockname()[1]}/") == 3
     assert run("http://no-such-host.invalid/") == 3
-    def refuse(peer: Peer) -> None:
+    def refuse(peer: Peer, code: int) -> None:
         while peer.open:
             peer.read_request()
             peer.respond(code)
 
     for code in (401, 403, 404, 410, 503):
-        with RawServer(refuse) as server:
+        with RawServer(functools.partial(refuse, code=code)) as server:
             assert run(server.url) == 3
     with RawServer(lambda peer: peer.cut() if peer.read_request() else None) as server:
         assert run(server.url) == 1
