@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("tests.support_table")
-
-from streamhttp_client import CapabilityError, InputRequired, RetryPolicy, SessionExpired  # noqa: E402
-from streamhttp_client.protocol.versions import REVISIONS  # noqa: E402
-from tests.support_table import client_rows, server_rows, transport_rows  # noqa: E402
-from tests.support_table.table import PROOFS, Proof, read_table  # noqa: E402
-from tests.support_table.worlds import OK, open_world  # noqa: E402
+from streamhttp_client import CapabilityError, InputRequired, RetryPolicy, SessionExpired
+from streamhttp_client.protocol.versions import REVISIONS
+from tests.support_table import client_rows, server_rows, transport_rows
+from tests.support_table.table import PROOFS, Proof, read_table
+from tests.support_table.worlds import OK, open_world
 
 TABLE = read_table()
 assert client_rows and server_rows and transport_rows  # importing them has registered their proofs
