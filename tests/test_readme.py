@@ -246,7 +246,7 @@ def test_the_options_exist() -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     """The numbers in the text are the defaults."""
-    from streamhttp_client.client import options, verbs
+    from streamhttp_client.client import asking, options
     from streamhttp_client.net.retry import RetryPolicy
 
     timeout = streamhttp_client.Timeout()
@@ -255,7 +255,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert RetryPolicy().attempts == 8 and "(8 by\ndefault" in README
     assert RetryPolicy().max_server_wait == 120 and "up to two minutes" in README
     assert options.DEFAULT_MAX_MESSAGE_SIZE == 64 << 20 and "64 MiB" in README
-    assert verbs._MAX_PAGES == 10_000 and "10,000 pages" in README
+    assert asking._MAX_PAGES == 10_000 and "10,000 pages" in README
 
 
 def test_the_schema_dialects_are_those_of_the_code() -> None:

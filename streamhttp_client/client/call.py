@@ -16,6 +16,7 @@ from ..exceptions import (
     ConnectionLost,
     HeaderMismatch,
     HTTPStatusError,
+    InvalidResult,
     LocalProtocolError,
     ReadTimeout,
     RemoteProtocolError,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     CallEvent = Progress | LogMessage | Record
 
-__all__ = ["Call"]
+__all__ = ["Call", "raw_object"]
 
 logger = logging.getLogger("streamhttp_client")
 
@@ -528,3 +529,14 @@ class _Again(Exception):
 
     def __init__(self, failure: StreamHTTPError) -> None:
         self.failure = failure
+
+
+def raw_object(result: Any) -> dict[str, Any]:
+    """Read a result as it came, for requests that have no verb.
+
+    Raises:
+        InvalidResult: It is no object.
+    """
+    if not isinstance(result, dict):
+        raise InvalidResult(f"a result must be an object, got {type(result).__name__}", result=result)
+    return result

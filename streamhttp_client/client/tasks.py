@@ -16,14 +16,13 @@ from ..net.timeouts import Timeout, TimeoutLike
 from ..progress import OnProgress
 from ..protocol import calls
 from .call import Call
-from .verbs import Verbs
+from .tool_verbs import ToolVerbs
 
 if TYPE_CHECKING:
     from ..protocol.models.deferred import DeferredTask
     from ..protocol.models.notifications import LogMessage
     from ..protocol.models.tasks import Task
     from ..protocol.models.tools import ToolResult
-    from .engine import Engine
 
     AnyTask = Task | DeferredTask
 
@@ -38,13 +37,8 @@ _LAST_LOOK = 0.25
 _CANCEL_SECONDS = 2.0
 
 
-class TaskVerbs(Verbs):
+class TaskVerbs(ToolVerbs):
     """Verbs for tasks. A task's id is all that is needed to come back to it, from any process of the same session."""
-
-    _engine: Engine
-    _finish_tool: Callable[..., Any]
-    _relist: Callable[[Effort], object]
-    _effort: Callable[[TimeoutLike | None], Effort]
 
     def call_tool_as_task(
         self,
@@ -263,3 +257,9 @@ class TaskVerbs(Verbs):
             except StreamHTTPError as error:
                 logger.info("the task could not be cancelled: %s", str(error))
             raise
+
+    def _continue_task(
+        self, task_id: str, responses: Mapping[str, Any], timeout: TimeoutLike | None, raise_on_error: bool
+    ) -> ToolResult:
+        self.update_task(task_id, responses, timeout=timeout)
+        return self.wait_task(task_id, timeout=timeout, raise_on_error=raise_on_error)

@@ -1,33 +1,24 @@
-"""The verbs of MCP, with the names that the official Python SDK uses."""
+"""The other verbs of MCP: resources, prompts, completion, and what a server is to know of our wishes."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from ..exceptions import InvalidParams, RemoteProtocolError
 from ..net.timeouts import TimeoutLike
 from ..protocol import calls
 from ..protocol.calls import Operation
+from .asking import Asker, CacheUse
 
 if TYPE_CHECKING:
     from ..protocol.models.completion import CompleteResult, PromptReference, ResourceTemplateReference
     from ..protocol.models.prompts import GetPromptResult, Prompt
     from ..protocol.models.resources import ReadResourceResult, Resource, ResourceTemplate
-    from ..protocol.models.tools import Tool
 
-__all__ = ["CacheUse", "Verbs"]
-
-T = TypeVar("T")
-
-CacheUse = Literal["use", "refresh", "off"]
-
-# A list of more pages than this has no end: at the usual 50 a page it would hold half a million entries.
-_MAX_PAGES = 10_000
+__all__ = ["Verbs"]
 
 
-class Verbs(ABC):
+class Verbs(Asker):
     """What a client can ask a server, apart from calling tools. Every method blocks until the answer is here.
 
     ``timeout`` is seconds for the whole call or a :class:`Timeout`; the client's own if None. All methods raise what
@@ -38,76 +29,6 @@ class Verbs(ABC):
     is still fresh, ``"refresh"`` asks the server and keeps the answer, ``"off"`` asks and keeps nothing. What is kept
     is in memory, for this client's credentials alone, and is dropped when the server tells of a change.
     """
-
-    @abstractmethod
-    def _ask(
-        self,
-        operation: Operation[T],
-        timeout: TimeoutLike | None,
-        *,
-        renewable: bool = True,
-        cache: CacheUse = "off",
-    ) -> T:
-        """Send one request and wait for its result; in a new session if need be and ``renewable``.
-
-        Args:
-            operation: The request.
-            timeout: See the class.
-            renewable: Whether it means the same in a new session.
-            cache: See the class; "off" also for requests whose results are never kept.
-        """
-
-    @abstractmethod
-    def _forget_pages(self, method: str) -> None:
-        """What is kept of a list does not hold together any more."""
-
-    def _pages(
-        self, build: Callable[[str | None], Operation[T]], timeout: TimeoutLike | None, cache: CacheUse = "off"
-    ) -> Iterator[T]:
-        """Walk the pages. Cursors are opaque, and only their absence means the end (MCP, utilities/pagination)."""
-        cursor: str | None = None
-        seen: set[str] = set()
-        for _ in range(_MAX_PAGES):
-            operation = build(cursor)
-            try:
-                # "Clients MUST NOT persist cursors across sessions": a walk does not go on in a new one.
-                page: Any = self._ask(operation, timeout, renewable=cursor is None, cache=cache)
-            except InvalidParams:
-                if cursor is not None:  # of a list that has changed meanwhile
-                    self._forget_pages(operation.method)
-                raise
-            yield page
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-            if cursor in seen:
-                raise RemoteProtocolError("the server gave the same page cursor twice, so its list would never end")
-            seen.add(cursor)
-        raise RemoteProtocolError(f"the list has more than {_MAX_PAGES} pages")
-
-    def _listed(self, walk: Callable[[CacheUse], Iterator[T]], cache: CacheUse) -> list[T]:
-        """All of a list; from its beginning, and from the server, if what was kept of it led nowhere."""
-        try:
-            return list(walk(cache))
-        except InvalidParams:
-            if cache != "use":
-                raise
-            return list(walk("refresh"))
-
-    @abstractmethod
-    def _remember_tools(self, tools: Sequence[Tool]) -> Sequence[Tool]:
-        """Keep what is known of tools now: hints and schemas. Gives those that can be used."""
-
-    # -- tools
-
-    def iter_tools(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> Iterator[Tool]:
-        """Walk the server's tools, asking for a page when the last one is used up. ``timeout`` is for each page."""
-        for page in self._pages(calls.list_tools, timeout, cache):
-            yield from self._remember_tools(page.tools)
-
-    def list_tools(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> list[Tool]:
-        """Return all tools of the server, over all pages."""
-        return self._listed(lambda cache: self.iter_tools(timeout=timeout, cache=cache), cache)
 
     # -- resources
 
@@ -150,11 +71,15 @@ class Verbs(ABC):
 
     def subscribe_resource(self, uri: str, *, timeout: TimeoutLike | None = None) -> None:
         """Ask to be told when a resource changes; the news come through :meth:`listen`."""
-        self._ask(calls.subscribe_resource(uri), timeout)
+        self._wish(calls.subscribe_resource(uri), timeout)
+        self._engine.subscriptions.add(uri)
+        self._engine.listening.listen_anew()
 
     def unsubscribe_resource(self, uri: str, *, timeout: TimeoutLike | None = None) -> None:
         """Ask to be told no more."""
-        self._ask(calls.unsubscribe_resource(uri), timeout)
+        self._wish(calls.unsubscribe_resource(uri), timeout)
+        self._engine.subscriptions.discard(uri)
+        self._engine.listening.listen_anew()
 
     # -- prompts and completion
 
@@ -200,8 +125,22 @@ class Verbs(ABC):
 
     def send_ping(self, *, timeout: TimeoutLike | None = None) -> None:
         """Return if the server answers."""
-        self._ask(calls.ping(), timeout)
+        self._ask(self._engine.ready(self._effort(timeout)).era.greeting(), timeout)
 
     def set_logging_level(self, level: str, *, timeout: TimeoutLike | None = None) -> None:
-        """Ask for log messages of this level and above: one of the eight of RFC 5424, ``debug`` to ``emergency``."""
-        self._ask(calls.set_logging_level(level), timeout)
+        """Ask for log messages of this level and above: one of the eight of RFC 5424, ``debug`` to ``emergency``.
+
+        Since 2026-07-28 each request says it. There, without this, only calls with an ``on_log``, and those that are
+        iterated, ask for any: ``"info"`` and above.
+        """
+        self._wish(calls.set_logging_level(level), timeout)
+        self._engine.log_level = level
+
+    def _wish(self, operation: Operation[None], timeout: TimeoutLike | None) -> None:
+        """Tell the server what is wanted from now on; or find out whether it can do it, if each request says it."""
+        effort = self._effort(timeout)
+        link = self._engine.ready(effort)
+        if link.era.keeps_wishes:
+            self._ask(operation, timeout)
+        else:
+            self._engine.require(link.session, operation)

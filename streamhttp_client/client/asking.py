@@ -1,0 +1,113 @@
+"""One question to the server and its answer: what all verbs of a client stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from ..exceptions import InvalidParams, LocalProtocolError, RemoteProtocolError
+from ..net.retry import Effort
+from ..net.timeouts import Timeout, TimeoutLike
+from ..protocol.calls import Operation
+from .call import Call
+
+if TYPE_CHECKING:
+    from .cache import ResultCache
+    from .engine import Engine
+    from .options import Options
+
+__all__ = ["Asker", "CacheUse"]
+
+T = TypeVar("T")
+
+CacheUse = Literal["use", "refresh", "off"]
+
+# A list of more pages than this has no end: at the usual 50 a page it would hold half a million entries.
+_MAX_PAGES = 10_000
+
+
+class Asker:
+    """Asks a server, within limits, one request or all pages of a list. Threads share it."""
+
+    _engine: Engine
+    _options: Options
+
+    def _effort(self, timeout: TimeoutLike | None) -> Effort:
+        engine = self._engine
+        limits = engine.timeout if timeout is None else Timeout.of(timeout, engine.timeout)
+        return Effort(limits, engine.retry)
+
+    def _ask(
+        self,
+        operation: Operation[T],
+        timeout: TimeoutLike | None,
+        *,
+        renewable: bool = True,
+        cache: CacheUse = "off",
+    ) -> T:
+        """Send one request and wait for its result; in a new session if need be and ``renewable``.
+
+        Args:
+            operation: The request.
+            timeout: Seconds for the whole call, or a :class:`Timeout`; the client's own if None.
+            renewable: Whether it means the same in a new session.
+            cache: What to do with a result that was kept: see :class:`Verbs`; "off" also for requests whose results
+                never are.
+        """
+        engine, effort, keep = self._engine, self._effort(timeout), None
+        if cache not in ("use", "refresh", "off"):
+            raise LocalProtocolError(f"cache must be 'use', 'refresh' or 'off', got {cache!r}")
+        if cache != "off" and engine.ready(effort).era.caches:
+            if engine.kept is None:
+                from .cache import ResultCache
+
+                engine.kept = ResultCache()
+            if cache == "use":
+                found = engine.kept.get(operation.method, operation.params, engine.credentials)
+                if found is not None:
+                    return operation.parse(found)
+            keep = self._keeper(operation, engine.kept)
+        return Call(engine, operation, effort, repeatable=operation.read_only, renewable=renewable, keep=keep).result
+
+    def _keeper(self, operation: Operation[Any], kept: ResultCache) -> Callable[[Any], object]:
+        """Keeps the result of an operation, if the server allows it and nothing has changed by then."""
+        engine, since = self._engine, kept.mark()
+        return lambda result: kept.put(operation.method, operation.params, result, engine.credentials, since=since)
+
+    def _forget_pages(self, method: str) -> None:
+        """What is kept of a list does not hold together any more."""
+        if self._engine.kept is not None:
+            self._engine.kept.drop_pages(method)
+
+    def _pages(
+        self, build: Callable[[str | None], Operation[T]], timeout: TimeoutLike | None, cache: CacheUse = "off"
+    ) -> Iterator[T]:
+        """Walk the pages. Cursors are opaque, and only their absence means the end (MCP, utilities/pagination)."""
+        cursor: str | None = None
+        seen: set[str] = set()
+        for _ in range(_MAX_PAGES):
+            operation = build(cursor)
+            try:
+                # "Clients MUST NOT persist cursors across sessions": a walk does not go on in a new one.
+                page: Any = self._ask(operation, timeout, renewable=cursor is None, cache=cache)
+            except InvalidParams:
+                if cursor is not None:  # of a list that has changed meanwhile
+                    self._forget_pages(operation.method)
+                raise
+            yield page
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+            if cursor in seen:
+                raise RemoteProtocolError("the server gave the same page cursor twice, so its list would never end")
+            seen.add(cursor)
+        raise RemoteProtocolError(f"the list has more than {_MAX_PAGES} pages")
+
+    def _listed(self, walk: Callable[[CacheUse], Iterator[T]], cache: CacheUse) -> list[T]:
+        """All of a list; from its beginning, and from the server, if what was kept of it led nowhere."""
+        try:
+            return list(walk(cache))
+        except InvalidParams:
+            if cache != "use":
+                raise
+            return list(walk("refresh"))
