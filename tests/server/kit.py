@@ -26,10 +26,11 @@ class Wire:
         self.revision = revision
         self.capabilities = capabilities
         self.session: str | None = None
+        self.fixed: dict[str, str] = {}
         self._next = 0
 
     def headers(self, **extra: str) -> dict[str, str]:
-        headers = {"Accept": BOTH, "Content-Type": "application/json"}
+        headers = {"Accept": BOTH, "Content-Type": "application/json", **self.fixed}
         if self.session is not None:
             headers |= {"Mcp-Session-Id": self.session, "Mcp-Protocol-Version": self.revision}
         return headers | {name.replace("_", "-"): value for name, value in extra.items()}

@@ -127,11 +127,16 @@ def test_pipelined_requests(running: RunningServer) -> None:
 
 
 def test_threads_stay_only_while_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Idle connections keep three of four threads at most from the next ones."""
+    """Idle connections that are kept alive hold three of four threads at most, and the rest serves all others."""
     monkeypatch.setattr("streamhttp_client.server.running._STAY", 3 * PATIENCE)
     with Server("test", "1").serve(max_connections=4) as running:
-        wires = [Wire(running.url).initialize() for _ in range(6)]
-        assert [wire.result("ping") for _ in range(3) for wire in wires] == [{}] * 18
+        request = f"GET /other HTTP/1.1\r\nHost: {running.host}:{running.port}\r\n\r\n".encode()
+        connections = [socket.create_connection((running.host, running.port), PATIENCE) for _ in range(4)]
+        for connection in (*connections, *connections):
+            connection.sendall(request)
+            assert connection.recv(4096).startswith(b"HTTP/1.1 404 Not Found")
+        for connection in connections:
+            connection.close()
 
 
 def test_chunked_request(running: RunningServer) -> None:

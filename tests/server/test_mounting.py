@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,6 +93,47 @@ def test_django() -> None:
     with plain_server(example.application) as url:
         check_todo(url)
     assert example.endpoint.close()
+
+
+def check_bearer(url: str, pages: tuple[str, bytes]) -> None:
+    """Who has no token is told where to get one, and finds that there; who has one is known by name."""
+    wire = Wire(f"{url}/mcp")
+    params = {"protocolVersion": wire.revision, "capabilities": {}, "clientInfo": {"name": "a", "version": "1"}}
+    with wire.request("initialize", params) as response:
+        assert response.status == 401
+        challenge = response.headers["WWW-Authenticate"]
+    place = urllib.parse.urlsplit(challenge.partition('resource_metadata="')[2].partition('"')[0]).path
+    with urllib.request.urlopen(url + place, timeout=PATIENCE) as response:
+        metadata = json.load(response)
+    assert metadata["authorization_servers"] == ["https://auth.example.com"]
+    assert metadata["resource"] == "http://127.0.0.1:8000/mcp"
+    for name in ("ada", "bob"):
+        known = Wire(f"{url}/mcp")
+        known.fixed["Authorization"] = f"Bearer token-of-{name}"
+        assert known.initialize().tool("note", {"text": "x"})["content"][0]["text"].startswith(f"{name} has ")
+    with urllib.request.urlopen(url + pages[0], timeout=PATIENCE) as response:
+        assert pages[1] in response.read()
+
+
+def test_bearer_beside_plain_pages() -> None:
+    with plain_server(load("server_bearer").application) as url:
+        check_bearer(url, ("/", b"own pages"))
+
+
+def test_bearer_in_flask() -> None:
+    pytest.importorskip("flask")
+    from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+    views = load("flask_app").app
+    with plain_server(DispatcherMiddleware(views, load("server_bearer").places)) as url:
+        check_bearer(url, ("/todo", b"write"))
+
+
+def test_bearer_in_django() -> None:
+    pytest.importorskip("django")
+    views = load("django_app").views
+    with plain_server(load("server_bearer").beside(views)) as url:
+        check_bearer(url, ("/todo", b"write"))
 
 
 @contextmanager
