@@ -11,7 +11,7 @@ import pytest
 
 from streamhttp_client import Client, InputRequired, LocalProtocolError, MissingCapability
 from tests.live.clients import Background, Traffic, ask, for_peers, meet
-from tests.live.peers import MODERN, Peer
+from tests.live.peers import MODERN, Kind, Peer
 from tests.support.cutter import Cutter
 
 pytestmark = pytest.mark.live
@@ -198,12 +198,16 @@ def test_a_question_that_was_not_offered_to_be_answered_is_left_open(peer: Peer)
 
 
 @for_peers(*(kind for kind in MODERN if kind.environment == "mcp2"))
-@pytest.mark.parametrize("protocol", ["auto", "2025-11-25"])
-def test_the_same_tool_asks_in_either_era(peer: Peer, protocol: str) -> None:
-    """M26-02, X5: mcp 2.3 asks for a tool's dependencies in the way of the revision; here nothing is another."""
-    if protocol != "auto" and peer.kind.json:
-        pytest.skip("in the session era, a question needs a stream")
-    with meet(peer, protocol=protocol, elicitation=accept(name="Ann"), sampling=model) as client:
+def test_what_the_sdk_itself_asks_is_answered(peer: Peer) -> None:
+    """M26-02, M26-04: for the dependencies of a tool, with a state of the SDK's own."""
+    with meet(peer, elicitation=accept(name="Ann"), sampling=model) as client:
+        assert client.call_tool("depend").text == "Ann: so much"
+
+
+@for_peers(Kind("mcp2", watched=True))
+def test_the_same_tool_asks_in_the_session_era_too(peer: Peer) -> None:
+    """X5: by requests on the stream, and the same callbacks answer."""
+    with meet(peer, protocol="2025-11-25", elicitation=accept(name="Ann"), sampling=model) as client:
         assert client.call_tool("depend").text == "Ann: so much"
 
 
