@@ -224,10 +224,13 @@ def test_what_a_ping_is(era: StatelessEra) -> None:
 
 
 def test_tasks_are_those_of_the_extension(era: StatelessEra) -> None:
-    """X16: tasks/get also brings the result; there is no tasks/result."""
+    """X16: the same questions in both eras; which answer brings the result, the era says."""
     ask, end = era.ask_task("t-1"), era.end_task("t-1")
     assert (ask.method, ask.params) == ("tasks/get", {"taskId": "t-1"}) and ask.read_only
     assert (end.method, end.params) == ("tasks/cancel", {"taskId": "t-1"})
+    older = StatefulEra(LATEST_SESSION)
+    assert era.tasks_carry_results and not older.tasks_carry_results
+    assert (older.ask_task("t-1").method, older.end_task("t-1").method) == ("tasks/get", "tasks/cancel")
 
 
 def test_a_stream_never_resumes(era: StatelessEra) -> None:
