@@ -120,7 +120,16 @@ def test_a_gateway_with_several_kinds(_nothing_left: None) -> None:
         assert keys(server).count("server/discover") == 2
 
 
-CHANGES = [(before, after) for before in ERAS for after in ERAS if before != after]
+@pytest.mark.parametrize(("first", "other"), [(one, two) for one in ERAS for two in ERAS])
+def test_a_guess_for_another_endpoint(_nothing_left: None, first: str, other: str) -> None:
+    """V26-08: whatever is guessed for another endpoint of the origin, it is found out how that one speaks."""
+    with AnyServer(first) as server:
+        with connect_to(server) as client:
+            works(client)
+        server.kind = other
+        with Client(f"{server.origin}/other", timeout=BOUND, listen_in_background=False) as client:
+            works(client)
+            assert client.era == ERAS[other]
 
 
 def test_a_refusal_that_changes_nothing(modern_server: AnyServer) -> None:
