@@ -69,7 +69,7 @@ class Kind:
     Attributes:
         environment: Folder of its virtual environment; ``npm`` for the server that shows everything, ``npm2`` for
             one made with the npm SDK 2.x.
-        stateless: It gives out no session ids.
+        stateless: It gives out no session ids. Of ``npm2``: it speaks nothing but 2026-07-28.
         json: It answers with JSON bodies, and so drops every notification that belongs to a call.
         shared: All its sessions keep their events in one store, as the SDKs do if nobody sees to it.
         legacy: It speaks HTTP+SSE of 2024-11-05, and nothing else.
@@ -117,6 +117,8 @@ LEGACY = [Kind("mcp1", legacy=True)]
 EVERYTHING = Kind("npm")
 #: Those that speak 2026-07-28.
 MODERN = [Kind(environment, json=json, watched=True) for environment in MODERNS for json in (False, True)]
+#: One that speaks nothing else.
+STRICT = Kind("npm2", stateless=True, watched=True)
 #: Those that know nothing of it.
 OLDER = [Kind("mcp1", watched=True), Kind("mcp1", stateless=True, json=True, watched=True)]
 

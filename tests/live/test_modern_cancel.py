@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamhttp_client import CallCancelled, CallTimeout, ClientClosed, ConnectionLost
+from streamhttp_client import CallCancelled, CallTimeout, ClientClosed, ConnectionLost, ReadTimeout, Timeout
 from tests.live.clients import Background, Traffic, ask, eventually, for_peers, meet
 from tests.live.peers import MODERN, Peer
 from tests.support.cutter import Cutter, How
@@ -85,6 +85,47 @@ def test_a_timeout_is_one_also_where_the_server_does_not_notice(peer: Peer) -> N
         assert client.call_tool("echo", {"text": "alive"}).text == "alive"
         client.call_tool("open_gate", {"name": name})
         assert ask(client, "counts", name=name) == {"started": 1, "cancelled": 0}
+
+
+@for_peers(*STREAMING)
+def test_a_callback_that_raises_cancels(peer: Peer) -> None:
+    """K-07: Ctrl-C too, which is the same to a call: an exception that the caller gets."""
+    name = "modern-interrupted"
+
+    def on_progress(progress: object) -> None:
+        raise KeyboardInterrupt
+
+    with meet(peer) as client:
+        with pytest.raises(KeyboardInterrupt):
+            client.call_tool("gated", {"name": name, "before": 1, "after": 0}, on_progress=on_progress)
+        eventually(lambda: ask(client, "counts", name=name)["cancelled"] == 1, "the server stopped the call")
+
+
+@for_peers(*(kind for kind in STREAMING if kind.environment != "npm2"))
+def test_a_server_that_is_silent_for_too_long_is_left(peer: Peer) -> None:
+    """K-06, H26-06: nothing can be resumed; the stream is closed, which cancels the call."""
+    name = "modern-silent"
+    arguments = {"name": name, "before": 1, "after": 0}
+    seen: list[object] = []
+    with meet(peer) as client:
+        with pytest.raises(ReadTimeout) as caught:
+            client.call_tool("gated", arguments, timeout=Timeout(read=0.3), on_progress=seen.append)
+        assert len(seen) == 1
+        assert caught.value.may_have_executed is True and caught.value.resumable is False
+        eventually(lambda: ask(client, "counts", name=name)["cancelled"] == 1, "the server stopped the call")
+
+
+@for_peers(*(kind for kind in STREAMING if kind.environment == "npm2"))
+def test_comments_are_no_silence_and_no_more_time(peer: Peer) -> None:
+    """K-06, H26-04, S26-09: the peer sends one each 50 ms; what ends the call is its deadline."""
+    name = "modern-commented"
+    arguments = {"name": name, "before": 1, "after": 0}
+    seen: list[object] = []
+    with meet(peer) as client:
+        with pytest.raises(CallTimeout):
+            client.call_tool("gated", arguments, timeout=Timeout(read=0.5, total=1.5), on_progress=seen.append)
+        assert len(seen) == 1
+        eventually(lambda: ask(client, "counts", name=name)["cancelled"] == 1, "the server stopped the call")
 
 
 @for_peers(*STREAMING)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from streamhttp_client import Client, LogMessage, Session, StreamHTTPError, UnsupportedVersion
+from streamhttp_client import Client, LogMessage, RetryPolicy, Session, StreamHTTPError, UnsupportedVersion
 from tests.live.clients import BOUND, Background, Traffic, ask, eventually, for_peers, meet
-from tests.live.peers import EVERYTHING, MODERN, OLDER, Kind, Peer, running
+from tests.live.peers import EVERYTHING, MODERN, OLDER, STRICT, Kind, Peer, running
 from tests.support.cutter import Cutter
 
 pytestmark = pytest.mark.live
@@ -239,6 +239,19 @@ def test_a_revision_that_the_server_does_not_speak_is_a_clear_error(peer: Peer) 
     assert "initialize" not in traffic.methods() and "GET" not in traffic.methods()
 
 
+@for_peers(STRICT)
+def test_a_server_that_knows_no_sessions_says_so(peer: Peer) -> None:
+    """V26-03, V26-11: the error has what the server speaks, and another revision is not spoken unasked."""
+    traffic = Traffic(peer)
+    with pytest.raises(UnsupportedVersion, match="2026-07-28") as caught:
+        speak(peer, protocol="2025-11-25").connect()
+    assert caught.value.requested == "2025-11-25"
+    assert "2026-07-28" in caught.value.supported
+    assert traffic.methods() == ["initialize"]
+    with speak(peer) as client:
+        assert (echo(client), client.era) == ("hi", "stateless")
+
+
 @for_peers(*MODERN)
 def test_sessions_can_be_asked_for_where_both_are_spoken(peer: Peer) -> None:
     """X6, X9, V26-10: the same server speaks 2025-11-25 with a client that wants that, and nothing is learned of it."""
@@ -284,10 +297,59 @@ def test_a_server_that_is_replaced_by_one_of_two_channels_is_found_out_anew(peer
             assert (echo(client), client.era) == ("hi", "http+sse")
 
 
+@for_peers(Kind("mcp1", watched=True))
+def test_a_server_of_sessions_that_knows_only_2026_from_now_on_is_found_out_anew(peer: Peer) -> None:
+    """V26-08, V26-03: its refusal names the revisions that it speaks."""
+    with running(STRICT) as newer, Cutter(peer.url) as cutter:
+        url = cutter.through(peer.url)
+        with speak(url) as client:
+            assert (echo(client), client.era) == ("hi", "session")
+            cutter.target = newer.url  # type: ignore[assignment]
+            cutter.cut("fin")
+            with speak(url) as late:
+                assert (echo(late), late.era) == ("hi", "stateless")
+            assert (echo(client), client.era) == ("hi", "stateless")
+
+
+@for_peers(Kind("mcp2", watched=True))
+def test_a_saved_session_of_2026_is_of_use_with_an_older_server_too(peer: Peer) -> None:
+    """V26-08: what was saved does not hold any more, and the call is made all the same."""
+    with speak(peer) as client:
+        saved = client.session.to_json()
+    with running(Kind("mcp1", watched=True)) as older:
+        with Client.resume(saved, url=older.url, timeout=BOUND) as client:
+            assert (echo(client), client.era) == ("hi", "session")
+
+
+@for_peers(SSE)
+def test_a_server_of_two_channels_that_is_upgraded_is_found_out_anew(peer: Peer) -> None:
+    """V26-08: in the middle of a client's life, and by a client that relied on what was known."""
+    with running(Kind("mcp2", watched=True)) as newer, Cutter(peer.url) as cutter:
+        url = cutter.through(peer.url)
+        with speak(url) as client:
+            assert (echo(client), client.era) == ("hi", "http+sse")
+            cutter.target = newer.url  # type: ignore[assignment]
+            cutter.cut("fin")
+            with speak(url) as late:
+                assert (echo(late), late.era) == ("hi", "stateless")
+            assert (echo(client), client.era) == ("hi", "stateless")
+
+
+@for_peers(SSE)
+def test_a_client_over_two_channels_finds_out_by_itself_that_its_server_was_upgraded(peer: Peer) -> None:
+    """V26-08: its stream has ended, and there is none any more."""
+    with running(Kind("mcp2", watched=True)) as newer, Cutter(peer.url) as cutter:
+        with speak(cutter.through(peer.url)) as client:
+            assert (echo(client), client.era) == ("hi", "http+sse")
+            cutter.target = newer.url  # type: ignore[assignment]
+            cutter.cut("fin")
+            assert (echo(client), client.era) == ("hi", "stateless")
+
+
 def test_nobody_at_home_is_no_answer() -> None:
     """V26-05: a server that cannot be reached says nothing of how it speaks, and nothing is tried in its place."""
     with Cutter(("127.0.0.1", 9)) as cutter:
         cutter.refuse()
         with pytest.raises(StreamHTTPError) as caught:
-            speak(f"http://{cutter.address[0]}:{cutter.address[1]}/mcp", timeout=3).connect()
+            speak(cutter.through("http://127.0.0.1:9/mcp"), retry=RetryPolicy(attempts=2, base=0.01)).connect()
     assert not isinstance(caught.value, UnsupportedVersion)

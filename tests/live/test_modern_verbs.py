@@ -314,3 +314,47 @@ def test_headers_that_were_not_known_of_are_learned(peer: Peer) -> None:
     assert methods[0] == methods[-1] == "tools/call"
     assert methods.count("tools/call") == 2
     assert set(methods[1:-1]) == {"tools/list"}
+
+
+@for_peers(*MODERN)
+def test_what_the_caller_puts_into_meta_arrives(peer: Peer) -> None:
+    """BASE-12, V26-01: a trace context and keys of one's own, beside what every request carries."""
+    traffic = Traffic(peer)
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with meet(peer, check_results=False) as client:
+        client.call_tool("echo", {"text": "hi"}, meta={"traceparent": trace, "example.com/order": 7})
+    meta = traffic.messages()[-1]["params"]["_meta"]
+    assert (meta["traceparent"], meta["example.com/order"]) == (trace, 7)
+    assert meta[f"{_META}protocolVersion"] == "2026-07-28"
+
+
+@for_peers(*MODERN)
+def test_what_the_revision_no_longer_has_is_not_sent(peer: Peer) -> None:
+    """X10, X17, E-14: a ping is a question that it does have, and a change of the roots is nothing to tell."""
+    traffic = Traffic(peer)
+    with meet(peer, roots=["file:///srv"], check_results=False) as client:
+        assert client.send_ping() is None
+        client.send_roots_list_changed()
+        client.call_tool("echo", {"text": "hi"})
+    assert traffic.methods() == ["server/discover", "server/discover", "tools/call"]
+    offered = traffic.messages()[-1]["params"]["_meta"][f"{_META}clientCapabilities"]
+    assert offered["roots"] == {}
+
+
+@for_peers(*MODERN)
+def test_a_notification_of_ones_own_is_taken(peer: Peer) -> None:
+    """H26-01, H26-02, H26-09: 202 without a body is an answer."""
+    traffic = Traffic(peer)
+    with meet(peer) as client:
+        client.notify("notifications/custom", {"a": 1})
+    (note,) = [note for note in traffic.notes() if "id" not in note["body"]]
+    assert note["headers"]["mcp-protocol-version"] == "2026-07-28"
+    assert note["headers"]["mcp-method"] == "notifications/custom"
+
+
+@for_peers(*MODERN)
+def test_a_large_answer_comes_whole(peer: Peer) -> None:
+    """H26-03, BASE-01: a megabyte of text with characters of all lengths, there and back."""
+    text = "aß\u2028\U0001f600" * 100_000
+    with meet(peer, check_results=False) as client:
+        assert client.call_tool("echo", {"text": text}).text == text

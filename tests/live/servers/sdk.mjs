@@ -1,7 +1,8 @@
 // A server made with the npm SDK 2.x, offering what `sdk.py` and `asking.py` do. It is started and stopped as the Python
 // peers are: on a free loopback port, its URL in one line of JSON on standard output, gone when standard input ends.
 //
-// Its first argument is the folder that holds node_modules; `--json` has it answer with JSON alone.
+// Its first argument is the folder that holds node_modules; `--json` has it answer with JSON alone, and `--stateless`
+// speak 2026-07-28 alone.
 import http from "node:http";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -263,7 +264,9 @@ function make() {
 
 // The other peers choose JSON where nothing comes before the result; this one streams all that it may.
 const responseMode = process.argv.includes("--json") ? "json" : "sse";
-const handler = createMcpHandler(make, { responseMode, keepAliveMs: 50 });
+// Unless told so, it also speaks 2025-11-25, without sessions.
+const legacy = process.argv.includes("--stateless") ? "reject" : "stateless";
+const handler = createMcpHandler(make, { responseMode, keepAliveMs: 50, legacy });
 const answer = toNodeHandler(handler);
 
 const listener = http.createServer((request, response) => {
