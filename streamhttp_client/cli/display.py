@@ -53,7 +53,7 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
-            if self._latest is not self._shown:  # how far it came, also when it failed
+            if _said(self._latest) != _said(self._shown):  # how far it came, also when it failed
                 self._show()
 
     def update(self, progress: Progress) -> None:
@@ -83,6 +83,11 @@ class Display:
             # Whoever reads our output may have seen enough. That nobody reads the progress ends no call.
             if self._stream is sys.stdout:
                 raise
+
+
+def _said(progress: Progress | None) -> tuple[object, ...] | None:
+    """What of a progress is worth another line; that it became slower meanwhile is not."""
+    return None if progress is None else (progress.progress, progress.total, progress.message, progress.state)
 
 
 class Quiet(Display):

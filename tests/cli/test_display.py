@@ -39,6 +39,7 @@ def test_the_end_is_not_shown_twice() -> None:
     out = io.StringIO()
     with Display(out, clock=Clock()) as display:
         display.update(Progress(1, 1))
+        display.update(Progress(1, 1, rate=0.5))
     assert out.getvalue() == "1/1 (100 %)\n"
 
 

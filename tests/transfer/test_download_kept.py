@@ -428,6 +428,60 @@ def test_processes_that_share_a_target_and_are_killed_never_spoil_it(tmp_path: P
     assert {name for name in leftovers(tmp_path) if not name.startswith("x.")} == {"x"}
 
 
+SACRIFICE = """
+    import os, signal, sys
+    from streamhttp_client import RetryPolicy, download
+    import streamhttp_client.transfer.segments, streamhttp_client.transfer.strays
+    url, folder, overwrite, segments = sys.argv[1], sys.argv[2], sys.argv[3] == "True", int(sys.argv[4])
+    def deadly(call):
+        def instead(*what, **how):
+            global left
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*what, **how)
+        return instead
+    for number in range(1, 80):
+        if not os.fork():
+            left = number
+            for name in ("open", "write", "replace", "rename", "link", "unlink", "fsync", "fdatasync", "close"):
+                setattr(os, name, deadly(getattr(os, name)))
+            dest = os.path.join(folder, str(number), "x")
+            download(url, dest, overwrite=overwrite, segments=segments, retry=RetryPolicy(attempts=9, base=0))
+            os._exit(7)
+        if os.waitstatus_to_exitcode(os.wait()[1]) == 7:
+            break
+    print(number)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks a process for each of its calls of the system")
+@pytest.mark.parametrize(("overwrite", "segments"), [(False, 1), (True, 1), (True, 2)])
+def test_a_process_that_is_killed_before_any_call_of_the_system_does_no_harm(
+    tmp_path: Path, overwrite: bool, segments: int
+) -> None:
+    """SIGKILL before the first one, the second one, and so on: there is the old file or the new one, nothing between,
+    and the next process has it whole.
+    """
+    data = DATA if segments == 1 else LARGE
+    for number in range(1, 80):
+        (tmp_path / str(number)).mkdir()
+        if overwrite:
+            (tmp_path / str(number) / "x").write_bytes(b"old")
+    with FileServer(data, cut_after=len(data) * 2 // 3) as server:
+        process = spawn(SACRIFICE, server.url, str(tmp_path), str(overwrite), str(segments))
+        output, _ = process.communicate(timeout=60)
+        count = int(output)
+        assert 15 < count < 79  # it came to its end in the last of them
+        for number in range(1, count + 1):
+            target = tmp_path / str(number) / "x"
+            there = target.read_bytes() if target.exists() else None
+            assert there in (data, b"old" if overwrite else None)
+            if there != data:
+                fetch(server, target, overwrite=overwrite)
+            assert target.read_bytes() == data
+
+
 # -- a first and a last report
 
 

@@ -362,22 +362,25 @@ def test_a_full_disk_is_said_and_can_be_gone_on_with(web: str, small_disk: Path,
     assert result.resumed_from == caught.value.bytes_kept and result.verified
 
 
-def test_a_file_size_limit_is_a_full_disk(web: str, tmp_path: Path) -> None:
-    """RLIMIT_FSIZE, where no file system can be mounted."""
+@pytest.mark.parametrize("segments", [1, 3])
+def test_a_file_size_limit_is_a_full_disk(web: str, tmp_path: Path, segments: int) -> None:
+    """RLIMIT_FSIZE, where no file system can be mounted: what fitted is kept, and used when there is room."""
     code = """
         import resource, sys
         from streamhttp_client.exceptions import DiskFull
         from streamhttp_client.transfer.download import download
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
         try:
-            download(sys.argv[1], sys.argv[2])
+            download(sys.argv[1], sys.argv[2], segments=int(sys.argv[3]))
         except DiskFull as error:
             print(error.bytes_kept, error.resumable)
     """
-    process = spawn(code, f"{web}/file.bin", str(tmp_path / "x"))
+    process = spawn(code, f"{web}/file.bin", str(tmp_path / "x"), str(segments))
     output, _ = process.communicate(timeout=30)
-    assert output.split() == [b"1048576", b"True"]
-    assert download(f"{web}/file.bin", tmp_path / "x", digest=SHA).resumed_from == 1 << 20
+    kept, resumable = output.split()
+    assert resumable == b"True" and (int(kept) == 1 << 20 if segments == 1 else 0 < int(kept) <= 1 << 20)
+    assert leftovers(tmp_path) == ["x.part", "x.part.json"]
+    assert download(f"{web}/file.bin", tmp_path / "x", digest=SHA).resumed_from == int(kept)
 
 
 # -- memory
