@@ -94,6 +94,26 @@ def test_reads_go_on_while_a_write_waits(tmp_path: Path) -> None:
     store.close()
 
 
+def test_use_of_a_session_waits_for_nobody(tmp_path: Path, clock: Clock) -> None:
+    """Another process holds the write lock while the expiry of a session should be put off; a later request does it."""
+    store = SQLiteStore(tmp_path / "store.db", clock=clock)
+    begin(store)
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    clock.now += 1000
+    began = time.monotonic()
+    assert store.get_session("s") == {}
+    assert time.monotonic() - began < PATIENCE / 10
+    other.execute("COMMIT")
+    touched = other.execute("SELECT touched FROM sessions")
+    assert touched.fetchone() == (1000.0,)
+    assert store.get_session("s") == {}
+    assert other.execute("SELECT touched FROM sessions").fetchone() == (2000.0,)
+    assert store._open().sql.execute("PRAGMA busy_timeout").fetchone() == (10_000,)
+    other.close()
+    store.close()
+
+
 def test_session_is_found_when_its_use_cannot_be_noted(tmp_path: Path, clock: Clock) -> None:
     """A full disk or a locked file keeps nobody from reading."""
     store = SQLiteStore(tmp_path / "store.db", clock=clock)

@@ -80,15 +80,28 @@ class _Connection:
         self.process = os.getpid()
         self.worker = secrets.token_hex(8)
         self.lock = threading.RLock()
+        self.read_lock = threading.Lock()
         self.sql = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        try:
+            self.reading = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        except BaseException:
+            self.sql.close()
+            raise
+        self.stop = threading.Event()
+        self.thread: threading.Thread | None = None
+
+
+    def prepare(self) -> None:
+        """Make the file ready, which others may do at the same time."""
         _patiently(lambda: self.sql.execute("PRAGMA journal_mode = WAL"))
         # What the last milliseconds before a power cut wrote may be lost, never the file's consistency.
         self.sql.execute("PRAGMA synchronous = NORMAL")
-        self.read_lock = threading.Lock()
-        self.reading = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        self.sql.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         self.reading.execute("PRAGMA query_only = 1")
-        self.stop = threading.Event()
-        self.thread: threading.Thread | None = None
+
+    def close(self) -> None:
+        self.sql.close()
+        self.reading.close()
 
 
 def _patiently(change: Callable[[], object]) -> None:
@@ -184,12 +197,15 @@ class SQLiteStore(Store):
                 # database connection in the child process" (sqlite.org, How To Corrupt). The parent's is left
                 # as it is.
                 self._waiters = Waiters()
+                connection = None
                 try:
                     connection = _Connection(self._path)
                     self._beaten = self._clock()  # the time before the first use is no gap
-                    connection.sql.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+                    connection.prepare()
                     self._beat(connection)
                 except sqlite3.DatabaseError as error:
+                    if connection is not None:
+                        connection.close()
                     raise _translated(error) from error
                 connection.thread = threading.Thread(
                     target=self._watch, args=(connection,), name="streamhttp-store", daemon=True
@@ -351,14 +367,24 @@ class SQLiteStore(Store):
                 return None
         if now - touched > self._session_ttl / 10:
             # Not each time: reads are cheap, writes wait for each other.
-            try:
-                with self._writing() as sql:
-                    sql.execute("UPDATE sessions SET touched = ? WHERE session = ?", (now, session))
-            except StoreUnavailable:
-                # The request may go on; the next one puts the expiry off.
-                _log.debug("the store could not note the use of a session", exc_info=True)
+            self._note_use(session, now)
         found: dict[str, Any] = json.loads(fields)
         return found
+
+    def _note_use(self, session: str, now: float) -> None:
+        """Put off the expiry, unless that has to wait for somebody else; then the next request does."""
+        connection = self._open()
+        if not connection.lock.acquire(blocking=False):
+            return
+        try:
+            connection.sql.execute("PRAGMA busy_timeout = 0")
+            with self._writing(connection) as sql:
+                sql.execute("UPDATE sessions SET touched = ? WHERE session = ?", (now, session))
+        except StoreUnavailable:
+            _log.debug("the store could not note the use of a session", exc_info=True)
+        finally:
+            connection.sql.execute(f"PRAGMA busy_timeout = {int(_BUSY_TIMEOUT * 1000)}")
+            connection.lock.release()
 
     def _is_read(self, sql: sqlite3.Connection, session: str) -> bool:
         """Whether somebody is connected to one of the session's streams."""
@@ -634,10 +660,11 @@ class SQLiteStore(Store):
         self._waiters.begun.set()
         if connection.thread is not None:
             connection.thread.join()
-        with connection.lock:
-            # Said, and not left to the timeout: whatever this process has not ended will not be.
-            connection.sql.execute("DELETE FROM workers WHERE worker = ?", (connection.worker,))
-            connection.sql.close()
-        with connection.read_lock:
-            connection.reading.close()
+        with connection.lock, connection.read_lock:
+            try:
+                # Said, and not left to the timeout: whatever this process has not ended will not be.
+                connection.sql.execute("DELETE FROM workers WHERE worker = ?", (connection.worker,))
+            except sqlite3.DatabaseError:
+                _log.warning("the store could not say goodbye", exc_info=True)
+            connection.close()
         self._waiters.wake_all()
