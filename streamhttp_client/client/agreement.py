@@ -11,6 +11,7 @@ from ..exceptions import (
     ClientClosed,
     ConnectionLost,
     LocalProtocolError,
+    ReadTimeout,
     RemoteProtocolError,
     StreamHTTPError,
     TransportError,
@@ -90,18 +91,22 @@ class Agreement:
             return None
         return Link(self._era(revision), session, self._transport, ("as the saved session has it",))
 
-    def agree(self, effort: Effort, farewell: Callable[[Link], object]) -> Link:
+    def agree(self, effort: Effort, farewell: Callable[[Link], object], doubted: Link | None = None) -> Link:
         """Find out how the server speaks, as far as that is not known, and begin to.
 
         Args:
             effort: The limits of the call that needs it.
             farewell: Ends what was begun and cannot be used.
+            doubted: A link on which the server has answered as one of another era does. It is given back if that was
+                not so: a session is not begun anew for it.
 
         Raises:
             UnsupportedVersion: No revision in common.
             StreamHTTPError: What the server answered to the last thing that was tried.
         """
         refused: StreamHTTPError | None = None
+        if doubted is not None:
+            KNOWN_SERVERS.forget(self._url)
         step, steps = self._first_step(), []
         probed: list[str] = []
         try:
@@ -112,6 +117,9 @@ class Agreement:
                     if step.action == "speak":
                         return self._speak(step.revision or LATEST, steps)
                     if step.action == "shake":
+                        if doubted is not None and doubted.era.name == "session":
+                            self._learn(doubted.era.revision)
+                            return doubted
                         return self._shake(step.revision, steps, effort, farewell)
                     if step.action == "channel":
                         return self._open_channel(step.revision, steps, effort, farewell)
@@ -119,8 +127,7 @@ class Agreement:
                         assert refused is not None
                         raise refused
                     revision = step.revision or LATEST
-                    probed.append(revision.name)
-                    session, versions = self.discover(revision, effort, _PROBE_SECONDS)
+                    session, versions = self._probe(revision, effort)
                     step = negotiation.after_discovery(versions)
                     if step.action == "speak" and step.revision is not None:
                         return self._speak(step.revision, [*steps, step.why], session)
@@ -132,27 +139,37 @@ class Agreement:
                         KNOWN_SERVERS.forget(self._url)
                         raise refused from None
                     refused = error
+                    if step.action == "probe" and not isinstance(error, ConnectionLost):
+                        probed.append((step.revision or LATEST).name)
                     step = self._after(step, error, probed)
         finally:
             refused = None  # its traceback leads here, and would keep the connection that it came on
 
-    def discover(self, revision: Revision, effort: Effort, silence: float | None = None) -> tuple[Session, list[str]]:
+    def _probe(self, revision: Revision, effort: Effort) -> tuple[Session, list[str]]:
+        """Discover a server that may not know what that is: one that stays silent must leave time for the handshake."""
+        while True:
+            left = effort.deadline.remaining()
+            limits = [seconds for seconds in (effort.timeout.read, None if left is None else left / 2) if seconds]
+            silence = min(_PROBE_SECONDS, *limits)
+            part = Effort(Timeout(effort.timeout.connect, silence, left), effort.policy, effort.interrupt)
+            try:
+                return self.discover(revision, part)
+            except ConnectionLost as error:
+                # A connection that breaks says nothing of the server; one that breaks again and again may.
+                if isinstance(error, ReadTimeout) or effort.attempts > 1 or not effort.again():
+                    raise
+
+    def discover(self, revision: Revision, effort: Effort) -> tuple[Session, list[str]]:
         """Ask a server of the stateless era who it is; a session that says so, and the revisions that it speaks.
 
         Args:
             revision: In which to ask.
             effort: The limits.
-            silence: Seconds after which a silent server is taken for one that does not understand.
         """
         operation, era = calls.discover(), self._era(revision)
-        part = effort
-        if silence is not None:
-            read = silence if effort.timeout.read is None else min(silence, effort.timeout.read)
-            left = effort.deadline.remaining()
-            part = Effort(Timeout(effort.timeout.connect, read, left), effort.policy, effort.interrupt)
         session = Session(url=self._shown_url, protocol_version=revision.name, era=era.name)
         request = jsonrpc.Request(self._next_id(), operation.method, era.dress(operation.params, log_level=None))
-        exchange = self._transport.request(era, session, request, part)
+        exchange = self._transport.request(era, session, request, effort)
         try:
             raw = await_response(exchange, _ignore)
         finally:
@@ -166,11 +183,11 @@ class Agreement:
         }
         return Session(**{**session.__dict__, **found}), list(result.supported_versions)
 
-    def forget(self, failure: StreamHTTPError) -> None:
-        """The server does not speak as it was known to.
+    def check_doubts(self, failure: StreamHTTPError) -> None:
+        """The server has answered as one of another era does. Is it to be found out again how it speaks?
 
         Raises:
-            UnsupportedVersion: It was not known to: the caller wanted it so.
+            UnsupportedVersion: No: the caller wanted it so.
         """
         if self._pinned is not None:
             if isinstance(failure, UnsupportedVersion):
@@ -185,7 +202,6 @@ class Agreement:
                 headers=getattr(failure, "headers", None),
                 body=getattr(failure, "body", b""),
             ) from failure
-        KNOWN_SERVERS.forget(self._url)
 
     # -- the steps
 
@@ -199,15 +215,18 @@ class Agreement:
 
     def _after(self, step: Step, error: StreamHTTPError, probed: Sequence[str]) -> Step:
         if self._pinned is not None:
-            versions = negotiation.supported(error)
-            if versions is not None and negotiation.is_modern_error(error):
+            if negotiation.is_modern_error(error):
+                versions = negotiation.supported(error) or ()
+                speaks = f"speaks {', '.join(map(repr, versions))[:200]}" if versions else "knows no handshake"
                 raise UnsupportedVersion(
-                    f"only revision {self._pinned.name!r} was wanted, and the server speaks "
-                    f"{', '.join(map(repr, versions))[:200]}",
+                    f"only revision {self._pinned.name} was wanted, and the server {speaks}; protocol='auto' finds out "
+                    "what it speaks",
                     requested=self._pinned.name,
                     supported=versions,
                 ) from error
             raise error
+        if step.action == "channel":
+            return Step("probe", LATEST, "it does not speak as it was known to")
         if step.action == "probe":
             return negotiation.after_probe(error, probed)
         return negotiation.after_handshake(error, probed=bool(probed))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..exceptions import InvalidParams, LocalProtocolError, RemoteProtocolError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Asker", "CacheUse"]
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 CacheUse = Literal["use", "refresh", "off"]
 
@@ -62,17 +63,20 @@ class Asker:
                 from .cache import ResultCache
 
                 engine.kept = ResultCache()
+            credentials = engine.credentials
             if cache == "use":
-                found = engine.kept.get(operation.method, operation.params, engine.credentials)
+                found = engine.kept.get(operation.method, operation.params, credentials)
                 if found is not None:
                     return operation.parse(found)
-            keep = self._keeper(operation, engine.kept)
+            keep = self._keeper(operation, engine.kept, credentials)
         return Call(engine, operation, effort, repeatable=operation.read_only, renewable=renewable, keep=keep).result
 
-    def _keeper(self, operation: Operation[Any], kept: ResultCache) -> Callable[[Any], object]:
+    def _keeper(
+        self, operation: Operation[Any], kept: ResultCache, credentials: str | None
+    ) -> Callable[[Any], object]:
         """Keeps the result of an operation, if the server allows it and nothing has changed by then."""
-        engine, since = self._engine, kept.mark()
-        return lambda result: kept.put(operation.method, operation.params, result, engine.credentials, since=since)
+        since = kept.mark()
+        return lambda result: kept.put(operation.method, operation.params, result, credentials, since=since)
 
     def _forget_pages(self, method: str) -> None:
         """What is kept of a list does not hold together any more."""
@@ -103,11 +107,27 @@ class Asker:
             seen.add(cursor)
         raise RemoteProtocolError(f"the list has more than {_MAX_PAGES} pages")
 
-    def _listed(self, walk: Callable[[CacheUse], Iterator[T]], cache: CacheUse) -> list[T]:
-        """All of a list; from its beginning, and from the server, if what was kept of it led nowhere."""
-        try:
-            return list(walk(cache))
-        except InvalidParams:
-            if cache != "use":
-                raise
-            return list(walk("refresh"))
+    def _whole(
+        self,
+        build: Callable[[str | None], Operation[T]],
+        take: Callable[[T], Iterable[Item]],
+        timeout: TimeoutLike | None,
+        cache: CacheUse,
+    ) -> list[Item]:
+        """All of a list; once more from its beginning, and from the server, if what was kept of it led nowhere.
+
+        "If a cursor is no longer valid, the client SHOULD discard all cached pages and restart pagination from the
+        beginning." MCP 2026-07-28, server/utilities/caching, Interaction with Pagination
+        """
+        while True:
+            items: list[Item] = []
+            pages = 0
+            try:
+                for page in self._pages(build, timeout, cache):
+                    pages += 1
+                    items += take(page)
+                return items
+            except InvalidParams:
+                if not pages or cache != "use":
+                    raise
+                cache = "refresh"

@@ -119,6 +119,7 @@ class Call(Generic[T]):
         self._may_have_executed = resume_from is not None
         self._answered = False
         self._told = False
+        self._lost: StreamHTTPError | None = None  # the last attempt that was lost, and repeated
         self._pid = os.getpid()
         self.request_id: jsonrpc.RequestId | None = None if resume_from is None else resume_from.request_id
 
@@ -231,8 +232,12 @@ class Call(Generic[T]):
                 jsonrpc.dump(jsonrpc.Request(0, operation.method, operation.params))
             tried: set[str] = set()
             while True:
-                link = self._link = engine.ready(self._effort, may_be_asked=operation.method in _MAY_ASK)
-                engine.require(link.session, operation)
+                try:
+                    link = self._link = engine.ready(self._effort, may_be_asked=operation.method in _MAY_ASK)
+                except TransportError as error:
+                    error.may_have_executed = False  # it is about finding the server; _mark() looks at earlier attempts
+                    raise
+                engine.require(link, operation)
                 exchange = self._exchange = self._begin(link)
                 try:
                     yield from self._follow(link, exchange)
@@ -293,10 +298,10 @@ class Call(Generic[T]):
             # The request did not run: the server did not know whom it was for.
             if "renew" in tried or not engine.renews or not self._renewable:
                 engine.expired = link
-                raise failure
+                raise self._lost or failure
             tried.add("renew")
             engine.renew(link, self._effort)
-        elif isinstance(failure, HeaderMismatch):
+        elif isinstance(failure, HeaderMismatch) and link.era.mirrors_arguments:
             # "the client SHOULD call tools/list to check for changes to the tool's inputSchema, then retry the original
             # request with the appropriate headers." MCP 2026-07-28, basic/transports/streamable-http
             if self._relist is None or "list" in tried:
@@ -310,7 +315,8 @@ class Call(Generic[T]):
         elif self._repeatable and self._effort.again():
             logger.info("the answer of %s was lost, asking again: %s", method, str(failure))
             self._tell_cancelled("the answer was lost; the request is repeated with another id")
-            self._told = False
+            self._told, self._lost = False, failure
+            tried.discard("renew")  # with some transports each break costs a session; attempts are counted already
         else:
             raise failure
 

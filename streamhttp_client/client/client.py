@@ -331,4 +331,6 @@ def _params(params: Any) -> dict[str, Any] | None:
         return None
     if not isinstance(params, Mapping) or not all(isinstance(key, str) for key in params):
         raise LocalProtocolError("parameters must be a mapping with strings as keys")
+    if not isinstance(params.get("_meta", {}), Mapping):
+        raise LocalProtocolError("'_meta' must be a mapping")
     return dict(params)

@@ -72,6 +72,7 @@ class Engine:
     def __init__(
         self,
         http: HTTP,
+        url: str,
         agreement: Agreement,
         listening: BackgroundListening,
         *,
@@ -100,6 +101,7 @@ class Engine:
         self.listening = listening
         listening.engine = self
         self._http = http
+        self._url = url
         self._agreement = agreement
         self._on_session_renewed = on_session_renewed
         self._began_session = False  # and not merely taken one up
@@ -154,8 +156,8 @@ class Engine:
         Raises:
             UnsupportedVersion: No other revision was wanted.
         """
-        self._agreement.forget(failure)
-        new, begun = self._begin(effort, old)
+        self._agreement.check_doubts(failure)
+        new, begun = self._begin(effort, old, doubted=True)
         other = new.era.revision is not old.era.revision
         if begun and other:
             logger.info("the server now speaks revision %s, not %s", new.era.revision.name, old.era.revision.name)
@@ -172,13 +174,24 @@ class Engine:
         """The session with what the server says of itself, which is asked for if it was not said yet."""
         link = self.ready(effort)
         if link.session.server_info is None and link.session.capabilities is None and not link.era.keeps_wishes:
-            session, _ = self._agreement.discover(link.era.revision, effort)
+            try:
+                session, _ = self._agreement.discover(link.era.revision, effort)
+            except StreamHTTPError as error:
+                if not link.era.is_foreign(error) or not self.agree_anew(link, error, effort):
+                    raise
+                return self.ready(effort).session
             link = Link(link.era, session, link.transport, link.steps)
             self.link = link
         return link.session
 
-    def _begin(self, effort: Effort, old: Link | None) -> tuple[Link, bool]:
-        """A link other than ``old``, and whether it was begun here. One thread does it, the others wait and find it."""
+    def _begin(self, effort: Effort, old: Link | None, *, doubted: bool = False) -> tuple[Link, bool]:
+        """A link other than ``old``, and whether it was begun here. One thread does it, the others wait and find it.
+
+        Args:
+            effort: The limits of whoever needs it.
+            old: What cannot be used any more.
+            doubted: It may be that it can.
+        """
         self.register(effort)
         try:
             self._turns.take(effort)
@@ -187,7 +200,10 @@ class Engine:
                     raise ClientClosed("the client is closed")
                 if self.link is not None and self.link is not old:
                     return self.link, False
-                self.link = link = self._agreement.agree(effort, self._say_goodbye)
+                link = self._agreement.agree(effort, self._say_goodbye, old if doubted else None)
+                if link is old:
+                    return link, False
+                self.link = link
                 self._answered = {}  # the new session counts its requests anew
                 self._began_session = True
                 if old is not None and old.transport is not link.transport:
@@ -215,13 +231,13 @@ class Engine:
             finally:
                 exchange.close()
 
-    def require(self, session: Session, operation: calls.Operation[Any]) -> None:
+    def require(self, link: Link, operation: calls.Operation[Any]) -> None:
         """Raise CapabilityError if the server did not declare what an operation needs.
 
         "Both parties MUST only use capabilities that were successfully negotiated." MCP 2025-11-25, Operation.
         """
-        path = operation.capability
-        if path is None or session.capabilities is None:
+        path, session = operation.capability, link.session
+        if path is None or session.capabilities is None or path in link.era.revision.undeclared:
             return
         known, answers = self._declared
         if known is not session:
@@ -278,8 +294,8 @@ class Engine:
 
     @property
     def credentials(self) -> str | None:
-        """What tells the authorization of this client apart from that of another. A secret."""
-        return self._http.credentials
+        """What tells the authorization that a request would have now apart from another. A secret."""
+        return self._http.credentials(self._url)
 
     def subscription(self, link: Link) -> jsonrpc.Request:
         """The request that asks for all changes, and for those of the resources that the user has subscribed to."""
@@ -309,10 +325,13 @@ class Engine:
         link = self.ready(effort)
         try:
             link.post(message, effort)
-        except SessionExpired:
-            if not self.renews:
+        except StreamHTTPError as error:
+            if isinstance(error, SessionExpired):
+                if not self.renews:
+                    raise
+                self.renew(link, effort)
+            elif not link.era.is_foreign(error) or not self.agree_anew(link, error, effort):
                 raise
-            self.renew(link, effort)
             self.ready(effort).post(message, effort)
 
     def level(self, wanted: bool) -> str | None:

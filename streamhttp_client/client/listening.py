@@ -16,7 +16,10 @@ from ..exceptions import (
     ConnectionLost,
     HTTPStatusError,
     LocalProtocolError,
+    RPCError,
     SessionExpired,
+    StreamHTTPError,
+    UnsupportedVersion,
 )
 from ..net.retry import Effort
 from ..net.timeouts import Timeout
@@ -35,6 +38,8 @@ logger = logging.getLogger("streamhttp_client")
 # A stream that was open for this long, or brought a message, was worth opening: closing it then is no failure. Idle
 # limits of proxies and servers begin at some ten seconds.
 _WORTHWHILE_SECONDS = 1.0
+# The least pause after one that was not.
+_BRIEF_PAUSE = 0.1
 _JOIN_SECONDS = 2.0
 
 
@@ -64,6 +69,8 @@ class Hub(Protocol):
     def ready(self, effort: Effort) -> Link: ...
 
     def renew(self, old: Link, effort: Effort) -> None: ...
+
+    def agree_anew(self, old: Link, failure: StreamHTTPError, effort: Effort) -> bool: ...
 
     def subscription(self, link: Link) -> jsonrpc.Request: ...
 
@@ -266,14 +273,21 @@ class Listener:
                     if failure is None or not isinstance(failure, HTTPStatusError):
                         retry_seconds = feed.retry_seconds or retry_seconds
                     floor = max(feed.retry_seconds, retry_seconds)
-                    if self.opened.is_set() and time.monotonic() - since > _WORTHWHILE_SECONDS:
-                        effort.progressed()
+                    if self.opened.is_set():
+                        if time.monotonic() - since > _WORTHWHILE_SECONDS:
+                            effort.progressed()
+                        else:
+                            floor = max(floor, _BRIEF_PAUSE)  # it may have brought something, and still not be a loop
                 except SessionExpired:
                     # A server that forgets each session at once would have us begin one after the other.
                     if not engine.renews or forgotten and not effort.again():
                         raise
                     forgotten = True
                     engine.renew(link, attempt)
+                    continue
+                except (HTTPStatusError, RPCError, UnsupportedVersion) as error:
+                    if not link.era.is_foreign(error) or not engine.agree_anew(link, error, attempt):
+                        raise
                     continue
                 except ClientClosed:
                     if self._closed or engine.closed or not self._anew:
@@ -284,8 +298,9 @@ class Listener:
                 if effort.deadline.expired:
                     return
                 if not effort.again(floor):
-                    if self._closed or effort.deadline.expired:
-                        return
+                    left = effort.deadline.remaining()
+                    if self._closed or left is not None and left < _WORTHWHILE_SECONDS and opened:
+                        return  # what is left is less than a pause
                     if engine.closed:
                         raise ClientClosed("the client is closed")
                     raise failure or ConnectionLost("the server ends each listening stream at once")

@@ -122,6 +122,7 @@ class Options(Record, kw_only=True):
         listens = self.listen_in_background
         return Engine(
             http,
+            self.url,
             agreement,
             BackgroundListening(wanted=bool(capabilities) if listens is None else listens),
             link=None if session is None else agreement.take_up(session),

@@ -61,7 +61,7 @@ class ToolVerbs(Asker, ABC):
 
     def list_tools(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> list[Tool]:
         """Return all tools of the server, over all pages."""
-        return self._listed(lambda cache: self.iter_tools(timeout=timeout, cache=cache), cache)
+        return self._whole(calls.list_tools, lambda page: self._remember_tools(page.tools), timeout, cache)
 
     def call_tool(
         self,

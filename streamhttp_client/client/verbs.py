@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..exceptions import MethodNotFound
 from ..net.timeouts import TimeoutLike
 from ..protocol import calls
 from ..protocol.calls import Operation
@@ -39,7 +40,7 @@ class Verbs(Asker):
 
     def list_resources(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> list[Resource]:
         """Return all resources that the server lists, over all pages."""
-        return self._listed(lambda cache: self.iter_resources(timeout=timeout, cache=cache), cache)
+        return self._whole(calls.list_resources, lambda page: page.resources, timeout, cache)
 
     def iter_resource_templates(
         self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use"
@@ -52,7 +53,7 @@ class Verbs(Asker):
         self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use"
     ) -> list[ResourceTemplate]:
         """Return all resource templates, over all pages."""
-        return self._listed(lambda cache: self.iter_resource_templates(timeout=timeout, cache=cache), cache)
+        return self._whole(calls.list_resource_templates, lambda page: page.resource_templates, timeout, cache)
 
     def read_resource(
         self,
@@ -90,7 +91,7 @@ class Verbs(Asker):
 
     def list_prompts(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> list[Prompt]:
         """Return all prompts, over all pages."""
-        return self._listed(lambda cache: self.iter_prompts(timeout=timeout, cache=cache), cache)
+        return self._whole(calls.list_prompts, lambda page: page.prompts, timeout, cache)
 
     def get_prompt(
         self,
@@ -125,7 +126,14 @@ class Verbs(Asker):
 
     def send_ping(self, *, timeout: TimeoutLike | None = None) -> None:
         """Return if the server answers."""
-        self._ask(self._engine.ready(self._effort(timeout)).era.greeting(), timeout)
+        era = self._engine.ready(self._effort(timeout)).era
+        try:
+            self._ask(era.greeting(), timeout)
+        except MethodNotFound:
+            now = self._engine.ready(self._effort(timeout)).era
+            if now.name == era.name:
+                raise
+            self._ask(now.greeting(), timeout)  # the server turned out to be one of another era
 
     def set_logging_level(self, level: str, *, timeout: TimeoutLike | None = None) -> None:
         """Ask for log messages of this level and above: one of the eight of RFC 5424, ``debug`` to ``emergency``.
@@ -143,4 +151,4 @@ class Verbs(Asker):
         if link.era.keeps_wishes:
             self._ask(operation, timeout)
         else:
-            self._engine.require(link.session, operation)
+            self._engine.require(link, operation)

@@ -105,6 +105,8 @@ class _BorrowedBody(Body):
         self._seconds = seconds
         self._sock = _socket_of(self._raw)
         self._read = self._choose_read()
+        headers = answer.headers
+        self.end_is_known = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
         if answer.raw is not None and not getattr(answer, "_content_consumed", False):
             interrupt.attach(self._break)
 

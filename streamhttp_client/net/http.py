@@ -134,7 +134,6 @@ class HTTP:
         if auth is None and not self._own and session.auth is not None:
             self._auth = session.auth
         self._fixed_authorization: str | None = None
-        self._last_fields: Mapping[str, str] = {}
         if isinstance(self._auth, tuple):
             if len(self._auth) != 2 or not all(isinstance(part, (str, bytes)) for part in self._auth):
                 raise LocalProtocolError("auth must be (user, password), a requests auth, or an object with apply()")
@@ -208,15 +207,20 @@ class HTTP:
             return response
         raise RemoteProtocolError(f"more than {_MAX_REDIRECTS} redirects, the last one to {target.host}")
 
-    @property
-    def credentials(self) -> str | None:
-        """What tells the authorization of the last request apart from others; None if it had none. A secret.
+    def credentials(self, url: str) -> str | None:
+        """What tells the authorization that a request would have now apart from others; None if it had none. A secret.
 
-        Of schemes that prove something anew in each request, such as Digest, only the name.
+        An auth is applied to a request that is not sent. Of schemes that prove something anew in each request, such as
+        Digest, only the name counts.
+
+        Raises:
+            LocalProtocolError: The address cannot be used.
         """
-        fields = self._last_fields
-        value = fields.get("authorization") or fields.get("Authorization")
-        if value is None:
+        target = self._target(url)
+        value = self._headers.get("authorization") or self._fixed_authorization or target.authorization
+        if self._auth is not None or not self._own:
+            value = self._prepare("POST", target, {}, None, True).headers.get("authorization") or value
+        if not value:
             return None
         scheme = value.partition(" ")[0]
         return value if scheme.lower() in ("basic", "bearer") else scheme
@@ -255,8 +259,6 @@ class HTTP:
             changed = other_body or prepared.url != target.url or prepared.method != method
         elif home and len(self.session.cookies):
             self._add_cookies(target, fields)
-        if home:
-            self._last_fields = fields
         read = timeout.read
 
         def remaining() -> float | None:

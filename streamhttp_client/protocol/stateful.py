@@ -111,8 +111,14 @@ class StatefulEra:
         return status == 404 or status == 400 and "session id" in message.lower()
 
     def is_foreign(self, error: StreamHTTPError) -> bool:
-        """Whether a refusal is one that only servers of 2026-07-28 know."""
-        return is_modern_error(error)
+        """Whether a refusal is one that servers of 2026-07-28 have for a request that says nothing of the client.
+
+        "A request missing any required field is malformed; the server MUST reject it with JSON-RPC error code -32602.
+        On HTTP, the response status MUST be 400." MCP 2026-07-28, basic/index. Older ones say it with 200 as a rule.
+        """
+        return is_modern_error(error) or (
+            getattr(error, "status", None) == 400 and getattr(error, "code", None) == jsonrpc.INVALID_PARAMS
+        )
 
     def check_session_id(self, value: str) -> str:
         """Return a session id that is safe to send back.

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import jsonrpc
-from ..exceptions import InvalidResult, RemoteProtocolError, StreamHTTPError
+from ..exceptions import InvalidResult, LocalProtocolError, RemoteProtocolError, StreamHTTPError
 from . import calls
 from .era import Listening
 from .extensions import TASKS_EXTENSION
@@ -82,7 +82,9 @@ class StatelessEra:
             meta.update(self._meta)
             return {"_meta": meta}
         given = params.get("_meta")
-        if given:
+        if given is not None:
+            if not isinstance(given, Mapping):
+                raise LocalProtocolError(f"'_meta' must be a mapping, got {type(given).__name__}")
             if not _TRACE_CONTEXT.isdisjoint(given):
                 from . import trace
 

@@ -30,6 +30,7 @@ class Revision(Record):
         polling: A server may close a stream early and expect the client to come back (2025-11-25).
         tasks: Requests can be turned into tasks by the core protocol (2025-11-25, experimental).
         two_channels: Its own transport is HTTP+SSE, where answers come on one common stream (2024-11-05).
+        undeclared: Capabilities that a server may have without being able to say so.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Revision(Record):
     polling: bool = False
     tasks: bool = False
     two_channels: bool = False
+    undeclared: frozenset[str] = frozenset()
 
 
 REVISIONS = {
@@ -47,7 +49,7 @@ REVISIONS = {
         Revision("2025-11-25", polling=True, tasks=True),
         Revision("2025-06-18"),
         Revision("2025-03-26", batches=True),
-        Revision("2024-11-05", two_channels=True),
+        Revision("2024-11-05", two_channels=True, undeclared=frozenset(("completions",))),
     )
 }
 """The revisions that this package speaks, newest first."""

@@ -58,7 +58,7 @@ def _eras(protocol: str) -> tuple[bool, bool]:
 
 
 def _supported(handshake: bool) -> list[str]:
-    names = [revision.name for revision in REVISIONS.values() if revision.handshake and not revision.two_channels]
+    names = [revision.name for revision in REVISIONS.values() if revision.handshake]
     return [LATEST.name, *(names if handshake else ())]
 
 

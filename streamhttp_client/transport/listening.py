@@ -16,7 +16,7 @@ from ..exceptions import ConnectionLost, HTTPStatusError, MethodNotFound, RPCErr
 from ..net.body import Response
 from ..net.refusals import is_temporary
 from ..net.retry import Effort, parse_retry_after
-from ..protocol.models.subscriptions import SUBSCRIPTION_ID, subscription_id
+from ..protocol.models.subscriptions import SUBSCRIPTION_ID
 from .answers import rpc_error
 from .link import Link, RequestUnderWay
 from .reading import EventReader
@@ -76,7 +76,7 @@ def open_feed(
     if link.era.listening == "get":
         return _GetFeed(link, opening, reading, last_event_id)
     if link.era.listening == "subscription":
-        return _SubscriptionFeed(link, reading, subscribe())
+        return _SubscriptionFeed(link, opening, reading, subscribe())
     return _ChannelFeed(link, reading)
 
 
@@ -148,22 +148,30 @@ class _RequestFeed(Feed):
 class _SubscriptionFeed(_RequestFeed):
     """The answer to ``subscriptions/listen``, MCP 2026-07-28, basic/patterns/subscriptions."""
 
-    def __init__(self, link: Link, reading: Effort, request: jsonrpc.Request) -> None:
+    def __init__(self, link: Link, opening: Effort, reading: Effort, request: jsonrpc.Request) -> None:
         super().__init__(link)
-        self._source = link.request(request, reading)
+        self._effort = opening
+        self._reading = reading
+        self._source = link.request(request, opening)
 
     def messages(self) -> Generator[jsonrpc.Message | None, None, None]:
-        source = self._source
+        source, agreed = self._source, False
         try:
             for message in source:
                 if isinstance(message, jsonrpc.Notification):
                     params = message.params or {}
                     if not self._is_ours(params):
                         continue
-                    if message.method == _ACKNOWLEDGED:
-                        self.honoured = params.get("notifications")
+                    if not agreed:
+                        # Now it is open, and what limits the opening of it is over.
+                        self._effort.timeout, self._effort.deadline = self._reading.timeout, self._reading.deadline
+                        agreed = True
+                        if message.method == _ACKNOWLEDGED:
+                            self.honoured = params.get("notifications")
                         yield None
-                    elif not self._ends(message.method, params):
+                    if message.method == _ACKNOWLEDGED:
+                        continue
+                    if not self._ends(message.method, params):
                         yield _bare(message)
                 elif isinstance(message, jsonrpc.Response):
                     if message.id == source.request_id:
@@ -187,9 +195,10 @@ class _SubscriptionFeed(_RequestFeed):
             source.close()
 
     def _is_ours(self, params: Mapping[str, Any]) -> bool:
-        """Whether a message belongs to this subscription; its id has the type of the request's."""
-        named, wanted = subscription_id(params), self._source.request_id
-        return named is None or (named == wanted and type(named) is type(wanted))
+        """Whether a message belongs to this subscription: one without an id does, for the stream is of this alone."""
+        meta, wanted = params.get("_meta"), self._source.request_id
+        named = meta.get(SUBSCRIPTION_ID, wanted) if isinstance(meta, Mapping) else wanted
+        return bool(named == wanted) and type(named) is type(wanted)
 
     def _ends(self, method: str, params: Mapping[str, Any]) -> bool:
         """Whether the server says that it takes the subscription away; the end of the stream follows."""
