@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from streamhttp_client import CapabilityError, InputRequired, RetryPolicy, SessionExpired
+from streamhttp_client import InputRequired, RetryPolicy
 from streamhttp_client.protocol.versions import REVISIONS
 from tests.support_table import client_rows, server_rows, transport_rows
 from tests.support_table.table import PROOFS, Proof, read_table
@@ -14,23 +12,6 @@ from tests.support_table.worlds import OK, open_world
 
 TABLE = read_table()
 assert client_rows and server_rows and transport_rows  # importing them has registered their proofs
-
-#: Cells that are known not to hold, by what comes of it.
-KNOWN = {
-    ("2024-11-05", server_rows.COMPLETION_ROW): (CapabilityError, "needs a capability that this revision has not"),
-    ("2025-03-26", server_rows.COMPLETION_ROW): (AssertionError, "the arguments chosen before are sent all the same"),
-}
-
-
-def known(error: type[Exception], reason: str) -> pytest.MarkDecorator:
-    """What does not hold yet. When it does, the mark has to go."""
-    return pytest.mark.xfail(strict=True, raises=error, reason=reason)
-
-
-def cells() -> list[Any]:
-    """The proofs, as parameters."""
-    marks = {key: [known(*why)] for key, why in KNOWN.items()}
-    return [pytest.param(proof, id=proof.id, marks=marks.get(key, ())) for key, proof in PROOFS.items()]
 
 
 def test_the_table_is_complete() -> None:
@@ -46,7 +27,7 @@ def test_the_words_of_a_cell(key: tuple[str, str]) -> None:
     assert TABLE.get(key) == PROOFS[key].words
 
 
-@pytest.mark.parametrize("proof", cells())
+@pytest.mark.parametrize("proof", [pytest.param(proof, id=proof.id) for proof in PROOFS.values()])
 def test_a_cell(proof: Proof) -> None:
     """What a cell says is so, on the wire and in the results, with a server that speaks this revision and no other."""
     with open_world(proof.revision) as world:
@@ -67,13 +48,7 @@ def test_found_without_being_told(revision: str) -> None:
     assert len(world.server.requests) < 2 * begin
 
 
-@pytest.mark.parametrize(
-    "revision",
-    [
-        pytest.param("2024-11-05", marks=known(SessionExpired, "a call renews its session once, and no more")),
-        "2026-07-28",
-    ],
-)
+@pytest.mark.parametrize("revision", ["2024-11-05", "2026-07-28"])
 def test_broken_again_and_again(revision: str) -> None:
     """Repeated where safe: as often as the retry policy says, like everything else."""
     with open_world(revision) as world:

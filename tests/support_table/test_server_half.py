@@ -9,22 +9,25 @@ from typing import Annotated, Any
 
 import pytest
 
-from streamhttp_client import CapabilityError, Client, LogMessage, Progress, RPCError
+from streamhttp_client import CapabilityError, Client, LogMessage, Progress, RetryPolicy, RPCError
 from streamhttp_client.protocol.models.deferred import DeferredTask
 from streamhttp_client.protocol.models.notifications import ToolListChanged
 from streamhttp_client.protocol.versions import REVISIONS
 from streamhttp_client.server import Context, Header, RunningServer, Server, SQLiteStore
 from tests.server.kit import Direct
-from tests.server.modern_kit import meta
+from tests.server.modern_kit import PREFIX, meta
 from tests.support_table.table import README
 from tests.support_table.transport_rows import waits
 
 pytest.importorskip("cheroot", reason="the embedded server needs the extra [server]")
 pytest.importorskip("msgspec", reason="the embedded server needs the extra [server]")
 
-BOUND = 15.0
+BOUND = 15.0  # seconds; nothing comes near unless it fails
+POLL = 0.01
+STOPPED = threading.Event()  # that a handler has noticed that nobody wants its result any more
 SESSIONS = ("2025-03-26", "2025-06-18", "2025-11-25")
 MODERN = "2026-07-28"
+TOOLS = {"ask", "change", "crunch", "endless", "errand", "interrupted"}
 FORM = {"type": "object", "properties": {"name": {"type": "string"}, "size": {"type": "string", "default": "M"}}}
 
 
@@ -62,6 +65,25 @@ def build() -> Server:
         """Say that the tools are others now."""
         server.notify_list_changed("tools")
         return "changed"
+
+    @server.tool()
+    def interrupted(ctx: Context) -> str:
+        """Close the connection, as far as one may, and go on."""
+        ctx.progress(1, 2)
+        ctx.close_connection(retry_ms=0)
+        ctx.progress(2, 2)
+        return "finished"
+
+    @server.tool()
+    def endless(ctx: Context) -> str:
+        """Work until somebody has had enough."""
+        for number in range(int(BOUND / POLL)):
+            ctx.progress(number)  # which also shows at once that the stream was closed
+            if ctx.cancelled:
+                STOPPED.set()
+                break
+            STOPPED.wait(POLL)
+        return "stopped"
 
     @server.resource("a:{n}")
     def many(n: str) -> str:
@@ -102,7 +124,7 @@ def open_client(running: RunningServer, revision: str, **options: Any) -> Client
 def test_the_words() -> None:
     """They are those that are proved here; Redis, which needs a server of its own, in the tests of the stores."""
     words = " ".join(README.read_text("utf-8").split())
-    which = "The server half speaks all of these but 2024-11-05, at one address"
+    which = "The server half speaks all of these at one address, though not over HTTP+SSE"
     assert f"{which}: with sessions (in memory, SQLite or Redis) or stateless, as each request wants it." in words
 
 
@@ -120,7 +142,7 @@ def test_the_server_half(running: RunningServer, revision: str) -> None:
         assert capabilities is not None and capabilities.tasks is None  # those of 2025-11-25 are the client's only
         assert capabilities.declares("extensions.io.modelcontextprotocol/tasks") is modern
 
-        assert {tool.name for tool in client.list_tools()} == {"crunch", "ask", "errand", "change"}
+        assert {tool.name for tool in client.list_tools()} == TOOLS
         assert [resource.uri for resource in client.list_resources()] == ["a:1"]
         assert [template.uri_template for template in client.list_resource_templates()] == ["a:{n}"]
         assert client.read_resource("a:2").contents[0].text == "resource 2"  # type: ignore[union-attr]
@@ -169,6 +191,35 @@ def test_the_server_and_tasks(running: RunningServer, revision: str) -> None:
                 client.call_tool_as_task("errand")
 
 
+@pytest.mark.parametrize("revision", [*SESSIONS, MODERN])
+def test_the_server_closes_streams(running: RunningServer, revision: str) -> None:
+    """Only where clients expect it; elsewhere the stream stays, and the result comes on it."""
+    seen: list[Progress] = []
+    with open_client(running, revision, retry=RetryPolicy(base=0.0)) as client:
+        assert client.call_tool("interrupted", on_progress=seen.append).text == "finished"
+    assert [event.progress for event in seen] == [1, 2]
+    assert [event.attempt for event in seen] == ([1, 2] if revision == "2025-11-25" else [1, 1])
+
+
+@pytest.mark.parametrize("revision", [*SESSIONS, MODERN])
+def test_the_server_is_told_to_stop(running: RunningServer, revision: str) -> None:
+    """By a notification, or by the end of the stream."""
+    STOPPED.clear()
+    with open_client(running, revision) as client, client.stream_tool("endless") as call:
+        next(call)
+        call.cancel()
+        assert STOPPED.wait(BOUND)
+
+
+@pytest.mark.parametrize("revision", [*SESSIONS, MODERN])
+def test_what_only_one_revision_has(running: RunningServer, revision: str) -> None:
+    """Results say for how long they may be kept, and what they are, where that is in the revision."""
+    with open_client(running, revision) as client:
+        listed = client.request("tools/list")
+    modern = {"resultType": "complete", "ttlMs": 60_000, "cacheScope": "private"}
+    assert {key: listed[key] for key in modern if key in listed} == (modern if revision == MODERN else {})
+
+
 def test_all_at_one_address(running: RunningServer) -> None:
     """Clients of all revisions at the same time; who finds out by itself gets the newest."""
     results: dict[str, Any] = {}
@@ -215,14 +266,18 @@ def test_the_server_has_no_stream_of_2024_11_05(running: RunningServer) -> None:
     assert caught.value.status == 400
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the server agrees on all that have a handshake")
-def test_the_server_does_not_agree_on_2024_11_05() -> None:
-    """Who offers it is answered with another revision."""
+def test_the_server_speaks_2024_11_05_where_it_is_offered() -> None:
+    """Over Streamable HTTP, as some clients written by hand do; and it says so."""
     app = build().wsgi()
-    params = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "old", "version": "1"}}
     try:
-        with Direct(app).request("initialize", params) as reply:
-            assert reply.json()["result"]["protocolVersion"] in REVISIONS.keys() - {"2024-11-05"}
+        direct = Direct(app).initialize("2024-11-05")
+        assert direct.session is not None
+        assert direct.answer("ping") == {}
+        assert direct.tool("crunch", {"rows": 1})["content"] == [{"type": "text", "text": '{"rows": 1}'}]
+        params = {"_meta": meta() | {f"{PREFIX}protocolVersion": "1999-01-01"}}
+        headers = {"MCP_PROTOCOL_VERSION": "1999-01-01", "MCP_METHOD": "tools/list"}
+        with Direct(app).request("tools/list", params, **headers) as reply:
+            assert sorted(reply.json()["error"]["data"]["supported"]) == sorted(REVISIONS)
     finally:
         app.close()
         app.store.close()
