@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,12 +13,16 @@ import pytest
 from streamhttp_client import (
     Client,
     HTTPStatusError,
+    RetryPolicy,
     Session,
+    StreamHTTPError,
 )
 from streamhttp_client.client.eras import KNOWN_SERVERS
+from streamhttp_client.protocol.versions import LATEST
 from tests.client._kinds import (
     CHANNEL_BEGINS,
     ERAS,
+    MODERN,
     SESSION_BEGINS,
     AnyServer,
     connect_to,
@@ -25,7 +30,8 @@ from tests.client._kinds import (
     works,
 )
 from tests.client._peer import BOUND
-from tests.support.rawserver import Peer, Request
+from tests.support.rawserver import Peer, Request, rpc_refusal
+from tests.transport._faults import InThread
 
 Script = Callable[[Peer, Request], None]
 
@@ -132,6 +138,96 @@ def test_a_guess_for_another_endpoint(_nothing_left: None, first: str, other: st
             assert client.era == ERAS[other]
 
 
+CHANGES = [(before, after) for before in ERAS for after in ERAS if before != after]
+
+
+@pytest.mark.parametrize(("before", "after"), CHANGES)
+def test_a_wrong_memory_heals(_nothing_left: None, before: str, after: str) -> None:
+    """V26-08: what was known fails, the server is asked anew, and the call that found out is answered."""
+    with AnyServer(before) as server:
+        with connect_to(server) as client:
+            works(client)
+        server.kind = after
+        with connect_to(server) as client:
+            works(client)
+            assert client.era == ERAS[after]
+        seen = len(server.requests)
+        with connect_to(server) as client:
+            works(client)
+        assert keys(server)[seen:] == AGAIN[after]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda client: client.session.to_json(),
+        lambda client: client.list_tools(),
+        lambda client: client.send_ping(),
+        lambda client: client.stream_tool("echo").result,
+        lambda client: client.notify("notifications/odd"),
+        lambda client: list(client.listen(timeout=0.2)),
+    ],
+    ids=["session", "list_tools", "send_ping", "stream_tool", "notify", "listen"],
+)
+@pytest.mark.parametrize("after", ["session", "channel"])
+def test_whatever_is_asked_first_heals(_nothing_left: None, after: str, use: Callable[[Client], object]) -> None:
+    """V26-08: a server that was known as modern and is not any more is found out by the first use, whatever that is."""
+    with AnyServer(after) as server:
+        KNOWN_SERVERS.learn(server.url, LATEST)
+        with connect_to(server) as client:
+            use(client)
+            assert client.era == ERAS[after]
+
+
+@pytest.mark.parametrize(("before", "after"), CHANGES)
+def test_a_server_that_changes_under_a_client(_nothing_left: None, before: str, after: str) -> None:
+    """V26-08: a server that is rolled back or forward while a client is connected is spoken to in its new way."""
+    with AnyServer(before) as server, connect_to(server) as client:
+        works(client)
+        server.kind = after
+        server.expire_sessions()
+        server.drop_connections()
+        # What was under way may be lost with the old server; reads are repeated.
+        assert [tool.name for tool in client.list_tools()] == ["echo"]
+        works(client)
+        assert client.era == ERAS[after]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        rpc_refusal(400, -32022, "no", {"supported": [MODERN], "requested": "2025-11-25"}),
+        rpc_refusal(400, -32020),
+        rpc_refusal(400, -32602, "_meta is required"),
+        text(404),
+    ],
+    ids=["-32022", "-32020", "-32602", "404"],
+)
+def test_each_way_in_which_a_newer_server_refuses_an_old_session(session_server: AnyServer, refusal: Script) -> None:
+    """V26-08, H25-21: however a server that has become modern refuses a request of the session, it is asked anew."""
+    with connect_to(session_server) as client:
+        works(client)
+        session_server.kind = "modern"
+        session_server.on("tools/call", refusal, session_server.answer)
+        works(client)
+        assert client.era == "stateless"
+
+
+@pytest.mark.parametrize("code", [-32021, -32022])
+def test_an_odd_refusal_does_not_cost_the_session(session_server: AnyServer, code: int) -> None:
+    """V26-08, H25-21: a modern error from a server that is as it was is this request's failure, and the session, which
+    the server still holds, goes on.
+    """
+    with connect_to(session_server) as client:
+        works(client)
+        session_server.on("tools/call", rpc_refusal(400, code), session_server.answer)
+        with pytest.raises(StreamHTTPError) as caught:
+            works(client)
+        assert getattr(caught.value, "code", None) == code
+        works(client)
+        assert client.session.session_id == "session-1" and session_server.sessions == {"session-1"}
+
+
 def test_a_refusal_that_changes_nothing(modern_server: AnyServer) -> None:
     """V26-08: a refusal that looks foreign costs one probe; if the server speaks as before, it is passed on."""
     with connect_to(modern_server) as client:
@@ -154,6 +250,35 @@ def test_what_is_learned_is_no_secret(_nothing_left: None) -> None:
     assert f"127.0.0.1:{server.port}/mcp" in known
     for secret in ("user", "geheim", "key", "verborgen", "name@", "passwort"):
         assert secret not in known
+
+
+@pytest.mark.parametrize("before", ["modern", "session"])
+def test_threads_and_a_wrong_memory(_nothing_left: None, before: str) -> None:
+    """V26-08: all threads whose requests are refused at once find out once, and all their calls are answered; what was
+    found out is remembered.
+    """
+    after = {"modern": "session", "session": "modern"}[before]
+    count = 8
+    with AnyServer(before) as server, connect_to(server) as client:
+        works(client)
+        together = threading.Barrier(count)
+
+        def refused_together(peer: Peer, request: Request) -> None:
+            together.wait(BOUND)
+            server.answer(peer, request)
+
+        server.kind = after
+        server.expire_sessions()
+        known = len(server.requests)
+        server.on("tools/call", *[refused_together] * count, server.answer)
+        threads = [InThread(lambda: works(client)) for _ in range(count)]
+        for thread in threads:
+            thread.join(BOUND)
+        assert [thread.error for thread in threads] == [None] * count
+        assert client.era == ERAS[after]
+        begun = {"session": "initialize", "modern": "server/discover"}[after]
+        assert keys(server)[known:].count(begun) == 1
+        assert KNOWN_SERVERS.first_step(server.url) is not None
 
 
 # --- saved sessions
@@ -181,6 +306,22 @@ def test_a_saved_session(_nothing_left: None, kind: str, forgotten: bool) -> Non
             assert client.session.server_info == Session.from_json(saved).server_info
         begin = CHANNEL_BEGINS if kind == "channel" else []
         assert keys(server)[before:] == [*begin, "tools/call"]
+
+
+@pytest.mark.parametrize(("before", "after"), CHANGES)
+def test_a_saved_session_of_a_server_that_has_changed(_nothing_left: None, before: str, after: str) -> None:
+    """V26-08: a persisted era is an assumption too, and is given up if it fails."""
+    with AnyServer(before) as server:
+        with connect_to(server, end_session=False) as client:
+            works(client)
+            saved = client.session.to_json()
+        server.kind = after
+        server.expire_sessions()
+        KNOWN_SERVERS.clear()
+        options: dict[str, Any] = {"timeout": BOUND, "listen_in_background": False}
+        with Client.resume(saved, retry=RetryPolicy(attempts=4, base=0.0), **options) as client:
+            works(client)
+            assert client.era == ERAS[after]
 
 
 @pytest.mark.parametrize("kind", AGAIN)

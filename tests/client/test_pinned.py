@@ -77,6 +77,19 @@ def test_http_sse_only(channel_server: AnyServer) -> None:
     assert keys(channel_server) == [*CHANNEL_BEGINS, "tools/call"]
 
 
+@pytest.mark.parametrize("kind", ["session", "channel"])
+def test_modern_only_and_an_older_server(_nothing_left: None, kind: str) -> None:
+    """V26-11: the error says which revision was wanted, and what to do about it; nothing older was tried."""
+    with AnyServer(kind) as server:
+        client = connect_to(server, protocol=MODERN)
+        for use in (works, lambda client: client.list_tools(), lambda client: client.session):
+            with pytest.raises(UnsupportedVersion, match=r"2026-07-28.*protocol='auto'") as caught:
+                use(client)
+            assert caught.value.requested == MODERN
+        client.close()
+        assert set(keys(server)) <= {"tools/call", "tools/list", "server/discover"}
+
+
 @pytest.mark.parametrize("versions", [["2025-11-25"], ["2025-06-18", "2025-11-25"]])
 def test_modern_only_and_a_server_that_names_others(modern_server: AnyServer, versions: list[str]) -> None:
     """V26-03, V26-11: -32022 to a request is the error that names what the server speaks."""
@@ -87,6 +100,16 @@ def test_modern_only_and_a_server_that_names_others(modern_server: AnyServer, ve
     client.close()
     assert caught.value.supported == tuple(versions) and caught.value.code == -32022
     assert keys(modern_server) == ["tools/call"]
+
+
+@pytest.mark.parametrize("name", ["2025-11-25", "2025-06-18", "2025-03-26"])
+def test_one_session_revision_and_a_modern_server(modern_server: AnyServer, name: str) -> None:
+    """V26-11: a server that knows no handshake is an error that says which revision was wanted, and what to do."""
+    client = connect_to(modern_server, protocol=name)
+    with pytest.raises(UnsupportedVersion, match=rf"{name}.*protocol='auto'") as caught:
+        client.connect()
+    client.close()
+    assert caught.value.requested == name and keys(modern_server) == ["initialize"]
 
 
 @pytest.mark.parametrize("name", ["2025-11-25", "2025-06-18", "2025-03-26"])

@@ -124,6 +124,13 @@ def test_what_is_no_trace_context_is_not_sent(era: StatelessEra, key: str) -> No
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("meta", [5, "ab", ["a"], True])
+def test_what_is_no_metadata(era: StatelessEra, meta: Any) -> None:
+    """V26-01, BASE-11: ``_meta`` must be an object; another one is the caller's error."""
+    with pytest.raises(LocalProtocolError, match="_meta"):
+        era.dress({"name": "x", "_meta": meta}, log_level=None)
+
+
 # --- headers
 # ----------------------------------------------------------------------------------------------------------------------
 
