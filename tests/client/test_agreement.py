@@ -12,6 +12,7 @@ import pytest
 
 from streamhttp_client import (
     AuthenticationError,
+    CallTimeout,
     Client,
     ClientClosed,
     ConnectionFailed,
@@ -21,6 +22,7 @@ from streamhttp_client import (
     MethodNotFound,
     MissingCapability,
     StreamHTTPError,
+    Timeout,
     UnsupportedVersion,
 )
 from streamhttp_client.client import agreement
@@ -28,6 +30,7 @@ from streamhttp_client.client.eras import KNOWN_SERVERS
 from streamhttp_client.protocol.versions import LATEST, REVISIONS
 from tests.client._kinds import (
     CHANNEL_BEGINS,
+    ERAS,
     MODERN,
     ONCE,
     SESSION_BEGINS,
@@ -206,6 +209,14 @@ def test_a_silent_server(session_server: AnyServer, monkeypatch: pytest.MonkeyPa
     assert keys(session_server)[:2] == ["server/discover", "initialize"]
 
 
+def test_a_silent_server_and_little_time(session_server: AnyServer) -> None:
+    """V26-05: silence on the probe does not use up the whole time of the call that needs the answer."""
+    session_server.on("server/discover", lambda peer, request: peer.hold())
+    with within(BOUND), connect_to(session_server, timeout=2.0) as client:
+        works(client)
+        assert client.era == "session"
+
+
 @pytest.mark.parametrize("versions", [["2025-11-25", "2025-06-18"], ["2025-06-18", "2099-01-01"], ["2025-03-26"]])
 def test_a_refusal_with_only_session_revisions(session_server: AnyServer, versions: list[str]) -> None:
     """V26-03, V26-06: of the revisions that the server names, the newest is offered in the handshake."""
@@ -342,6 +353,16 @@ def test_a_moved_server(modern_server: AnyServer, status: int) -> None:
     assert [request.target for request in modern_server.requests][:2] == ["/mcp", "/elsewhere"]
 
 
+@pytest.mark.parametrize("kind", ["modern", "session"])
+def test_a_probe_that_was_lost(_nothing_left: None, kind: str) -> None:
+    """V26-05, V26-08: a connection that breaks under the probe once does not make a modern server a broken one."""
+    with AnyServer(kind) as server:
+        server.on("server/discover", lambda peer, request: peer.reset(), server.answer)
+        with connect_to(server) as client:
+            works(client)
+            assert client.era == ERAS[kind]
+
+
 def test_nobody_is_there(_nothing_left: None) -> None:
     """V26-05: a server that cannot be reached is asked one question, and nothing is learned of it."""
     with refusing_port() as port:
@@ -424,16 +445,17 @@ def test_a_website(_nothing_left: None) -> None:
         assert keys(server) == ["server/discover", "initialize"]
 
 
-def test_both_are_refused_in_modern_terms(modern_server: AnyServer) -> None:
-    """V26-06, H26-20: a server that mangles the probe and refuses the handshake as a modern one is given up, without a
-    GET.
+@pytest.mark.parametrize("name", ["500", "reset", "200 HTML", "400 text", "silence"])
+def test_both_are_refused_in_modern_terms(modern_server: AnyServer, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """V26-06, H26-20: a server that mangles every probe and refuses the handshake as a modern one is given up, soon and
+    without a GET.
     """
-    modern_server.on("server/discover", text(500))
-    client = connect_to(modern_server, retry=ONCE)
-    with pytest.raises(StreamHTTPError):
+    monkeypatch.setattr(agreement, "_PROBE_SECONDS", 0.2)
+    modern_server.on("server/discover", LEGACY_ANSWERS.get(name, lambda peer, request: peer.hold()))
+    with not_yet(modern_server) as client, within(AT_ONCE), pytest.raises(StreamHTTPError):
         client.connect()
-    client.close()
-    assert "GET" not in keys(modern_server) and keys(modern_server)[:2] == ["server/discover", "initialize"]
+    seen = keys(modern_server)
+    assert set(seen) == {"server/discover", "initialize"} and len(seen) < 10
 
 
 # --- threads, deadlines, ends
@@ -483,6 +505,19 @@ def test_cancelling_during_the_probe(modern_server: AnyServer) -> None:
         assert isinstance(thread.error, ClientClosed)
         works(client)
     assert keys(modern_server) == ["server/discover", "server/discover", "tools/call"]
+
+
+def test_the_deadline_passes_during_the_probe(modern_server: AnyServer) -> None:
+    """V26-05, L25-07: the time of a call covers finding out; nothing was executed, and the client stays usable."""
+    for key in ("server/discover", "initialize"):
+        modern_server.on(key, lambda peer, request: peer.hold())
+    with not_yet(modern_server) as client:
+        with within(AT_ONCE), pytest.raises(CallTimeout) as caught:
+            client.call_tool("echo", timeout=Timeout(total=0.3))
+        assert not caught.value.may_have_executed
+        assert modern_server.seen("tools/call") == []
+        modern_server.on("server/discover", modern_server.answer)
+        works(client)
 
 
 @pytest.mark.parametrize("name", LEGACY_ANSWERS)
