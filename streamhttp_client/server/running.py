@@ -141,9 +141,13 @@ class _Pool:
         finally:
             self._forget(connection)
             if keep:
-                self._server.put_conn(connection)
-            else:
-                connection.close()
+                with contextlib.suppress(ValueError, KeyError, OSError):
+                    # Fails if the server has just stopped, and closed what watches the connections.
+                    self._server.put_conn(connection)
+                    connection = None
+            if connection is not None:
+                with contextlib.suppress(OSError):
+                    connection.close()
 
     def _forget(self, connection: Any) -> None:
         with self._lock:

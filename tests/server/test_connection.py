@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -137,6 +138,24 @@ def test_threads_stay_only_while_there_are_enough(monkeypatch: pytest.MonkeyPatc
             assert connection.recv(4096).startswith(b"HTTP/1.1 404 Not Found")
         for connection in connections:
             connection.close()
+
+
+def test_connection_that_nobody_watches_any_more(running: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that gives its connection back at the very moment of the stop closes it, and does not fail."""
+    monkeypatch.setattr("streamhttp_client.server.running._STAY", 0.0)
+    put = running._server.put_conn
+    tried = threading.Event()
+
+    def refuse(connection: object) -> None:
+        tried.set()
+        raise ValueError("I/O operation on closed epoll object")
+
+    monkeypatch.setattr(running._server, "put_conn", refuse)
+    request = f"GET /other HTTP/1.1\r\nHost: {running.host}:{running.port}\r\n\r\n".encode()
+    answer = raw(running, request)
+    assert answer.startswith(b"HTTP/1.1 404 Not Found") and tried.is_set()
+    monkeypatch.setattr(running._server, "put_conn", put)
+    assert Wire(running.url).initialize().result("ping") == {}
 
 
 def test_chunked_request(running: RunningServer) -> None:

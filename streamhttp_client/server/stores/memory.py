@@ -84,7 +84,7 @@ class MemoryStore(Store):
         log_ttl: Seconds for which the events of a finished stream can still be collected.
         max_sessions: More are refused with 503 until others expire.
         max_logs: Unfinished streams and running calls of one session; more are refused with 503.
-        max_finished: Finished streams that a session keeps; the oldest are dropped first.
+        max_finished: Finished streams that a session keeps, or an eighth more; the oldest are dropped first.
         max_log_events, max_log_bytes: What one stream keeps; the oldest events are dropped first, and a
             client that still needed them is told that the stream is gone.
         max_bytes: What all sessions and streams keep together. Beyond it the oldest finished streams are dropped;
@@ -229,7 +229,8 @@ class MemoryStore(Store):
             held = self._sessions.get(session)
             if held is None:
                 return False
-            if len(held.logs) >= min(self._max_logs, self._max_finished):
+            # An eighth more than should be there, so that not each new log looks at all others.
+            if len(held.logs) >= min(self._max_logs, self._max_finished * 9 // 8):
                 dropped = self._make_room(held, now, log.startswith("i"))
             if (old := held.logs.pop(log, None)) is not None:
                 dropped.append(old)
