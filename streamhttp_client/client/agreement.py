@@ -109,6 +109,7 @@ class Agreement:
             KNOWN_SERVERS.forget(self._url)
         step, steps = self._first_step(), []
         probed: list[str] = []
+        lost = 0
         try:
             while True:
                 if step.why:
@@ -139,8 +140,11 @@ class Agreement:
                         KNOWN_SERVERS.forget(self._url)
                         raise refused from None
                     refused = error
-                    if step.action == "probe" and not isinstance(error, ConnectionLost):
-                        probed.append((step.revision or LATEST).name)
+                    if step.action == "probe":
+                        # One that was lost has told nothing; but a server that loses each of them must come to an end.
+                        lost += isinstance(error, ConnectionLost)
+                        if lost != 1:
+                            probed.append((step.revision or LATEST).name)
                     step = self._after(step, error, probed)
         finally:
             refused = None  # its traceback leads here, and would keep the connection that it came on

@@ -54,6 +54,26 @@ _MAY_ASK = frozenset(("tools/call", "prompts/get", "resources/read", "completion
 T = TypeVar("T")
 
 
+class ProgressCount:
+    """How far a call has come, with all requests that it takes. It may come on the call's stream and the listener's."""
+
+    def __init__(self) -> None:
+        self._meter = ProgressMeter()
+        self._last: tuple[float, float | None] = 0, None
+        self._lock = threading.Lock()  # held for a moment
+
+    def update(self, progress: float, total: float | None, words: str | None, attempt: int) -> Progress:
+        """A new count, as an event."""
+        with self._lock:
+            self._last = progress, total
+            return self._meter.update(progress, total, words, attempt=attempt)
+
+    def words(self, words: str, attempt: int) -> Progress:
+        """New words for the last count."""
+        with self._lock:
+            return self._meter.update(*self._last, words, attempt=attempt)
+
+
 class Call(Generic[T]):
     """One request to the server, from its sending to its result.
 
@@ -83,6 +103,7 @@ class Call(Generic[T]):
         relist: Callable[[Effort], object] | None = None,
         awaits_task: bool = True,
         keep: Callable[[Any], object] | None = None,
+        count: ProgressCount | None = None,
     ) -> None:
         if engine.closed:
             raise ClientClosed("the client is closed")
@@ -106,9 +127,7 @@ class Call(Generic[T]):
         self._wants_log = wants_log or on_log is not None
         self._link: Link | None = None
         self._task: DeferredTask | None = None
-        self._meter: ProgressMeter | None = None
-        self._last_count: tuple[float, float | None] = 0, None
-        self._metering = threading.Lock()  # progress may come on this thread's stream and on the listener's
+        self._count = count
         self._exchange: RequestUnderWay | None = None
         self._events: Generator[CallEvent, None, None] | None = None
         self._result: T | None = None
@@ -431,12 +450,17 @@ class Call(Generic[T]):
             if isinstance(event, DeferredTask):
                 self._task = event
                 if event.status_message and self._on_progress is not None:
-                    self._on_progress(self._measure(None, None, event.status_message))
+                    self._on_progress(self._counted().words(event.status_message, self._effort.attempts))
             yield event
 
     def callbacks(self) -> dict[str, Any]:
         """What another call needs to hear in place of this one, which has become a task: the token lives on with it."""
-        return {"on_progress": self._on_progress, "on_log": self._on_log, "task_token": self.request_id}
+        return {
+            "on_progress": self._on_progress,
+            "on_log": self._on_log,
+            "task_token": self.request_id,
+            "count": self._counted(),
+        }
 
     def owns(self, token: Any) -> bool:
         """Whether a progress token is this call's."""
@@ -481,20 +505,16 @@ class Call(Generic[T]):
             return None
         if isinstance(total, bool) or not isinstance(total, (int, float)):
             total = None
-        event = self._measure(progress, total, text if isinstance(text, str) else None)
+        words = text if isinstance(text, str) else None
+        event = self._counted().update(progress, total, words, self._effort.attempts)
         if self._on_progress is not None:
             self._on_progress(event)
         return event
 
-    def _measure(self, progress: float | None, total: float | None, words: str | None) -> Progress:
-        """What has come, as an event; without a number, what it was before, and new words."""
-        with self._metering:
-            if self._meter is None:
-                self._meter = ProgressMeter()
-            if progress is None:
-                progress, total = self._last_count
-            self._last_count = progress, total
-            return self._meter.update(progress, total, words, attempt=self._effort.attempts)
+    def _counted(self) -> ProgressCount:
+        if self._count is None:
+            self._count = ProgressCount()
+        return self._count
 
     def _tell_cancelled(self, reason: str) -> None:
         """Tell the server, in the way of the era, unless it never heard of the request or has answered it."""

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import jsonrpc
-from ..exceptions import CallCancelled, CallTimeout, ClientClosed, InputRequired
+from ..exceptions import CallCancelled, CallTimeout, ClientClosed, InputRequired, RemoteProtocolError
 from ..net.retry import Effort
 from ..net.timeouts import Timeout
 from ..protocol import calls
@@ -25,6 +25,7 @@ T = TypeVar("T")
 # Where the server names no interval: soon enough to feel quick, and no more than a heartbeat to the server.
 _POLL_SECONDS = 1.0
 _LEAST_SECONDS = 0.05
+_MOST_MS = 86_400_000  # a day; clocks cannot wait for as long as JSON can say
 # What is kept back of a deadline for the last question.
 _LAST_LOOK = 0.25
 
@@ -76,7 +77,10 @@ def follow(
                 answered.update(requests)
             else:
                 _pause(engine, task, effort)
-            task = yield from _ask(engine, calls.poll_task(task.task_id), effort, callbacks)
+            task_id = task.task_id
+            task = yield from _ask(engine, calls.poll_task(task_id), effort, callbacks)
+            if task.task_id != task_id:
+                raise RemoteProtocolError(f"asked after task {task_id!r:.80}, and was told of {task.task_id!r:.80}")
     finally:
         engine.unregister(effort)
 
@@ -100,7 +104,8 @@ def _outcome(task: DeferredTask) -> Any:
 
 def _pause(engine: Engine, task: DeferredTask, effort: Effort) -> None:
     """Wait until it is time to ask again; one more look at the end is better than giving up before it."""
-    pause = _POLL_SECONDS if task.poll_interval_ms is None else max(task.poll_interval_ms / 1000, _LEAST_SECONDS)
+    interval = task.poll_interval_ms
+    pause = _POLL_SECONDS if interval is None else max(min(interval, _MOST_MS) / 1000, _LEAST_SECONDS)
     left = effort.deadline.remaining()
     if left is not None:
         if left <= _LAST_LOOK:

@@ -157,11 +157,17 @@ class Engine:
             UnsupportedVersion: No other revision was wanted.
         """
         self._agreement.check_doubts(failure)
+        in_session = old.session.session_id is not None
+        if in_session and not self.renews:
+            self.expired = old
+            raise failure
         new, begun = self._begin(effort, old, doubted=True)
         other = new.era.revision is not old.era.revision
         if begun and other:
             logger.info("the server now speaks revision %s, not %s", new.era.revision.name, old.era.revision.name)
             self._changed(new, effort)
+            if in_session and self._on_session_renewed is not None:
+                self._on_session_renewed(old.session, new.session)
         return other
 
     def connect(self, effort: Effort) -> Link:

@@ -229,8 +229,10 @@ class Listener:
         try:
             while not self._closed:
                 # Listening has no end, but connecting has: it may hold up the calls of other threads.
+                usual, within = engine.timeout, effort.deadline.within(engine.timeout.total)
+                opening = Timeout(usual.connect, usual.read, within or None)
                 self._anew = False
-                self._attempt = attempt = Effort(engine.timeout, engine.retry)
+                self._attempt = attempt = Effort(opening, engine.retry)
                 engine.register(attempt)
                 floor, failure = 0.0, None
                 try:

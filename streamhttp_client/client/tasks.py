@@ -32,6 +32,7 @@ logger = logging.getLogger("streamhttp_client")
 
 # Where the server names no interval. The specification's examples use 5 s; a second is soon enough to feel quick.
 _POLL_INTERVAL = 1.0
+_MOST_MS = 86_400_000  # a day; clocks cannot wait for as long as JSON can say
 # What is kept back of a deadline for the last question.
 _LAST_LOOK = 0.25
 _CANCEL_SECONDS = 2.0
@@ -203,7 +204,8 @@ class TaskVerbs(ToolVerbs):
                     break
                 if last:
                     raise CallTimeout("the task has not ended")
-                pause = _POLL_INTERVAL if task.poll_interval is None else max(task.poll_interval / 1000, 0.05)
+                interval = task.poll_interval
+                pause = _POLL_INTERVAL if interval is None else max(min(interval, _MOST_MS) / 1000, 0.05)
                 left = effort.deadline.remaining()
                 if left is not None and pause > left - _LAST_LOOK:
                     # One more look at the end is better than giving up before it.

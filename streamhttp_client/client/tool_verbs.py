@@ -98,8 +98,9 @@ class ToolVerbs(Asker, ABC):
             CallTimeout: The time was over; the call was cancelled.
             InvalidResult: The result does not fit the tool's output schema.
         """
-        known = self._engine.tools.get(name)
-        if known is not None and known.task_support == "required":
+        known, link = self._engine.tools.get(name), self._engine.link
+        carried = link is not None and link.era.tasks_carry_results
+        if known is not None and known.task_support == "required" and not carried:
             return self._call_as_task(name, arguments, timeout, on_progress, on_log, meta, raise_on_error)
         call = self._tool_call(
             name, arguments, timeout, on_progress, on_log, idempotent, meta, raise_on_error, wants_progress=False

@@ -6,12 +6,12 @@ import pytest
 
 from streamhttp_client import InputRequired, RetryPolicy
 from streamhttp_client.protocol.versions import REVISIONS
-from tests.support_table import client_rows, server_rows, transport_rows
+from tests.support_table import client_rows, more_rows, server_rows, transport_rows
 from tests.support_table.table import PROOFS, Proof, read_table
 from tests.support_table.worlds import OK, open_world
 
 TABLE = read_table()
-assert client_rows and server_rows and transport_rows  # importing them has registered their proofs
+assert client_rows and more_rows and server_rows and transport_rows  # importing them has registered their proofs
 
 
 def test_the_table_is_complete() -> None:
