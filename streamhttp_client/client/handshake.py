@@ -116,7 +116,8 @@ class Handshake:
                 )
                 break
             except (ContentTypeError, RemoteProtocolError) as error:
-                error.args = (f"{error}; is {self._shown_url.partition('?')[0]} the address of an MCP endpoint?",)
+                if not isinstance(error, UnsupportedVersion):  # which only an MCP server says
+                    error.args = (f"{error}; is {self._shown_url.partition('?')[0]} the address of an MCP endpoint?",)
                 raise
             except StreamHTTPError as error:
                 # Nothing was agreed yet, so beginning again changes nothing.
