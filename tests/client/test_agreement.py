@@ -458,6 +458,16 @@ def test_both_are_refused_in_modern_terms(modern_server: AnyServer, name: str, m
     assert set(seen) == {"server/discover", "initialize"} and len(seen) < 10
 
 
+def test_a_handshake_refused_with_other_revisions(session_server: AnyServer) -> None:
+    """V26-03, L25-08: the error says what the server speaks, and does not doubt that it is an MCP server."""
+    refusal = rpc_refusal(400, -32022, "no such revision", {"supported": ["2099-01-01"], "requested": "2025-11-25"})
+    session_server.on("initialize", refusal)
+    with not_yet(session_server) as client, pytest.raises(UnsupportedVersion, match="no such revision") as caught:
+        client.connect()
+    assert caught.value.supported == ("2099-01-01",) and "address" not in str(caught.value)
+    assert keys(session_server) == ["server/discover", "initialize"]
+
+
 # --- threads, deadlines, ends
 # ----------------------------------------------------------------------------------------------------------------------
 

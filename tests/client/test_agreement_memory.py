@@ -213,6 +213,39 @@ def test_each_way_in_which_a_newer_server_refuses_an_old_session(session_server:
         assert client.era == "stateless"
 
 
+REFUSALS = {"404": text(404), "-32022": rpc_refusal(400, -32022, "no", {"supported": [MODERN], "requested": "?"})}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_the_end_of_a_session_is_told(session_server: AnyServer, refusal: str) -> None:
+    """H25-21, V26-08: that a session has ended with the server's era is told as any other end of one."""
+    renewed: list[tuple[Session, Session]] = []
+    with connect_to(session_server, on_session_renewed=lambda old, new: renewed.append((old, new))) as client:
+        works(client)
+        session_server.kind = "modern"
+        session_server.on("tools/call", REFUSALS[refusal], session_server.answer)
+        works(client)
+        ((old, new),) = renewed
+        assert old.session_id == "session-1" and (new.session_id, new.era) == (None, "stateless")
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_the_end_of_a_session_may_be_an_error(session_server: AnyServer, refusal: str) -> None:
+    """H25-21, V26-08: with ``on_session_expired="raise"`` a session is not replaced by what knows nothing of it; the
+    next ``connect()`` begins anew.
+    """
+    with connect_to(session_server, on_session_expired="raise") as client:
+        works(client)
+        session_server.kind = "modern"
+        session_server.on("tools/call", REFUSALS[refusal], session_server.answer)
+        with pytest.raises(StreamHTTPError):
+            works(client)
+        assert client.era == "session"
+        client.connect()
+        works(client)
+        assert client.era == "stateless"
+
+
 @pytest.mark.parametrize("code", [-32021, -32022])
 def test_an_odd_refusal_does_not_cost_the_session(session_server: AnyServer, code: int) -> None:
     """V26-08, H25-21: a modern error from a server that is as it was is this request's failure, and the session, which
