@@ -304,6 +304,27 @@ def test_arguments_that_want_it_go_into_headers(peer: Peer) -> None:
     assert not {"mcp-param-count", "mcp-param-urgent"} & set(second)
 
 
+@for_peers(*(kind for kind in MODERN if kind.environment != "fastmcp"))
+def test_a_tool_that_wants_a_header_that_cannot_be_is_left_out(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
+    """H26-16, H26-17: it alone, with a warning that names it and the reason."""
+    with meet(peer) as client:
+        names = {tool.name for tool in client.list_tools()}
+    assert "crooked" not in names and {"route", "filler_23"} <= names
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "crooked" in warning.getMessage() and "no such header" in warning.getMessage()
+
+
+@for_peers(*(kind for kind in MODERN if kind.environment == "npm2"))
+def test_an_empty_cursor_is_not_the_end(peer: Peer) -> None:
+    """T-02, X18: the second page has it at this peer."""
+    traffic = Traffic(peer)
+    with meet(peer) as client:
+        names = {tool.name for tool in client.list_tools()}
+    assert "filler_23" in names
+    cursors = [m["params"].get("cursor") for m in traffic.messages() if m["method"] == "tools/list"]
+    assert cursors[:3] == [None, "", "page-20"]
+
+
 @for_peers(*MODERN)
 def test_headers_that_were_not_known_of_are_learned(peer: Peer) -> None:
     """H26-18: refused for a header that is missing, the client lists the tools and calls again. The tool ran once."""

@@ -255,9 +255,15 @@ function make() {
   const all = server.server._requestHandlers.get("tools/list");
   server.server.setRequestHandler("tools/list", async (request, ctx) => {
     const { tools, ...rest } = await all({ ...request, params: {} }, ctx);
-    const start = Number((request.params?.cursor ?? "page-0").slice("page-".length));
+    // What no client may offer to a model: a header cannot have such a name.
+    const properties = { region: { ...string, "x-mcp-header": "no such header" } };
+    tools.push({ name: "crooked", inputSchema: { type: "object", properties } });
+    // The cursor of the second page is an empty one, which is a cursor like any other.
+    const { cursor } = request.params ?? {};
+    const start = cursor === undefined ? 0 : cursor === "" ? PAGE_SIZE : Number(cursor.slice("page-".length));
     const end = start + PAGE_SIZE;
-    return { ...rest, tools: tools.slice(start, end), ...(end < tools.length && { nextCursor: `page-${end}` }) };
+    const nextCursor = end >= tools.length ? undefined : end === PAGE_SIZE ? "" : `page-${end}`;
+    return { ...rest, tools: tools.slice(start, end), nextCursor };
   });
   return server;
 }

@@ -267,7 +267,12 @@ async def complete(ref: Any, argument: Any, context: Any) -> Any:
 
 
 async def list_tools(cursor: str | None) -> dict[str, Any]:
-    tools, following = page(await server.list_tools(), cursor)
+    offered = list(await server.list_tools())
+    if V2 and mode.watched:
+        # What no client may offer to a model: a header cannot have such a name.
+        properties = {"region": {"type": "string", "x-mcp-header": "no such header"}}
+        offered.append(types.Tool(name="crooked", input_schema={"type": "object", "properties": properties}))
+    tools, following = page(offered, cursor)
     return {"tools": tools, "nextCursor": following}
 
 
