@@ -169,15 +169,22 @@ def delays(contender: Contender) -> list[float]:
     return found
 
 
-def contenders(mode: str) -> list[Contender]:
-    script = str(HERE / "server_contender.py")
-    found = [Contender("ours, serve()", [sys.executable, script, "ours", mode], mode)]
+def under_gunicorn(name: str, mode: str, app: str) -> Contender:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         bind = f"fd://{listener.fileno()}"
         command = [sys.executable, "-m", "gunicorn", "-k", "gthread", "--threads", "16", "-b", bind]
-        command += ["--log-level", "error", "--no-control-socket", f"server_contender:app_{mode}"]
-        found.append(Contender("ours, gunicorn", command, mode, port, pass_fds=[listener.fileno()]))
+        command += ["--log-level", "error", "--no-control-socket", f"server_contender:app_{app}"]
+        return Contender(name, command, mode, port, pass_fds=[listener.fileno()])
+
+
+def contenders(mode: str) -> list[Contender]:
+    script = str(HERE / "server_contender.py")
+    found = [Contender("ours, serve()", [sys.executable, script, "ours", mode], mode)]
+    found.append(under_gunicorn("ours, gunicorn", mode, mode))
+    if mode == "json":
+        # What is left for any application under gunicorn.
+        found.append(under_gunicorn("nothing, gunicorn", mode, "nothing"))
     python = PEERS / "mcp2" / "bin" / "python"
     if python.exists():
         found.append(Contender("mcp 2.x, uvicorn", [str(python), script, "official", mode], mode))

@@ -2,7 +2,7 @@
 interpreter has it.
 
 ``python server_contender.py ours|official json|sse`` prints its port and ends with its standard input.
-``app_json`` and ``app_sse`` are ours for gunicorn.
+``app_json`` and ``app_sse`` are ours for gunicorn, ``app_nothing`` does nothing there.
 """
 
 from __future__ import annotations
@@ -74,6 +74,14 @@ def serve_official(mode: str) -> None:
     threading.Thread(target=leave_with_parent, daemon=True).start()
     app = server.streamable_http_app(json_response=mode == "json")
     uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_keep_alive=60)).run(sockets=[listener])
+
+
+def app_nothing(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """Reads a request and answers as if it had done something."""
+    environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    body = b'{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"5"}]}}'
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
 
 
 def __getattr__(name: str) -> Any:
