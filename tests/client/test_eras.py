@@ -56,12 +56,8 @@ def test_an_http_sse_server(known: KnownServers) -> None:
     assert step(known, "https://h.example/other") is None
 
 
-@pytest.mark.parametrize(
-    ("revision", "guess"), [(LATEST, ("probe", "2026-07-28")), (LATEST_SESSION, ("shake", None))]
-)
-def test_another_endpoint_of_the_origin(
-    known: KnownServers, revision: Revision, guess: tuple[str, str | None]
-) -> None:
+@pytest.mark.parametrize(("revision", "guess"), [(LATEST, ("probe", "2026-07-28")), (LATEST_SESSION, ("shake", None))])
+def test_another_endpoint_of_the_origin(known: KnownServers, revision: Revision, guess: tuple[str, str | None]) -> None:
     """V26-08: the era is remembered for the origin; for another endpoint it is a guess, which is checked."""
     known.learn(URL, revision)
     for url in ("https://h.example/other", "https://h.example", "https://h.example/mcp/"):
