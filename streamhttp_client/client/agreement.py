@@ -104,50 +104,58 @@ class Agreement:
             UnsupportedVersion: No revision in common.
             StreamHTTPError: What the server answered to the last thing that was tried.
         """
-        refused: StreamHTTPError | None = None
         if doubted is not None:
             KNOWN_SERVERS.forget(self._url)
-        step, steps = self._first_step(), []
-        probed: list[str] = []
-        lost = 0
+        step, way = self._first_step(), _Way()
+        refused: StreamHTTPError | None = None
         try:
             while True:
+                if step.action == "fail":
+                    assert refused is not None
+                    raise refused
                 if step.why:
-                    steps.append(step.why)
+                    way.steps.append(step.why)
                 try:
-                    if step.action == "speak":
-                        return self._speak(step.revision or LATEST, steps)
-                    if step.action == "shake":
-                        if doubted is not None and doubted.era.name == "session":
-                            self._learn(doubted.era.revision)
-                            return doubted
-                        return self._shake(step.revision, steps, effort, farewell)
-                    if step.action == "channel":
-                        return self._open_channel(step.revision, steps, effort, farewell)
-                    if step.action == "fail":
-                        assert refused is not None
-                        raise refused
-                    revision = step.revision or LATEST
-                    session, versions = self._probe(revision, effort)
-                    step = negotiation.after_discovery(versions)
-                    if step.action == "speak" and step.revision is not None:
-                        return self._speak(step.revision, [*steps, step.why], session)
+                    outcome = self._take(step, way.steps, effort, farewell, doubted)
                 except StreamHTTPError as error:
-                    if error is refused or _is_final(error, effort):
+                    if _is_final(error, effort):
                         raise
                     if step.action == "channel" and refused is not None:
                         logger.info("there is no stream of 2024-11-05 either: %s", str(error))
                         KNOWN_SERVERS.forget(self._url)
                         raise refused from None
                     refused = error
-                    if step.action == "probe":
-                        # One that was lost has told nothing; but a server that loses each of them must come to an end.
-                        lost += isinstance(error, ConnectionLost)
-                        if lost != 1:
-                            probed.append((step.revision or LATEST).name)
-                    step = self._after(step, error, probed)
+                    way.refused(step, error)
+                    outcome = self._after(step, error, way.probed)
+                if isinstance(outcome, Link):
+                    return outcome
+                step = outcome
         finally:
             refused = None  # its traceback leads here, and would keep the connection that it came on
+
+    def _take(
+        self,
+        step: Step,
+        steps: list[str],
+        effort: Effort,
+        farewell: Callable[[Link], object],
+        doubted: Link | None,
+    ) -> Link | Step:
+        """Take one step; give the link that it led to, or the next step."""
+        if step.action == "speak":
+            return self._speak(step.revision or LATEST, steps)
+        if step.action == "shake":
+            if doubted is not None and doubted.era.name == "session":
+                self._learn(doubted.era.revision)
+                return doubted
+            return self._shake(step.revision, steps, effort, farewell)
+        if step.action == "channel":
+            return self._open_channel(step.revision, steps, effort, farewell)
+        session, versions = self._probe(step.revision or LATEST, effort)
+        following = negotiation.after_discovery(versions)
+        if following.action == "speak" and following.revision is not None:
+            return self._speak(following.revision, [*steps, following.why], session)
+        return following
 
     def _probe(self, revision: Revision, effort: Effort) -> tuple[Session, list[str]]:
         """Discover a server that may not know what that is: one that stays silent must leave time for the handshake."""
@@ -308,6 +316,28 @@ class Agreement:
         from ..protocol.stateless import StatelessEra
 
         return StatelessEra(revision, capabilities=self._capabilities[1], client_info=self._client_info)
+
+
+class _Way:
+    """What was tried until now.
+
+    Attributes:
+        steps: In words.
+        probed: Revisions with which the server was probed, and which it refused.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.probed: list[str] = []
+        self._lost = 0
+
+    def refused(self, step: Step, error: StreamHTTPError) -> None:
+        """A step did not lead anywhere."""
+        if step.action == "probe":
+            # A probe that was lost has told nothing; but a server that loses each of them must come to an end.
+            self._lost += isinstance(error, ConnectionLost)
+            if self._lost != 1:
+                self.probed.append((step.revision or LATEST).name)
 
 
 def _is_final(error: StreamHTTPError, effort: Effort) -> bool:
