@@ -186,8 +186,10 @@ class Engine:
                 if not link.era.is_foreign(error) or not self.agree_anew(link, error, effort):
                     raise
                 return self.ready(effort).session
-            link = Link(link.era, session, link.transport, link.steps)
-            self.link = link
+            introduced = Link(link.era, session, link.transport, link.steps)
+            if self.link is link:  # and no other thread has found another way meanwhile
+                self.link = introduced
+            return session
         return link.session
 
     def _begin(self, effort: Effort, old: Link | None, *, doubted: bool = False) -> tuple[Link, bool]:

@@ -239,6 +239,8 @@ class Listener:
                     if self._closed:
                         return  # meanwhile
                     link = engine.ready(attempt)
+                    if not self._asked_for and not link.era.server_asks:
+                        return  # the server has changed, and there is nothing to hear any more
                     if link is not heard_on:
                         heard_on, last_event_id = link, ""  # ids belong to the session that gave them
                     # Reading goes on for as long as the listening as a whole.
