@@ -174,7 +174,7 @@ def test_what_a_callback_fails_at_is_not_answered(peer: Peer) -> None:
 
 @for_peers(*(kind for kind in MODERN if kind.environment == "npm2"))
 def test_a_question_that_was_not_offered_to_be_answered_is_not_asked(peer: Peer) -> None:
-    """V26-13, M26-01: the refusal names what the server needs, and is about this call alone."""
+    """V26-06, V26-13, M26-01: the refusal names what the server needs, and is about this call alone."""
     traffic = Traffic(peer)
     with meet(peer, sampling=model) as client:
         with pytest.raises(MissingCapability) as caught:

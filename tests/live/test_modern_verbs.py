@@ -327,7 +327,7 @@ def test_an_empty_cursor_is_not_the_end(peer: Peer) -> None:
 
 @for_peers(*MODERN)
 def test_headers_that_were_not_known_of_are_learned(peer: Peer) -> None:
-    """H26-18: refused for a header that is missing, the client lists the tools and calls again. The tool ran once."""
+    """H26-18, V26-06: refused for a header that is missing, the client lists the tools and calls once more."""
     traffic = Traffic(peer)
     with meet(peer) as client:
         assert client.call_tool("route", {"region": "west"}).text.lower() == "west 0 false"
