@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from streamhttp_client import Client, InvalidParams, LocalProtocolError
 from streamhttp_client.client.cache import ResultCache
@@ -24,7 +25,7 @@ from tests.client._modern import (
 )
 from tests.client._peer import AT_ONCE, BOUND, note
 from tests.support.rawserver import ModernMCPServer, Peer, RawMCPServer, Request, rpc_refusal
-from tests.transport._faults import InThread
+from tests.transport._faults import InThread, _close, nothing_left
 
 LONG = 600_000
 LISTEN = "subscriptions/listen"
@@ -258,6 +259,51 @@ class Token:
     def __call__(self, request: Any) -> Any:
         request.headers["Authorization"] = f"Bearer {self.token}"
         return request
+
+
+@pytest.mark.parametrize("scope", ["private", "public", None, "Public", "everyone", 7], ids=repr)
+@EACH
+def test_credentials_that_change(server: ModernMCPServer, method: str, ask: Any, named: Any, scope: Any) -> None:
+    """C26-07: after the token has changed nothing private is taken that came with another one, be it the very next
+    access; what the server calls public is. Only "public" means that.
+    """
+
+    def answer(peer: Peer, request: Request) -> None:
+        result = kept(LONG, scope, **named((request.header("Authorization") or "").removeprefix("Bearer ")))
+        if scope is None:
+            del result["cacheScope"]
+        peer.respond_result(request, result)
+
+    server.on(method, answer)
+    auth = Token()
+    with open_modern(server, auth=auth) as client:
+        assert ask(client) == ["one"]
+        assert ask(client) == ["one"]
+        auth.token = "two"
+        assert ask(client) == (["one"] if scope == "public" else ["two"])
+        assert ask(client) == (["one"] if scope == "public" else ["two"])
+        auth.token = "one"
+        assert ask(client) == ["one"]
+    assert len(server.requests) <= (1 if scope == "public" else 3)
+
+
+def test_credentials_of_a_borrowed_session() -> None:
+    """C26-07: the same where a caller changes the credentials of the session that the client borrows."""
+    session = requests.Session()
+    with nothing_left(), ModernMCPServer() as server:
+
+        def answer(peer: Peer, request: Request) -> None:
+            name = (request.header("Authorization") or "none").removeprefix("Bearer ")
+            peer.respond_result(request, kept(LONG, tools=[{"name": name, "inputSchema": {"type": "object"}}]))
+
+        server.on("tools/list", answer)
+        with open_modern(server, http=session) as client:
+            names = []
+            for token in ("one", "two", "one"):
+                session.headers["Authorization"] = f"Bearer {token}"
+                names += [client.list_tools()[0].name, client.list_tools()[0].name]
+        _close(session)
+    assert names == ["one", "one", "two", "two", "one", "one"]
 
 
 def test_each_client_for_itself(server: ModernMCPServer) -> None:
@@ -525,6 +571,14 @@ def test_a_bad_cursor_without_the_store(server: ModernMCPServer) -> None:
         with pytest.raises(InvalidParams):
             client.list_tools(cache="off")
     assert cursors(server.requests) == [None, "2"]
+
+
+def test_a_refusal_of_the_first_page(server: ModernMCPServer) -> None:
+    """C26-09: -32602 without a cursor is about something else, and asking again would not help."""
+    server.on("tools/list", rpc_refusal(200, -32602))
+    with open_modern(server) as client, pytest.raises(InvalidParams):
+        client.list_tools()
+    assert len(server.requests) == 1
 
 
 def test_cursors_that_go_round(server: ModernMCPServer) -> None:

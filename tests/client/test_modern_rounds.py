@@ -38,7 +38,7 @@ from tests.client._modern import (
     text,
 )
 from tests.client._peer import AT_ONCE, note, progress, token_of
-from tests.support.rawserver import ModernMCPServer, Peer, Request
+from tests.support.rawserver import ModernMCPServer, Peer, Request, rpc_refusal
 from tests.transport._faults import InThread, within
 
 SAMPLE = {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 5}}
@@ -162,6 +162,16 @@ def test_a_state_with_a_question(server: ModernMCPServer, state: str) -> None:
     with open_modern(server, elicitation=answer_ada) as client:
         assert client.continue_call(caught.value.to_json(), {"who": ADA}).text == "ok"
     assert [answered(request)[1] for request in server.requests] == ["-", state, state]
+
+
+def test_half_a_character_in_the_state(server: ModernMCPServer) -> None:
+    """M26-04, BASE-01: a state with half a surrogate pair, which UTF-8 cannot say, is never sent as something else."""
+    server.on("tools/call", asks({"who": elicit()}, "a\ud800b"), DONE)
+    with open_modern(server, elicitation=answer_ada) as client:
+        with pytest.raises(LocalProtocolError, match="surrogate"):
+            client.call_tool("t")
+        assert client.list_tools()
+    assert no_other_requests(server, "tools/call", "tools/list")
 
 
 def test_a_state_alone_is_not_asked_in_haste(server: ModernMCPServer) -> None:
@@ -299,6 +309,20 @@ def test_a_handler_that_fails(server: ModernMCPServer, handler: Any) -> None:
         assert client.continue_call(caught.value, {"who": ADA}).text == "ok"
 
 
+@pytest.mark.parametrize("kind", ["elicitation", "sampling"])
+def test_a_handler_that_puts_its_answer_off(server: ModernMCPServer, kind: str) -> None:
+    """M26-09, E-03: ``NotImplemented`` means "not now": the call ends, and goes on with the answer another day."""
+    question, answer = (elicit(), ADA) if kind == "elicitation" else (SAMPLE, SAID)
+    server.on("tools/call", asks({"later": question}, "st"), DONE)
+    options: dict[str, Any] = {kind: lambda params: NotImplemented}
+    with open_modern(server, **options) as client:
+        with pytest.raises(InputRequired) as caught:
+            client.call_tool("t")
+        assert no_other_requests(server, "tools/call")
+        assert client.continue_call(caught.value.to_json(), {"later": answer}).text == "ok"
+    assert answered(server.requests[1]) == ({"later": answer}, "st")
+
+
 @pytest.mark.parametrize(
     ("said", "sent"), [(None, {"action": "decline"}), ({"action": "cancel"}, {"action": "cancel"})], ids=["no", "later"]
 )
@@ -416,6 +440,22 @@ def test_a_lost_round_is_asked_again(server: ModernMCPServer) -> None:
             client.call_tool("t")
     assert caught.value.may_have_executed and not caught.value.resumable
     assert len(server.seen("tools/call")) == 2
+
+
+def test_a_round_whose_headers_did_not_fit(server: ModernMCPServer) -> None:
+    """H26-18, M26-04, M26-06: a round that is refused for its headers is made again with its answers, a new id and the
+    headers of now.
+    """
+    properties = {"region": {"type": "string", "x-mcp-header": "Region"}}
+    server.on("tools/list", kept(0, tools=[{"name": "t", "inputSchema": {"type": "object", "properties": properties}}]))
+    server.on("tools/call", asks({"a": elicit()}, "s"), rpc_refusal(400, -32020), DONE)
+    with open_modern(server, elicitation=answer_ada) as client:
+        assert client.call_tool("t", {"region": "eu"}).text == "ok"
+    assert no_other_requests(server, "tools/call", "tools/call", "tools/list", "tools/call")
+    calls = server.seen("tools/call")
+    assert [answered(request) for request in calls] == [("-", "-"), ({"a": ADA}, "s"), ({"a": ADA}, "s")]
+    assert [request.header("Mcp-Param-Region") for request in calls] == [None, None, "eu"]
+    assert len({request.id for request in calls}) == 3
 
 
 # --- time and ends

@@ -214,8 +214,48 @@ def test_a_server_that_is_busy(server: ModernMCPServer) -> None:
     assert len({request.id for request in server.seen(LISTEN)}) >= 3
 
 
+def test_a_server_that_never_answers(server: ModernMCPServer) -> None:
+    """K-06: listening has no end, but waiting for the server's first word has: the client's own timeout."""
+    for begin in (lambda peer: None, lambda peer: peer.start_stream()):
+
+        def silence(peer: Peer, request: Request, begin: Any = begin) -> None:
+            begin(peer)
+            peer.wait_gone()
+
+        server.on(LISTEN, silence)
+        with open_modern(server, timeout=0.5, retry=RetryPolicy(attempts=1)) as client:
+            outcome = InThread(lambda: client.listen().__enter__())
+            outcome.join(0.5 + AT_ONCE)
+            assert isinstance(outcome.error, StreamHTTPError), outcome.value
+
+
 # --- whose it is
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_foreign_subscriptions(server: ModernMCPServer) -> None:
+    """S26-04: what is of another subscription is dropped; an id of another type is another id. What has none is ours,
+    for the stream is.
+    """
+
+    def answer(peer: Peer, request: Request) -> None:
+        tell = acknowledge(peer, request)
+        for foreign in (request.id + 1, str(request.id), float(request.id), True, None, [request.id], {"a": 1}, ""):
+            if foreign is not None:
+                peer.event(note(UPDATED, {"_meta": {ID: foreign}, "uri": f"foreign:{foreign!r}"}))
+                peer.event(note("notifications/subscriptions/acknowledged", {"_meta": {ID: foreign}}))
+                peer.event({"jsonrpc": "2.0", "id": 7, "result": {"_meta": {ID: foreign}}})
+        peer.event(note(UPDATED, {"uri": "unnamed:1"}))
+        peer.event(note(UPDATED, {"_meta": "odd", "uri": "unnamed:2"}))
+        tell(UPDATED, uri="ours:1")
+        peer.wait_gone()
+
+    server.on(LISTEN, answer)
+    with open_modern(server) as client, client.listen() as listener:
+        got: list[str | None] = []
+        while not got or got[-1] != "ours:1":
+            got.append(getattr(next(listener), "uri", None))
+    assert got in (["unnamed:1", "unnamed:2", "ours:1"], ["unnamed:1", "ours:1"])
 
 
 def test_two_at_a_time(server: ModernMCPServer) -> None:
@@ -280,6 +320,21 @@ def test_messages_that_do_not_belong_there(server: ModernMCPServer) -> None:
     with open_modern(server, roots=[]) as client, client.listen() as listener:
         assert next(listener).uri == "good:1"
     assert only_posts(server) and no_other_requests(server, LISTEN)
+
+
+def test_nothing_is_lost_to_a_server_that_does_not_acknowledge(server: ModernMCPServer) -> None:
+    """S26-03: a server that forgets the acknowledgment is heard all the same, from its first notification on."""
+
+    def answer(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event(note(UPDATED, {"uri": "first:1"}))
+        peer.event(note(UPDATED, {"uri": "second:2"}))
+        peer.wait_gone()
+
+    server.on(LISTEN, answer)
+    with open_modern(server) as client, client.listen() as listener:
+        assert next(listener).uri == "first:1"
+        assert next(listener).uri == "second:2"
 
 
 # --- the end
@@ -381,6 +436,18 @@ def test_no_busy_loop(server: ModernMCPServer, end: str) -> None:
         assert len(server.seen(LISTEN)) - before <= 2
 
 
+def test_no_busy_loop_with_news(server: ModernMCPServer) -> None:
+    """S26-06: a server that tells something on each stream and ends it at once does not keep us busy either."""
+    server.on(LISTEN, breaking((TOOLS, {})))
+    with open_modern(server, retry=RetryPolicy(attempts=3, base=1000.0, maximum=1000.0)) as client:
+        listener = client.listen(lambda event: None)
+        server.wait_for(lambda seen: bool(seen))
+        rest = threading.Event()
+        rest.wait(0.5)  # a bound on how often it may ask meanwhile, not a wait to be right
+        listener.close()
+    assert len(server.seen(LISTEN)) <= 50
+
+
 @pytest.mark.parametrize("how", ["listener", "client", "block"])
 @pytest.mark.parametrize("place", ["stream", "head", "pause"])
 def test_closing_from_another_thread(server: ModernMCPServer, how: str, place: str) -> None:
@@ -479,6 +546,20 @@ def test_a_time_limit(server: ModernMCPServer) -> None:
     assert len(server.seen(LISTEN)) == 2
 
 
+def test_a_time_limit_on_an_unwilling_server(server: ModernMCPServer) -> None:
+    """K-06: the limit holds while it waits between attempts, for the answer, and for the acknowledgment."""
+    scripts: list[Script] = [
+        lambda peer, request: peer.wait_gone(),
+        lambda peer, request: (peer.start_stream(), peer.wait_gone())[1],  # type: ignore[func-returns-value]
+        breaking(),
+    ]
+    for script in scripts:
+        server.on(LISTEN, script)
+        with open_modern(server, retry=RetryPolicy(attempts=1000, base=0.05, maximum=0.05)) as client:
+            with within(0.4 + AT_ONCE), client.listen(timeout=0.4) as listener:
+                assert list(listener) == []
+
+
 def test_silence(server: ModernMCPServer) -> None:
     """S26-09: where the client bounds silence, a silent stream is opened again; comments end a silence."""
     stop = threading.Event()
@@ -575,18 +656,6 @@ def test_subscribing_in_the_callback(server: ModernMCPServer) -> None:
         assert done.wait(BOUND), got
         listener.close()
     assert got == ["wanted:", "wanted:a:1"] and listener.failure is None
-
-
-def test_subscribing_again_changes_nothing(server: ModernMCPServer) -> None:
-    """S26-01: what is subscribed to already, or never was, is no reason to give the stream up."""
-    server.on(LISTEN, telling_what_is_wanted)
-    with open_modern(server) as client, client.listen(timeout=0.5) as listener:
-        client.subscribe_resource("a:1")
-        assert next(listener).uri in ("wanted:", "wanted:a:1")
-        client.subscribe_resource("a:1")
-        client.unsubscribe_resource("b:2")
-        assert [event.uri for event in listener] in ([], ["wanted:a:1"])
-    assert len(server.seen(LISTEN)) <= 2
 
 
 def test_nothing_of_the_old_stream_is_lost(server: ModernMCPServer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from streamhttp_client import (
     CallCancelled,
     CallTimeout,
     Client,
+    ClientClosed,
     ConnectionLost,
     ContentTypeError,
     HTTPStatusError,
@@ -28,9 +30,10 @@ from streamhttp_client import (
     ReadTimeout,
     RemoteProtocolError,
     RetryPolicy,
+    StreamHTTPError,
     Timeout,
 )
-from tests.client._modern import DONE, kept, meta_of, no_other_requests, only_posts, open_modern
+from tests.client._modern import DONE, acknowledge, kept, meta_of, no_other_requests, only_posts, open_modern
 from tests.support.rawserver import ModernMCPServer, Peer, Request, sse
 from tests.transport._faults import AT_ONCE, InThread, _close, within
 
@@ -38,11 +41,24 @@ Script = Callable[[Peer, Request], None]
 SOON = 1.0  # within which a server sees that a call is no longer wanted
 
 
+_UNTOLD = "requests' public interface cannot close a connection before the head of the answer is here"
+
+# What cannot hold through a session of the caller's, by a part of the test's name, and why.
+_EXCEPT = {
+    "cut_in_the_head": "http.client takes the end of the connection for the end of the headers",
+    "-nothing]": _UNTOLD,
+    "-half_a_head]": _UNTOLD,
+    "test_closing_ends_all": _UNTOLD,
+    "test_an_end_while_the_caller_is_busy": "urllib3 stops the reading half alone, until the reader comes back",
+}
+
+
 @pytest.fixture(params=["own network", "caller's session"])
 def connect(request: pytest.FixtureRequest, _nothing_left: None) -> Iterator[Callable[..., Client]]:
     """Makes clients, on both networks in turn."""
-    if request.param == "caller's session" and "cut_in_the_head" in request.node.name:
-        pytest.skip("http.client takes the end of the connection for the end of the headers")
+    for name, reason in _EXCEPT.items():
+        if request.param == "caller's session" and name in request.node.name:
+            pytest.skip(reason)
     borrowed: list[requests.Session] = []
 
     def make(server: ModernMCPServer, **options: Any) -> Client:
@@ -292,6 +308,44 @@ def _answers(request: Request) -> dict[str, tuple[bytes, list[int]]]:
     return cuts
 
 
+@pytest.mark.parametrize("kind", ["json", "json chunked", "json to the end", "stream", "stream to the end"])
+def test_cut_at_every_interesting_byte(server: ModernMCPServer, connect: Callable[..., Client], kind: str) -> None:
+    """H26-06, X2: wherever an answer is cut, the result is the whole one or there is none: a call that may run twice is
+    made again until it is there, any other is lost or answered, never half.
+    """
+    places: Iterator[int] = iter(())
+
+    def answer(peer: Peer, request: Request) -> None:
+        content, _ = _answers(request)[kind]
+        place = next(places, len(content))
+        peer.send(content[:place])
+        peer.cut()
+
+    server.on("tools/call", answer)
+    known = Request("POST", "/", (), b'{"id": 123456789012345}', 1)
+    content, interesting = _answers(known)[kind]
+    lost = 0
+    with connect(server, retry=RetryPolicy(attempts=1000, base=0.0)) as client:
+        if client._options.http is not None:  # http.client takes the end of the connection for the end of the headers
+            interesting = [place for place in interesting if place == 0 or place > content.index(b"\r\n\r\n") + 3]
+        for place in interesting:
+            places = iter([place])
+            try:
+                assert client.call_tool("t").text == "ok"
+            except ConnectionLost as error:
+                assert error.may_have_executed and not error.resumable
+                lost += 1
+        assert lost > len(interesting) // 2
+        before = len(server.requests)
+        places = iter(interesting)
+        results = 0
+        while len(server.requests) - before < len(interesting):
+            assert client.call_tool("t", idempotent=True).text == "ok"
+            results += 1
+    assert results + lost >= len(interesting) and only_posts(server)
+    assert len({request.id for request in server.requests}) == len(server.requests)
+
+
 def test_a_server_that_hangs_up_between_calls(server: ModernMCPServer, connect: Callable[..., Client]) -> None:
     """H26-06: a connection that the server closed between calls costs no call, not even one that may run once only."""
     server.on("tools/call", DONE)
@@ -411,6 +465,115 @@ def test_other_refusals_are_not(server: ModernMCPServer, connect: Callable[..., 
     assert len(server.seen("server/discover")) <= 1
 
 
+def test_more_after_the_response(server: ModernMCPServer, connect: Callable[..., Client]) -> None:
+    """K-02, BASE-04: what a server still sends on a stream after the response reaches no other call."""
+
+    def talkative(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event_result(request, DONE)
+        for number in range(100):
+            peer.event({"jsonrpc": "2.0", "id": request.id + number, "result": {"content": 7}})
+        peer.hold()
+
+    server.on("tools/call", talkative, DONE, talkative, DONE)
+    with connect(server) as client:
+        for _ in range(4):
+            assert client.call_tool("t").text == "ok"
+    assert len(server.requests) == 4
+
+
+def test_a_stormy_network(server: ModernMCPServer, connect: Callable[..., Client]) -> None:
+    """H26-06, K-01, K-03, M26-07, BASE-03: threads call, list, listen and cancel on one client, while answers break,
+    stall and ask: each gets its own answer or an error of ours in time; no id is taken twice, and nothing is left.
+    """
+    taken: list[Any] = []
+    calm = threading.Event()
+    dice = random.Random(20260728)
+    lock = threading.Lock()
+
+    def chance() -> float:
+        with lock:
+            return dice.random()
+
+    def stormy(peer: Peer, request: Request) -> None:
+        params, luck = request.json["params"], 1.0 if calm.is_set() else chance()
+        name = params.get("name", "")
+        if not 0.3 <= luck < 0.35:  # what is refused with 503 may come again as it was
+            taken.append(request.id)
+        if luck < 0.1:
+            peer.cut()
+        elif luck < 0.2:
+            peer.reset()
+        elif luck < 0.3:
+            peer.start_stream()
+            peer.event(ticks(request), id="e-1", retry=60_000) if "progressToken" in meta_of(request) else None
+            peer.cut()
+        elif luck < 0.35:
+            peer.respond(503)
+        elif luck < 0.4:
+            peer.wait_gone()
+        elif luck < 0.6 and "requestState" not in params:
+            peer.respond_result(request, {"resultType": "input_required", "requestState": name})
+        else:
+            assert params.get("requestState", name) == name
+            peer.start_stream()
+            peer.comment()
+            peer.event_result(request, {"content": [{"type": "text", "text": name}]})
+            peer.end_stream()
+
+    def listening(peer: Peer, request: Request) -> None:
+        tell = acknowledge(peer, request)
+        while chance() < 0.5:
+            tell("notifications/tools/list_changed")
+        peer.cut() if chance() < 0.5 else peer.wait_gone()
+
+    def listing(peer: Peer, request: Request) -> None:
+        if not calm.is_set() and chance() < 0.3:
+            peer.cut()
+        else:
+            peer.respond_result(request, kept(600_000, tools=[{"name": "echo", "inputSchema": {"type": "object"}}]))
+
+    server.on("tools/call", stormy)
+    server.on("tools/list", listing)
+    server.on("subscriptions/listen", listening)
+    client = connect(server, timeout=2, retry=RetryPolicy(attempts=6, base=0.001, maximum=0.01))
+    borrowed = client._options.http is not None
+    outcomes: list[str] = []
+
+    def work(number: int) -> None:
+        for step in range(25):
+            name = f"{number}-{step}"
+            try:
+                if step % 5 == 4:
+                    client.list_tools()
+                    client.subscribe_resource(f"r:{step}")
+                elif step % 5 == 3:
+                    with client.stream_tool(name, timeout=0.3) as call:
+                        next(call, None)
+                else:
+                    assert client.call_tool(name, timeout=0.3, idempotent=bool(step % 2)).text == name
+                outcomes.append("ok")
+            except StreamHTTPError as error:
+                outcomes.append(type(error).__name__)
+
+    listener = client.listen(lambda event: None)
+    threads = [InThread(lambda number=number: work(number)) for number in range(6)]  # type: ignore[misc]
+    for thread in threads:
+        thread.join(40)
+    calm.set()
+    assert [thread.error for thread in threads] == [None] * 6
+    assert len(outcomes) == 150 and outcomes.count("ok") > 50
+    known = {"ok", "ConnectionLost", "CallTimeout", "HTTPStatusError", "InputRequired", "CallCancelled"}
+    assert set(outcomes) <= known
+    assert client.call_tool("after").text == "after"
+    listener.close()
+    client.close()
+    if not borrowed:
+        server.wait_connected(0, SOON)
+    assert only_posts(server)
+    assert len(taken) == len(set(taken))
+
+
 # --- ends that the caller wants
 # ----------------------------------------------------------------------------------------------------------------------
 
@@ -456,6 +619,46 @@ def a_stream_without_length(peer: Peer, request: Request) -> None:
 
 
 PLACES = pytest.mark.parametrize("place", [nothing, half_a_head, half_json, a_stream, a_stream_without_length])
+
+
+@PLACES
+@pytest.mark.parametrize("end", ["cancel", "close"])
+def test_an_end_from_another_thread(
+    server: ModernMCPServer, connect: Callable[..., Client], place: Script, end: str
+) -> None:
+    """K-01, K-07, X3: the call ends at once; the server sees its connection close, and no notification."""
+    watch = Watch(place)
+    server.on("tools/call", watch)
+    client = connect(server, timeout=60)
+    call = client.stream_tool("t")
+    reader = InThread(lambda: list(call))
+    assert watch.begun.wait(AT_ONCE)
+    with within(AT_ONCE):
+        (call.cancel if end == "cancel" else client.close)()
+        assert watch.gone.wait(SOON)
+        reader.join(AT_ONCE)
+    assert isinstance(reader.error, CallCancelled if end == "cancel" else ClientClosed), repr(reader.error)
+    call.cancel()
+    if end == "cancel":
+        assert client.list_tools()
+    client.close()
+    assert not server.seen("notifications/cancelled") and only_posts(server)
+    assert len(server.seen("tools/call")) == 1
+
+
+@pytest.mark.parametrize("end", ["cancel", "close"])
+def test_an_end_while_the_caller_is_busy(server: ModernMCPServer, connect: Callable[..., Client], end: str) -> None:
+    """K-07, X3: the stream closes at once although the thread that iterates does something else just now."""
+    watch = Watch(a_stream)
+    server.on("tools/call", watch)
+    client = connect(server, timeout=60)
+    with pytest.raises(ClientClosed), client.stream_tool("t") as call:
+        for _ in call:
+            ender = InThread(call.cancel if end == "cancel" else client.close)
+            ender.join(AT_ONCE)
+            assert watch.gone.wait(SOON), "the server still believes that the call is wanted"
+    client.close()
+    assert not server.seen("notifications/cancelled")
 
 
 def test_cancelling_in_a_callback(server: ModernMCPServer, connect: Callable[..., Client]) -> None:
@@ -600,6 +803,22 @@ def test_cancelling_when_the_answer_is_on_its_way(server: ModernMCPServer, conne
             assert reader.value == "ok" or isinstance(reader.error, CallCancelled), repr(reader.error)
         assert client.list_tools()
     assert not server.seen("notifications/cancelled")
+
+
+def test_closing_ends_all(server: ModernMCPServer, connect: Callable[..., Client]) -> None:
+    """K-07, X6: ``close()`` ends calls, and pauses between attempts; there is no DELETE and no notification."""
+    server.on("tools/call", lambda peer, request: peer.wait_gone())
+    server.on("tools/list", lambda peer, request: peer.respond(503, headers={"Retry-After": "30"}))
+    client = connect(server, timeout=60)
+    threads = [InThread(lambda: client.call_tool("t")), InThread(client.list_tools)]
+    server.wait_for(lambda seen: len(seen) >= 2)
+    with within(AT_ONCE):
+        client.close()
+        for thread in threads:
+            thread.join(AT_ONCE)
+    assert all(isinstance(thread.error, ClientClosed) for thread in threads)
+    server.wait_connected(0, SOON)
+    assert sorted(request.key for request in server.requests) == ["tools/call", "tools/list"]
 
 
 _SCRIPT = """
