@@ -75,8 +75,8 @@ def download(
         rate_limit: Bytes a second not to exceed.
         timeout: Seconds for everything, or a :class:`Timeout`. Default: 10 s to connect, 60 s of silence, no total.
         retry: How many attempts in a row may bring nothing.
-        on_progress: Called on this thread at the beginning, at the end, and at most ten times a second in between. An
-            exception in it stops the download, keeps what has arrived and reaches the caller.
+        on_progress: Called on this thread at the beginning, at the end, good or bad, and at most ten times a second in
+            between. An exception in it stops the download, keeps what has arrived and reaches the caller.
         progress: True for a progress bar on a terminal or in a notebook (extra ``[progress]``); ``"always"`` for
             one wherever the output goes.
         http: A session to send through; it is not closed.

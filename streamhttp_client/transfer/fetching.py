@@ -148,6 +148,7 @@ class Fetch:
         except TransferError as error:
             # Where it was raised, not all of it was known.
             error.bytes_kept = max(error.bytes_kept, self._kept)
+            error.resumable = error.resumable or (self._resumable and self._ranges)
             error.attempts = max(self._requests, 1)
             raise
         except OSError as error:
@@ -270,8 +271,10 @@ class Fetch:
             assert part is not None
             if part.kept and part.version.confirmed_by(verdict.version):
                 return False, "asking for the rest"  # what is here counts as progress
-        if part.gaps is not None and part.kept and (
-            verdict.kind == "append" or (self._ranges and part.version.confirmed_by(verdict.version))
+        if (
+            part.gaps is not None
+            and part.kept
+            and (verdict.kind == "append" or (self._ranges and part.version.confirmed_by(verdict.version)))
         ):
             self._asks_range = self._ranges
             return False, "asking for the rest"

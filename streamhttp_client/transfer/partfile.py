@@ -126,7 +126,6 @@ class PartFile:
         if self._fd >= 0:
             self._check_ours()
         if lay_aside:
-            self._aside = _Aside(self._fd, self.path, self.version, self.offset, self.gaps)
             self._settle()
         elif self._fd >= 0:
             # First: from here on a crash leaves nothing that could be taken for a part of the new version.
@@ -138,13 +137,15 @@ class PartFile:
         mode = self._mode_of_target()
         # We must be able to open it again, whatever the mode in the end.
         mode = 0o666 if mode is None else mode | 0o600
-        self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, mode)
-        self.offset, self.version, self.gaps = 0, version, None
+        fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, mode)
         if lay_aside:
+            self._aside = _Aside(self._fd, self.path, self.version, self.offset, self.gaps)
             self.path = draft
-            return
-        os.replace(draft, self.path)
-        self.save()
+        self._fd = fd
+        self.offset, self.version, self.gaps = 0, version, None
+        if not lay_aside:
+            os.replace(draft, self.path)
+            self.save()
 
     def fall_back(self) -> bool:
         """Throw away what came in the place of what was laid aside, and go on with that; False if nothing was."""

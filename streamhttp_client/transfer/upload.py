@@ -123,8 +123,8 @@ def upload(
         sidecar: Where to keep what another process needs to go on.
         timeout: Seconds for everything, or a :class:`Timeout`. Default: 10 s to connect, 120 s of silence, no total.
         retry: How many attempts in a row may bring nothing.
-        on_progress: Called on this thread at the beginning, at the end, and at most ten times a second in between.
-            An exception in it stops the upload and reaches the caller.
+        on_progress: Called on this thread at the beginning, at the end, good or bad, and at most ten times a second in
+            between. An exception in it stops the upload and reaches the caller.
         progress: True for a progress bar, as for :func:`~streamhttp_client.download`.
         http: A session to send through; it is not closed.
         headers: Sent to the origin of ``url`` only.

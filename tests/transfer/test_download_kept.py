@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -110,8 +111,28 @@ def test_a_part_outlives_a_page_that_is_not_what_was_wanted(tmp_path: Path) -> N
         with pytest.raises(SizeMismatch) as short:
             fetch(server, tmp_path / "x", expected_size=len(DATA))
         assert wrong.value.bytes_kept == short.value.bytes_kept == 50_000
+        assert wrong.value.resumable and short.value.resumable
         result = fetch(server, tmp_path / "x", digest=wanted)
     assert result.resumed_from == 50_000 and result.verified and leftovers(tmp_path) == ["x"]
+
+
+def test_a_part_outlives_a_page_for_which_there_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def full(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if re.search(r"x\.part\.[0-9a-f]{8}$", os.fspath(path)):
+            raise OSError(28, "No space left on device", path)
+        return real(path, flags, *rest, **more)
+
+    with FileServer(DATA, cut(50_000)) as server:
+        begun(server, tmp_path / "x")
+        server.answers = [portal()]
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", full)
+            with pytest.raises(DiskFull) as caught:
+                fetch(server, tmp_path / "x")
+        assert (caught.value.bytes_kept, caught.value.resumable) == (50_000, True)
+        assert fetch(server, tmp_path / "x").resumed_from == 50_000
 
 
 def test_a_part_outlives_an_exception_while_a_page_comes(tmp_path: Path) -> None:
@@ -338,9 +359,7 @@ def dead() -> dict[str, Any]:
 
 @pytest.mark.parametrize("alive", [False, True])
 @pytest.mark.parametrize("linked", [False, True])
-def test_what_a_process_left_that_was_killed_at_the_last_moment_goes(
-    tmp_path: Path, linked: bool, alive: bool
-) -> None:
+def test_what_a_process_left_that_was_killed_at_the_last_moment_goes(tmp_path: Path, linked: bool, alive: bool) -> None:
     """Between the link and the unlink, or between the rename and the end of the sidecar."""
     (tmp_path / "x").write_bytes(DATA)
     if linked:
