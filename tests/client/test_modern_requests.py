@@ -15,6 +15,7 @@ from streamhttp_client import (
     CapabilityError,
     Client,
     HeaderMismatch,
+    InputRequired,
     InvalidParams,
     InvalidResult,
     LocalProtocolError,
@@ -32,13 +33,16 @@ from tests.client._modern import (
     ALL,
     DONE,
     LOG_LEVEL,
+    asks,
     complete,
+    elicit,
     kept,
     log_levels,
     meta_of,
     no_other_requests,
     only_posts,
     open_modern,
+    text,
 )
 from tests.client._peer import note, progress, token_of
 from tests.support.rawserver import ModernMCPServer, Peer, Request, rpc_refusal
@@ -382,6 +386,47 @@ def test_requests_of_the_server_are_refused(
             assert client.call_tool("t").text == "ok"
     assert only_posts(server) and no_other_requests(server, "server/discover", "tools/call")
     assert sum("asked" in record.getMessage() for record in caplog.records) == 10
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["well", "badly"])
+def test_nothing_private_is_logged(
+    server: ModernMCPServer, caplog: pytest.LogCaptureFixture, fails: bool
+) -> None:
+    """G-03, M26-04, BASE-10: no line in the log, and no error, repeats arguments, answers, questions, states, trace
+    context or results, be it at the lowest level.
+    """
+    question = elicit(SECRET, **{SECRET: {"type": "string"}})
+    task: dict[str, Any] = {
+        "resultType": "task", "taskId": "t-1", "status": "working", "ttlMs": None, "pollIntervalMs": 0,
+        "createdAt": "2026-08-01T10:00:00Z", "lastUpdatedAt": "2026-08-01T10:00:00Z",
+    }  # fmt: skip
+    ended = {**task, "resultType": "complete", "status": "completed", "result": text(SECRET)}
+    asking = {**task, "resultType": "complete", "status": "input_required", "inputRequests": {"q": question}}
+    cut = lambda peer, request: peer.cut()  # noqa: E731
+    server.on("tools/call", rpc_refusal(400, -32020), asks({"q": question}, SECRET), stream(
+        note("notifications/progress", {"progressToken": SECRET, "progress": SECRET}),
+        note("notifications/message", {"level": 7, "data": SECRET}),
+        {"jsonrpc": "2.0", "id": 1, "method": "roots/list", "params": {"a": SECRET}},
+        result=task,
+    ))  # fmt: skip
+    server.on("tasks/get", cut, asking, cut, ended)
+    server.on("tasks/update", {})
+    server.on("resources/read", cut, kept(60_000, contents=[{"uri": "a:b", "text": SECRET}]))
+    answer = {"action": "accept", "content": {SECRET: SECRET}}
+    handler = (lambda params: 7) if fails else (lambda params: answer)
+    with caplog.at_level(logging.DEBUG), open_modern(server, known=False, elicitation=handler) as client:
+        try:
+            result = client.call_tool("t", {"a": SECRET}, meta={"baggage": f"k={SECRET}"}, idempotent=True)
+            assert result.text == SECRET and not fails
+        except InputRequired as error:
+            assert fails and SECRET not in str(error) and SECRET not in repr(error)
+        client.read_resource("a:b")
+        client.read_resource("a:b")
+    ours = [record for record in caplog.records if record.name.startswith("streamhttp_client")]
+    assert ours and SECRET not in "".join(record.getMessage() for record in ours)
 
 
 # --- what is a wish, and what is gone

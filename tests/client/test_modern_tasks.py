@@ -21,6 +21,7 @@ from streamhttp_client import (
     MethodNotFound,
     Progress,
     RPCError,
+    StreamHTTPError,
     Timeout,
     ToolError,
 )
@@ -28,9 +29,11 @@ from streamhttp_client.net.interrupt import Interrupt
 from tests.client._modern import (
     ALL,
     CAPABILITIES,
+    DONE,
     TASKS,
     asks,
     elicit,
+    kept,
     meta_of,
     no_other_requests,
     only_posts,
@@ -203,6 +206,22 @@ def test_what_cannot_become_a_task(server: ModernMCPServer, method: str) -> None
     assert no_other_requests(server, method)
 
 
+def test_a_hint_of_the_session_era(server: ModernMCPServer) -> None:
+    """X16, T-14: ``execution.taskSupport`` is of 2025-11-25: here the server decides, and the call is a plain one."""
+    for support in ("required", "forbidden", "optional"):
+        tool = {"name": "t", "inputSchema": {"type": "object"}, "execution": {"taskSupport": support}}
+        server.on("tools/list", kept(0, tools=[tool]))
+        server.on("tools/call", DONE, task("working", kind="task"))
+        server.on("tasks/get", done("later"))
+        with open_modern(server) as client:
+            client.list_tools()
+            assert client.call_tool("t").text == "ok"
+            assert client.call_tool("t").text == "later"
+            assert client.call_tool_as_task("t").task_id == "t-1"  # type: ignore[union-attr]
+    assert all("task" not in request.json["params"] for request in server.seen("tools/call"))
+    assert not server.seen("tasks/result")
+
+
 # --- between the questions
 # ----------------------------------------------------------------------------------------------------------------------
 
@@ -219,6 +238,52 @@ def test_the_servers_interval(server: ModernMCPServer, pauses: Pauses) -> None:
     with open_modern(server, timeout=Timeout(total=None)) as client:
         assert client.call_tool("t").text == "ok"
     assert pauses.seconds == [1.0, 2.5, 1.0, 0.05, 0.05, 0.05, 60.0]
+
+
+@pytest.mark.parametrize("interval", [1e12, 1e308, 10**400], ids=["long", "float", "int"])
+def test_an_interval_without_end(server: ModernMCPServer, interval: Any) -> None:
+    """T-17, K-06: an interval beyond all measure is waited for within the limits of the call, and no other error."""
+    server.on("tools/call", task("working", kind="task", pollIntervalMs=interval))
+    server.on("tasks/get", task("working", pollIntervalMs=interval))
+    with open_modern(server, timeout=Timeout(total=None)) as client:
+        call = client.stream_tool("t")
+        reader = InThread(lambda: call.result)
+        server.wait_for(lambda seen: bool(seen))
+        rest = threading.Event()
+        assert not rest.wait(0.2)  # so that it has come to the pause, which cannot be seen from here
+        call.cancel()
+        reader.join(AT_ONCE)
+        assert isinstance(reader.error, CallCancelled), repr(reader.error)
+        with within(0.6 + AT_ONCE), pytest.raises(CallTimeout):
+            client.call_tool("t", timeout=0.6)
+
+
+def test_what_is_told_meanwhile(server: ModernMCPServer) -> None:
+    """T-17, P-02, P-06: the call yields the task whenever its status or words change, and progress under its own token;
+    ``call.task`` is the task as it was last seen. Words are progress too, which does not go back for them.
+    """
+
+    def with_progress(peer: Peer, request: Request) -> None:
+        token = meta_of(server.seen("tools/call")[0])["progressToken"]
+        peer.start_stream()
+        params = {"progressToken": token, "progress": 5, "total": 10}
+        peer.event({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+        peer.event_result(request, task("working", statusMessage="half"))
+        peer.end_stream()
+
+    server.on("tasks/get", task("working"), with_progress, task("working", statusMessage="half"), done())
+    told: list[Progress] = []
+    with open_modern(server) as client, client.stream_tool("t", on_progress=told.append) as call:
+        assert call.task is None
+        events = []
+        for event in call:
+            events.append(event)
+            assert call.task is not None and call.task.task_id == "t-1"
+        assert call.task is not None and call.task.status == "completed"
+        assert call.result.text == "ok"
+    kinds = [getattr(event, "status", None) or event.progress for event in events]
+    assert kinds == ["working", 5, "working", "completed"]
+    assert [(update.progress, update.total, update.message) for update in told] == [(5, 10, None), (5, 10, "half")]
 
 
 @pytest.mark.parametrize("broken", ["cut", "503"])
@@ -585,3 +650,14 @@ def test_many_tasks_at_once(server: ModernMCPServer) -> None:
     assert [thread.value for thread in threads] == [f"n{number}" for number in range(8)], [
         thread.error for thread in threads
     ]
+
+
+def test_a_task_of_another_name(server: ModernMCPServer) -> None:
+    """T-17: a question about one task that is answered with another one is a mistake, and not followed."""
+    server.on("tasks/get", {**task("working"), "taskId": "t-2"}, done())
+    with open_modern(server) as client:
+        try:
+            client.call_tool("t")
+        except StreamHTTPError:
+            pass
+    assert {request.json["params"]["taskId"] for request in server.seen("tasks/get")} == {"t-1"}

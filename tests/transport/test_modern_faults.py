@@ -857,3 +857,27 @@ def test_ctrl_c(server: ModernMCPServer) -> None:
             process.kill()
     assert out.split() == ["interrupted", "1"], err
     assert no_other_requests(server, "tools/call", "tools/list")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT for one process")
+def test_ctrl_c_while_waiting_for_a_task(server: ModernMCPServer) -> None:
+    """K-07, T-17: Ctrl-C in the pause between two questions cancels the task and raises KeyboardInterrupt."""
+
+    server.on("tools/call", {
+        "resultType": "task", "taskId": "t-1", "status": "working", "ttlMs": None, "pollIntervalMs": 60_000,
+        "createdAt": "2026-08-01T10:00:00Z", "lastUpdatedAt": "2026-08-01T10:00:00Z", "statusMessage": "begun",
+    })  # fmt: skip
+    server.on("tasks/cancel", {})
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", _SCRIPT, server.url], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None and process.stderr is not None
+            assert process.stdout.readline() == "going\n", process.stderr.read()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=10)
+        finally:
+            process.kill()
+    assert out.split() == ["interrupted", "1"], err
+    assert no_other_requests(server, "tools/call", "tasks/cancel", "tools/list")
