@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .. import jsonrpc
 from ..exceptions import ClientClosed, LocalProtocolError, RPCError
-from ..protocol.versions import LATEST_SESSION, find_session_revision
+from ..protocol.versions import LATEST_SESSION
 from .calls import Call
 from .completions import Completions
 from .listeners import tell
 from .pages import cache_hints
 from .prompts import Prompt, Prompts
 from .resources import Resource, Resources
-from .sessions import LOG_LEVELS, ServerSession, kept_of_client
+from .sessions import LOG_LEVELS, ServerSession, find_served, kept_of_client
 from .tools import Tool, Tools
 
 if TYPE_CHECKING:
@@ -390,7 +390,7 @@ class Server:
                 "initialize needs 'protocolVersion' (a string), 'capabilities' and 'clientInfo' (objects)",
                 code=jsonrpc.INVALID_PARAMS,
             )
-        revision = find_session_revision(asked) or LATEST_SESSION
+        revision = find_served(asked) or LATEST_SESSION
         result = {
             "protocolVersion": revision.name,
             "capabilities": self.capabilities(),

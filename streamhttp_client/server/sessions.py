@@ -11,10 +11,16 @@ from typing import Any
 from ..protocol.versions import LATEST_SESSION, Revision, find_session_revision
 from .stores.base import Store
 
-__all__ = ["LOG_LEVELS", "ServerSession", "kept_of_client", "new_token", "open_session"]
+__all__ = ["LOG_LEVELS", "ServerSession", "find_served", "kept_of_client", "new_token", "open_session"]
 
 # RFC 5424 severities, least severe first; MCP 2025-11-25, server/utilities/logging
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+
+
+def find_served(name: str) -> Revision | None:
+    """The revision of that name if a session can be of it: not 2024-11-05, which has a transport of its own."""
+    revision = find_session_revision(name)
+    return None if revision is None or revision.two_channels else revision
 
 
 def new_token() -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
 from ..exceptions import ClientClosed, LocalProtocolError, RPCError
-from ..protocol.versions import LATEST, LATEST_SESSION, REVISIONS, find_session_revision
+from ..protocol.versions import LATEST, LATEST_SESSION, REVISIONS
 from .bearer import BearerAuth
 from .calls import inbox_of, inbox_of_answer
 from .http_answers import Answer, HTTPError, StartResponse
@@ -24,7 +24,7 @@ from .pipes import PipeStream
 from .request_meta import is_modern
 from .runner import Runner
 from .security import HostGuard
-from .sessions import ServerSession, open_session
+from .sessions import ServerSession, find_served, open_session
 from .stores.base import Store, StoreError, StoreFull
 from .stores.memory import MemoryStore
 from .streams import EVENT_STREAM_HEADERS, EventStream, read_event_id
@@ -58,7 +58,7 @@ def _eras(protocol: str) -> tuple[bool, bool]:
 
 
 def _supported(handshake: bool) -> list[str]:
-    names = [revision.name for revision in REVISIONS.values() if revision.handshake]
+    names = [revision.name for revision in REVISIONS.values() if revision.handshake and not revision.two_channels]
     return [LATEST.name, *(names if handshake else ())]
 
 
@@ -71,7 +71,7 @@ def _secret(given: str | bytes | None) -> bytes | None:
 
 def _check_version(environ: Mapping[str, Any]) -> str | None:
     version: str | None = environ.get("HTTP_MCP_PROTOCOL_VERSION")
-    if version is not None and find_session_revision(version) is None:
+    if version is not None and find_served(version) is None:
         raise HTTPError(400, f"unsupported MCP-Protocol-Version: {version!r:.40}")
     return version
 

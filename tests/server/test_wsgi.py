@@ -32,7 +32,7 @@ def test_handshake(app: WSGIApp) -> None:
     assert len(sessions) == 5 and all(session and len(session) == 32 for session in sessions)
 
 
-@pytest.mark.parametrize("asked", ["2024-10-07", "1.0", "2999-01-01"])
+@pytest.mark.parametrize("asked", ["2024-11-05", "2024-10-07", "1.0", "2999-01-01"])
 def test_unknown_revision_is_answered_with_the_latest(app: WSGIApp, asked: str) -> None:
     """Version negotiation: the server names another one, and the client decides."""
     params = {"protocolVersion": asked, "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
@@ -111,6 +111,7 @@ def test_batch_of_2025_03_26(app: WSGIApp) -> None:
         ({"MCP_SESSION_ID": "0" * 32}, 404),
         ({"MCP_SESSION_ID": "\x7f"}, 404),
         ({"MCP_PROTOCOL_VERSION": "2024-10-07"}, 400),
+        ({"MCP_PROTOCOL_VERSION": "2024-11-05"}, 400),
         ({"MCP_PROTOCOL_VERSION": "nonsense"}, 400),
         ({"MCP_PROTOCOL_VERSION": "2025-11-25"}, 200),
         ({"MCP_PROTOCOL_VERSION": None}, 200),
