@@ -342,6 +342,9 @@ class PartFile:
         found = self._sidecar.claim(self.path)
         if found is None:
             return None
+        if _is_stuck(self.path):
+            self._sidecar.remove()
+            return None
         sweep(self._stem)
         return found or take_over(self._stem, self.path, lambda state: self._is_of_us(state) is not None)
 
@@ -435,6 +438,18 @@ def _end_of_data(gaps: list[list[int]], total: int) -> int:
             break
         end = start
     return end
+
+
+def _is_stuck(path: str) -> bool:
+    """Whether something is there that only another user may take away, as in ``/tmp``."""
+    try:
+        about, folder = os.lstat(path), os.stat(os.path.dirname(path) or ".")
+    except OSError:
+        return False
+    user = getattr(os, "geteuid", None)
+    if user is None or not folder.st_mode & stat.S_ISVTX:
+        return False
+    return user() not in (0, about.st_uid, folder.st_uid)
 
 
 def _sync_folder(folder: str) -> None:

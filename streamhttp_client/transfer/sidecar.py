@@ -193,6 +193,8 @@ class Sidecar:
             if _identity(self.path) != seen:
                 return None
             self.write({**found, "owner": owner()})
+        except OSError:
+            return None  # another user's, in a folder where only that one may take it away
         finally:
             remove(lock)
         return found

@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -369,6 +370,27 @@ def test_what_a_process_left_that_was_killed_at_the_last_moment_goes(tmp_path: P
     with FileServer(DATA) as server, pytest.raises(TargetExists):
         fetch(server, tmp_path / "x")
     assert leftovers(tmp_path) == (before if alive else ["x"]) and (tmp_path / "x").read_bytes() == DATA
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("left", ["sidecar", "folder", "part"])
+def test_what_another_user_put_in_a_shared_folder_is_no_hindrance(left: str) -> None:
+    """As in /tmp, where nobody may take away what is not his own."""
+    code = """
+        import os, sys
+        from streamhttp_client import RetryPolicy, download
+        import netrc, tenacity  # this user may not read where they lie
+        os.setuid(65534)
+        print(download(sys.argv[1], sys.argv[2], retry=RetryPolicy(base=0)).bytes)
+    """
+    with tempfile.TemporaryDirectory() as name, FileServer(DATA, cut(30_000)) as server:
+        os.chmod(name, 0o1777)
+        place = Path(name, "x.part" if left == "part" else "x.part.json")
+        place.mkdir() if left == "folder" else place.write_text("{}")
+        process = spawn(code, server.url, f"{name}/x")
+        output, _ = process.communicate(timeout=30)
+        assert (process.returncode, output) == (0, b"102400\n")
+        assert leftovers(Path(name)) == ["x", place.name] and Path(name, "x").read_bytes() == DATA
 
 
 def test_the_part_of_another_download_stays_beside_a_file_that_exists(tmp_path: Path) -> None:
