@@ -15,15 +15,33 @@ from pathlib import Path
 import pytest
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 @contextmanager
-def run_redis(folder: Path) -> Iterator[str]:
-    """Run redis-server without persistence and give its URL."""
+def run_redis(folder: Path, port: int | None = None, *, keep: bool = False) -> Iterator[str]:
+    """Run redis-server and give its URL.
+
+    Args:
+        keep: What it holds outlives it in the folder.
+    """
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed: apt-get install redis-server")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    port = port or free_port()
+    command = [
+        program,
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "yes" if keep else "no",
+    ]
     server = subprocess.Popen([*command, "--dir", str(folder), "--loglevel", "warning"])
     try:
         deadline = time.monotonic() + 10

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
 import sqlite3
 import threading
 import time
@@ -11,12 +14,12 @@ from typing import Any
 import pytest
 
 from streamhttp_client import jsonrpc
-from streamhttp_client.server import RedisStore, SQLiteStore
+from streamhttp_client.server import Context, RedisStore, Server, SQLiteStore
 from streamhttp_client.server.calls import Call, LogOutlet
 from streamhttp_client.server.delivery import Backlog
 from streamhttp_client.server.sessions import ServerSession
-from tests.server.kit import PATIENCE
-from tests.server.redis_server import redis_url  # noqa: F401
+from tests.server.kit import PATIENCE, Wire, events
+from tests.server.redis_server import free_port, redis_url, run_redis  # noqa: F401
 
 
 class Clock:
@@ -197,3 +200,57 @@ def test_redis_inbox_that_expired_is_no_cancellation(redis_pair: Any) -> None:
             call._next_peek = 0.0
             assert call.cancelled
     backlog.close(0.0)
+
+
+def follow(wire: Wire, found: list[Any]) -> None:
+    """Call, and come back until there is a result; the time is bounded by that of the test."""
+    last = ""
+    deadline = time.monotonic() + 4 * PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            with wire.send("GET", Last_Event_Id=last) if last else wire.call("count", token=1) as response:
+                for event in events(response) if response.status == 200 else ():
+                    last = event["id"]
+                    if event["data"]:
+                        message = json.loads(event["data"])
+                        found.append(message.get("result") or message["params"]["progress"])
+                        if "result" in message:
+                            return
+        except (OSError, http.client.HTTPException):
+            pass
+        time.sleep(0.05)
+
+
+def test_calls_go_on_when_redis_comes_back(tmp_path: Path) -> None:
+    """Redis is away in the middle of a call, which speaks meanwhile: all of it arrives once and in order."""
+    pytest.importorskip("redis")
+    pytest.importorskip("cheroot")
+    began, away, back = threading.Event(), threading.Event(), threading.Event()
+    server = Server("test", "1")
+
+    @server.tool()
+    def count(ctx: Context) -> str:
+        ctx.progress(1)
+        began.set()
+        for number, moment in enumerate((away, back), 2):
+            assert moment.wait(4 * PATIENCE)
+            ctx.progress(number)
+        return "counted"
+
+    port = free_port()
+    with contextlib.ExitStack() as first:
+        store = RedisStore(first.enter_context(run_redis(tmp_path, port, keep=True)))
+        with server.serve(store=store) as running:
+            found: list[Any] = []
+            client = threading.Thread(target=follow, args=(Wire(running.url).initialize(), found))
+            client.start()
+            assert began.wait(PATIENCE)
+            first.close()
+            with Wire(running.url).send("GET", Mcp_Session_Id="a") as response:
+                assert response.status == 503
+            away.set()
+            with run_redis(tmp_path, port, keep=True):
+                back.set()
+                client.join(4 * PATIENCE)
+                assert found[:-1] == [1, 2, 3] and found[-1]["content"][0]["text"] == "counted"
+    store.close()
