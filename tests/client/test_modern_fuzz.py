@@ -165,5 +165,5 @@ def test_any_answer(server: ModernMCPServer, verb: Callable[[Client], Any]) -> N
     with open_modern(server, retry=RetryPolicy(attempts=2, base=0.0), **options) as client:
         attempt()
         script.update(answers=[{"content": [{"type": "text", "text": "still here"}]}], notes=[])
-        assert client.call_tool("t").text == "still here"
+        assert client.call_tool("another").text == "still here"
     assert only_posts(server)
