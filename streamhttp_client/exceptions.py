@@ -364,7 +364,7 @@ class InputRequired(StreamHTTPError):
 
         try:
             saved = json.loads(text)
-        except (ValueError, RecursionError):
+        except (TypeError, ValueError, RecursionError):
             saved = None
         kinds: dict[str, Any] = {"message": str, "method": str, "params": (dict, type(None)), "result": dict}
         if not isinstance(saved, dict) or not all(

@@ -116,7 +116,7 @@ class Agreement:
                 if step.why:
                     way.steps.append(step.why)
                 try:
-                    outcome = self._take(step, way.steps, effort, farewell, doubted)
+                    outcome = self._take(step, way, effort, farewell, doubted)
                 except StreamHTTPError as error:
                     if _is_final(error, effort):
                         raise
@@ -136,19 +136,20 @@ class Agreement:
     def _take(
         self,
         step: Step,
-        steps: list[str],
+        way: _Way,
         effort: Effort,
         farewell: Callable[[Link], object],
         doubted: Link | None,
     ) -> Link | Step:
         """Take one step; give the link that it led to, or the next step."""
+        steps = way.steps
         if step.action == "speak":
             return self._speak(step.revision or LATEST, steps)
         if step.action == "shake":
-            if doubted is not None and doubted.era.name == "session":
+            if doubted is not None and doubted.era.name == "session" and not way.nobody_there:
                 self._learn(doubted.era.revision)
                 return doubted
-            return self._shake(step.revision, steps, effort, farewell)
+            return self._shake(step.revision, way, effort, farewell)
         if step.action == "channel":
             return self._open_channel(step.revision, steps, effort, farewell)
         session, versions = self._probe(step.revision or LATEST, effort)
@@ -252,7 +253,7 @@ class Agreement:
         return Link(era, agreed, self._transport, tuple(steps))
 
     def _shake(
-        self, offer: Revision | None, steps: list[str], effort: Effort, farewell: Callable[[Link], object]
+        self, offer: Revision | None, way: _Way, effort: Effort, farewell: Callable[[Link], object]
     ) -> Link:
         from ..protocol.stateful import StatefulEra
 
@@ -264,9 +265,10 @@ class Agreement:
             farewell,
             pinned=self._pinned is not None,
         )
-        self._learn(link.era.revision)
+        if way.sure:
+            self._learn(link.era.revision)
         agreed = f"initialize agreed on {link.era.revision.name}"
-        return Link(link.era, link.session, link.transport, (*steps, agreed))
+        return Link(link.era, link.session, link.transport, (*way.steps, agreed))
 
     def _open_channel(
         self, offer: Revision | None, steps: list[str], effort: Effort, farewell: Callable[[Link], object]
@@ -324,15 +326,24 @@ class _Way:
     Attributes:
         steps: In words.
         probed: Revisions with which the server was probed, and which it refused.
+        sure: Whether all that was refused was refused by a server that understood that it was asked something. What a
+            gateway in trouble says, or silence, is nothing to be remembered.
+        nobody_there: Whether the address does not take requests at all, as far as the last refusal goes.
     """
 
     def __init__(self) -> None:
         self.steps: list[str] = []
         self.probed: list[str] = []
+        self.sure = True
+        self.nobody_there = False
         self._lost = 0
 
     def refused(self, step: Step, error: StreamHTTPError) -> None:
         """A step did not lead anywhere."""
+        status = getattr(error, "status", None)
+        self.nobody_there = status in (404, 405)
+        if isinstance(error, ConnectionLost) or status is not None and status >= 500:
+            self.sure = False
         if step.action == "probe":
             # A probe that was lost has told nothing; but a server that loses each of them must come to an end.
             self._lost += isinstance(error, ConnectionLost)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ..exceptions import InvalidParams, LocalProtocolError, RemoteProtocolError
+from ..exceptions import CallTimeout, InvalidParams, LocalProtocolError, RemoteProtocolError
 from ..net.retry import Effort
-from ..net.timeouts import Timeout, TimeoutLike
+from ..net.timeouts import Deadline, Timeout, TimeoutLike
 from ..protocol.calls import Operation
 from .call import Call
 
@@ -72,7 +72,7 @@ class Asker:
         return Call(engine, operation, effort, repeatable=operation.read_only, renewable=renewable, keep=keep).result
 
     def _keeper(
-        self, operation: Operation[Any], kept: ResultCache, credentials: str | None
+        self, operation: Operation[Any], kept: ResultCache, credentials: str
     ) -> Callable[[Any], object]:
         """Keeps the result of an operation, if the server allows it and nothing has changed by then."""
         since = kept.mark()
@@ -84,16 +84,25 @@ class Asker:
             self._engine.kept.drop_pages(method)
 
     def _pages(
-        self, build: Callable[[str | None], Operation[T]], timeout: TimeoutLike | None, cache: CacheUse = "off"
+        self,
+        build: Callable[[str | None], Operation[T]],
+        timeout: Callable[[], TimeoutLike | None],
+        cache: CacheUse = "off",
     ) -> Iterator[T]:
-        """Walk the pages. Cursors are opaque, and only their absence means the end (MCP, utilities/pagination)."""
+        """Walk the pages. Cursors are opaque, and only their absence means the end (MCP, utilities/pagination).
+
+        Args:
+            build: Makes the request for the page of a cursor.
+            timeout: Says what the next page may take.
+            cache: See :class:`Verbs`.
+        """
         cursor: str | None = None
         seen: set[str] = set()
         for _ in range(_MAX_PAGES):
             operation = build(cursor)
             try:
                 # "Clients MUST NOT persist cursors across sessions": a walk does not go on in a new one.
-                page: Any = self._ask(operation, timeout, renewable=cursor is None, cache=cache)
+                page: Any = self._ask(operation, timeout(), renewable=cursor is None, cache=cache)
             except InvalidParams:
                 if cursor is not None:  # of a list that has changed meanwhile
                     self._forget_pages(operation.method)
@@ -119,11 +128,13 @@ class Asker:
         "If a cursor is no longer valid, the client SHOULD discard all cached pages and restart pagination from the
         beginning." MCP 2026-07-28, server/utilities/caching, Interaction with Pagination
         """
+        limits = self._effort(timeout).timeout
+        deadline = Deadline(limits.total)
         while True:
             items: list[Item] = []
             pages = 0
             try:
-                for page in self._pages(build, timeout, cache):
+                for page in self._pages(build, lambda: _left(limits, deadline), cache):
                     pages += 1
                     items += take(page)
                 return items
@@ -131,3 +142,17 @@ class Asker:
                 if not pages or cache != "use":
                     raise
                 cache = "refresh"
+
+
+def _left(limits: Timeout, deadline: Deadline) -> Timeout:
+    """What one request of several may take, within the time of all of them.
+
+    Raises:
+        CallTimeout: Nothing is left.
+    """
+    left = deadline.remaining()
+    if left is None:
+        return limits
+    if left <= 0:
+        raise CallTimeout(f"the list was not whole within {deadline.seconds:g} s", may_have_executed=False)
+    return Timeout(limits.connect, limits.read, left)

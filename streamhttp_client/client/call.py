@@ -256,7 +256,7 @@ class Call(Generic[T]):
                 except TransportError as error:
                     error.may_have_executed = False  # it is about finding the server; _mark() looks at earlier attempts
                     raise
-                engine.require(link, operation)
+                engine.require(link, operation, self._effort)
                 exchange = self._exchange = self._begin(link)
                 try:
                     yield from self._follow(link, exchange)
@@ -264,18 +264,22 @@ class Call(Generic[T]):
                 except _Again as again:
                     exchange.close()
                     failure = again.failure
+                    kind, result = "", {}
                 except _Unfinished as unfinished:
                     exchange.close()
-                    if unfinished.kind == "task":
-                        yield from self._await_task(unfinished.result)
-                        return
+                    kind, result = unfinished.kind, unfinished.result
+                # Outside of the handlers, so that what goes wrong here has no private result in its context.
+                if kind == "task":
+                    yield from self._await_task(result)
+                    return
+                if kind:
                     if self._rounds is None:
                         from .rounds import Rounds
 
                         self._rounds = Rounds(engine.callbacks, operation)
-                    self._rounds.answer(unfinished.result, self._effort)
-                    continue
-                self._prepare_another(link, failure, tried)
+                    self._rounds.answer(result, self._effort)
+                else:
+                    self._prepare_another(link, failure, tried)
         except ClientClosed:
             if self._foreign is not None:
                 raise self._foreign from None
@@ -331,12 +335,16 @@ class Call(Generic[T]):
             if "agree" in tried or not engine.agree_anew(link, failure, self._effort):
                 raise failure
             tried.add("agree")
+            self._rounds = None  # what was asked and answered was so by the rules of before
         elif self._repeatable and self._effort.again():
             logger.info("the answer of %s was lost, asking again: %s", method, str(failure))
             self._tell_cancelled("the answer was lost; the request is repeated with another id")
             self._told, self._lost = False, failure
             tried.discard("renew")  # with some transports each break costs a session; attempts are counted already
         else:
+            if isinstance(failure, ConnectionLost) and failure.may_have_executed and not failure.resumable:
+                if not self._repeatable:
+                    failure.args = (f"{failure}; it may have been carried out, so it was not sent again",)
             raise failure
 
     def _begin(self, link: Link) -> RequestUnderWay:
@@ -546,6 +554,7 @@ class _Unfinished(Exception):
     """Carries a result that is not the last word out of the loop; it never leaves this module."""
 
     def __init__(self, kind: str, result: Any) -> None:
+        super().__init__()  # without the result, which may be private, among the arguments
         self.kind = kind
         self.result = result
 

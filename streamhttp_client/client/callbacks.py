@@ -73,6 +73,23 @@ class Callbacks:
             declared["roots"] = {"listChanged": True} if tells_changes else {}
         return declared
 
+    def result(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """Run what the server asked for; None if nobody answers: there is no callback, or it puts the answer off.
+
+        Raises:
+            BaseException: What the callback raised, or made of it: LocalProtocolError if its answer cannot be used.
+            InvalidResult: The question is malformed.
+        """
+        handler = self._handler(method)
+        if handler is None:
+            return None
+        try:
+            result: dict[str, Any] = handler(params or {})
+        except (_PutOff, _NotDeclared):
+            return None
+        jsonrpc.dump(jsonrpc.Response(0, result))  # what has no JSON form is the callback's mistake
+        return result
+
     def answer(self, request: jsonrpc.Request) -> jsonrpc.Response | jsonrpc.ErrorResponse:
         """Run what the server asked for. Never raises but for what must end the program (KeyboardInterrupt…)."""
         try:
@@ -122,7 +139,7 @@ class Callbacks:
         assert self.elicitation is not None
         mode = params.get("mode", "form")  # "A missing mode means form", MCP 2025-11-25, client/elicitation
         if mode != "form" and not (mode == "url" and self.url_elicitation):
-            raise RPCError(f"elicitation in mode {mode!r:.40} was not declared", code=jsonrpc.INVALID_PARAMS)
+            raise _NotDeclared(f"elicitation in mode {mode!r:.40} was not declared", code=jsonrpc.INVALID_PARAMS)
         result = self.elicitation(parse_elicitation(params))
         if result is None:
             return {"action": "decline"}
@@ -169,6 +186,10 @@ def _root(root: Any) -> dict[str, Any]:
     if not isinstance(uri, str) or not uri.startswith("file://"):
         raise LocalProtocolError(f"a root must be a file:// address, got {uri!r:.80}")
     return wire
+
+
+class _NotDeclared(RPCError):
+    """The server asks for something that it was not told of. It never leaves this module."""
 
 
 class _PutOff(Exception):

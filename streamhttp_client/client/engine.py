@@ -14,11 +14,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import jsonrpc
 from .._record import Record
-from ..exceptions import CallTimeout, CapabilityError, ClientClosed, InvalidResult, SessionExpired, StreamHTTPError
+from ..exceptions import (
+    CallTimeout,
+    CapabilityError,
+    ClientClosed,
+    InvalidResult,
+    MethodNotFound,
+    SessionExpired,
+    StreamHTTPError,
+)
 from ..net.http import HTTP
 from ..net.retry import Effort, RetryPolicy
 from ..net.timeouts import Deadline, Timeout
 from ..protocol import calls
+from ..protocol.negotiation import is_modern_error
 from ..protocol.session import Session, StreamCursor
 from ..transport.answers import await_response
 from ..transport.link import Link, LookAhead
@@ -105,6 +114,7 @@ class Engine:
         self._agreement = agreement
         self._on_session_renewed = on_session_renewed
         self._began_session = False  # and not merely taken one up
+        self._trusted: Link | None = None  # one that was doubted, and found to be good
         self._declared: tuple[Session | None, dict[str, bool]] = (None, {})  # answers of require(), for one session
         self._answered: dict[jsonrpc.RequestId, None] = {}
         self._active: dict[int, UnderWay] = {}  # by identity; single operations on it are atomic
@@ -157,12 +167,16 @@ class Engine:
             UnsupportedVersion: No other revision was wanted.
         """
         self._agreement.check_doubts(failure)
+        if old is self._trusted and not is_modern_error(failure):
+            return False  # it was doubted before, for no reason; finding out may take seconds
         in_session = old.session.session_id is not None
         if in_session and not self.renews:
             self.expired = old
             raise failure
         new, begun = self._begin(effort, old, doubted=True)
-        other = new.era.revision is not old.era.revision
+        if new is old:
+            self._trusted = old
+        other = new.era.revision is not old.era.revision or new.era.name != old.era.name
         if begun and other:
             logger.info("the server now speaks revision %s, not %s", new.era.revision.name, old.era.revision.name)
             self._changed(new, effort)
@@ -180,17 +194,23 @@ class Engine:
         """The session with what the server says of itself, which is asked for if it was not said yet."""
         link = self.ready(effort)
         if link.session.server_info is None and link.session.capabilities is None and not link.era.keeps_wishes:
-            try:
-                session, _ = self._agreement.discover(link.era.revision, effort)
-            except StreamHTTPError as error:
-                if not link.era.is_foreign(error) or not self.agree_anew(link, error, effort):
-                    raise
-                return self.ready(effort).session
-            introduced = Link(link.era, session, link.transport, link.steps)
-            if self.link is link:  # and no other thread has found another way meanwhile
-                self.link = introduced
-            return session
+            return self._introduce(link, effort)
         return link.session
+
+    def _introduce(self, link: Link, effort: Effort) -> Session:
+        """Ask the server who it is, where that is asked for by itself."""
+        try:
+            session, _ = self._agreement.discover(link.era.revision, effort)
+        except MethodNotFound:
+            return link.session  # it must answer this, and does not
+        except StreamHTTPError as error:
+            if not link.era.is_foreign(error) or not self.agree_anew(link, error, effort):
+                raise
+            return self.ready(effort).session
+        introduced = Link(link.era, session, link.transport, link.steps)
+        if self.link is link:  # and no other thread has found another way meanwhile
+            self.link = introduced
+        return session
 
     def _begin(self, effort: Effort, old: Link | None, *, doubted: bool = False) -> tuple[Link, bool]:
         """A link other than ``old``, and whether it was begun here. One thread does it, the others wait and find it.
@@ -239,7 +259,7 @@ class Engine:
             finally:
                 exchange.close()
 
-    def require(self, link: Link, operation: calls.Operation[Any]) -> None:
+    def require(self, link: Link, operation: calls.Operation[Any], effort: Effort) -> None:
         """Raise CapabilityError if the server did not declare what an operation needs.
 
         "Both parties MUST only use capabilities that were successfully negotiated." MCP 2025-11-25, Operation.
@@ -253,6 +273,10 @@ class Engine:
         declared = answers.get(path)
         if declared is None:
             declared = answers[path] = session.capabilities.declares(path)
+        if not declared and not link.era.keeps_wishes:
+            # Nothing was agreed for good: the server may have learned it meanwhile.
+            now = self._introduce(link, effort).capabilities
+            declared = now is None or now.declares(path)
         if not declared:
             raise CapabilityError(f"{operation.method!r} needs capability {path!r}, which the server did not declare")
 
@@ -301,8 +325,8 @@ class Engine:
             return None
 
     @property
-    def credentials(self) -> str | None:
-        """What tells the authorization that a request would have now apart from another. A secret."""
+    def credentials(self) -> str:
+        """What tells the credentials that a request would have now apart from others."""
         return self._http.credentials(self._url)
 
     def subscription(self, link: Link) -> jsonrpc.Request:

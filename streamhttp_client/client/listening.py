@@ -119,7 +119,7 @@ class Listener:
         self._failure: BaseException | None = None
         self._closed = False
         self._attempt = effort
-        self._anew = False
+        self._anew: Effort | None = None  # the attempt that was ended because something else is to be listened for
         self.opened = threading.Event()
         self.answered = False
         self.available: bool | None = None
@@ -231,10 +231,9 @@ class Listener:
                 # Listening has no end, but connecting has: it may hold up the calls of other threads.
                 usual, within = engine.timeout, effort.deadline.within(engine.timeout.total)
                 opening = Timeout(usual.connect, usual.read, within or None)
-                self._anew = False
                 self._attempt = attempt = Effort(opening, engine.retry)
                 engine.register(attempt)
-                floor, failure = 0.0, None
+                floor, failure, link = 0.0, None, None
                 try:
                     if self._closed:
                         return  # meanwhile
@@ -284,17 +283,20 @@ class Listener:
                             floor = max(floor, _BRIEF_PAUSE)  # it may have brought something, and still not be a loop
                 except SessionExpired:
                     # A server that forgets each session at once would have us begin one after the other.
-                    if not engine.renews or forgotten and not effort.again():
+                    if link is None or not engine.renews or forgotten and not effort.again():
                         raise
                     forgotten = True
                     engine.renew(link, attempt)
                     continue
                 except (HTTPStatusError, RPCError, UnsupportedVersion) as error:
-                    if not link.era.is_foreign(error) or not engine.agree_anew(link, error, attempt):
+                    # Without a link, it was refused while the server was being found out.
+                    if link is None or not link.era.is_foreign(error):
+                        raise
+                    if not engine.agree_anew(link, error, attempt):
                         raise
                     continue
                 except ClientClosed:
-                    if self._closed or engine.closed or not self._anew:
+                    if self._closed or engine.closed or self._anew is not attempt:
                         raise
                     continue  # something else is to be listened for
                 finally:
@@ -324,8 +326,9 @@ class Listener:
         """What is to be listened for has changed: ask the server again, if it has to be told. Any thread."""
         link = self._engine.link
         if link is not None and link.era.listening == "subscription":
-            self._anew = True
-            self._attempt.interrupt.fire()
+            # If the next attempt begins just now, it will ask for what is wanted by then.
+            self._anew = attempt = self._attempt
+            attempt.interrupt.fire()
 
     def _take(self, link: Link, message: jsonrpc.Message, stream: LookAhead) -> Iterator[Any]:
         engine = self._engine

@@ -103,6 +103,7 @@ class Options(Record, kw_only=True):
             session=self.http,
             headers=self.headers,
             auth=self.auth,
+            travels=_travels,
             verify=self.verify,
             cert=self.cert,
             proxies=self.proxies,
@@ -135,6 +136,11 @@ class Options(Record, kw_only=True):
             on_notification=self.on_notification,
             on_session_renewed=self.on_session_renewed,
         )
+
+
+def _travels(name: str) -> bool:
+    """Whether a header repeats what is in the body, which follows a redirect too."""
+    return name in ("mcp-protocol-version", "mcp-method", "mcp-name") or name.startswith("mcp-param-")
 
 
 def _client_info(given: Any) -> Mapping[str, Any]:

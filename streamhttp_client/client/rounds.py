@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .. import jsonrpc
 from ..exceptions import InputRequired, LocalProtocolError
 from ..net.retry import Effort
 from ..protocol import calls, inputs
@@ -118,13 +117,16 @@ def answer_requests(
     Returns:
         The answers under the server's names, and the first method that could not be answered, or None. Then nothing is
         to be sent: "the client just does not retry" (client/sampling, Error Handling).
+
+    Raises:
+        BaseException: What a callback raised: the call ends with it.
     """
     responses = {}
     for key, request in requests.items():
         if request.method not in _QUESTIONS:
             return {}, request.method
-        answer = callbacks.answer(jsonrpc.Request(key, request.method, request.params))
-        if isinstance(answer, jsonrpc.ErrorResponse):
+        answer = callbacks.result(request.method, request.params)
+        if answer is None:
             return {}, request.method
-        responses[key] = answer.result
+        responses[key] = answer
     return responses, None

@@ -104,12 +104,12 @@ class TaskVerbs(ToolVerbs):
 
     def iter_tasks(self, *, timeout: TimeoutLike | None = None) -> Iterator[Task]:
         """Walk the tasks that the server knows of this session. There is no such list since 2026-07-28."""
-        for page in self._pages(calls.list_tasks, timeout):
+        for page in self._pages(calls.list_tasks, lambda: timeout):
             yield from page.tasks
 
     def list_tasks(self, *, timeout: TimeoutLike | None = None) -> list[Task]:
         """Return all tasks that the server knows of this session. There is no such list since 2026-07-28."""
-        return list(self.iter_tasks(timeout=timeout))
+        return self._whole(calls.list_tasks, lambda page: page.tasks, timeout, "off")
 
     def update_task(self, task_id: str, responses: Mapping[str, Any], *, timeout: TimeoutLike | None = None) -> None:
         """Give a task what it waits for (tasks extension); :meth:`wait_task` does it by itself where it has callbacks.

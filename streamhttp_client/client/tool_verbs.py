@@ -56,7 +56,7 @@ class ToolVerbs(Asker, ABC):
 
     def iter_tools(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> Iterator[Tool]:
         """Walk the server's tools, asking for a page when the last one is used up. ``timeout`` is for each page."""
-        for page in self._pages(calls.list_tools, timeout, cache):
+        for page in self._pages(calls.list_tools, lambda: timeout, cache):
             yield from self._remember_tools(page.tools)
 
     def list_tools(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> list[Tool]:

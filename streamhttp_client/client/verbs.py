@@ -22,9 +22,9 @@ __all__ = ["Verbs"]
 class Verbs(Asker):
     """What a client can ask a server, apart from calling tools. Every method blocks until the answer is here.
 
-    ``timeout`` is seconds for the whole call or a :class:`Timeout`; the client's own if None. All methods raise what
-    :class:`Client` says, and :class:`CapabilityError` if the server did not declare what they need. Threads may call
-    them at the same time.
+    ``timeout`` is seconds for the whole call or a :class:`Timeout`; the client's own if None. For ``list_*`` it is for
+    all pages, for ``iter_*`` for each. All methods raise what :class:`Client` says, and :class:`CapabilityError` if the
+    server did not declare what they need. Threads may call them at the same time.
 
     ``cache`` is for the verbs whose results a server may allow to be kept (since 2026-07-28): ``"use"`` takes one that
     is still fresh, ``"refresh"`` asks the server and keeps the answer, ``"off"`` asks and keeps nothing. What is kept
@@ -35,7 +35,7 @@ class Verbs(Asker):
 
     def iter_resources(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> Iterator[Resource]:
         """Walk the server's resources page by page."""
-        for page in self._pages(calls.list_resources, timeout, cache):
+        for page in self._pages(calls.list_resources, lambda: timeout, cache):
             yield from page.resources
 
     def list_resources(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> list[Resource]:
@@ -46,7 +46,7 @@ class Verbs(Asker):
         self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use"
     ) -> Iterator[ResourceTemplate]:
         """Walk the server's resource templates page by page."""
-        for page in self._pages(calls.list_resource_templates, timeout, cache):
+        for page in self._pages(calls.list_resource_templates, lambda: timeout, cache):
             yield from page.resource_templates
 
     def list_resource_templates(
@@ -73,20 +73,22 @@ class Verbs(Asker):
     def subscribe_resource(self, uri: str, *, timeout: TimeoutLike | None = None) -> None:
         """Ask to be told when a resource changes; the news come through :meth:`listen`."""
         self._wish(calls.subscribe_resource(uri), timeout)
-        self._engine.subscriptions.add(uri)
-        self._engine.listening.listen_anew()
+        if uri not in self._engine.subscriptions:
+            self._engine.subscriptions.add(uri)
+            self._engine.listening.listen_anew()
 
     def unsubscribe_resource(self, uri: str, *, timeout: TimeoutLike | None = None) -> None:
         """Ask to be told no more."""
         self._wish(calls.unsubscribe_resource(uri), timeout)
-        self._engine.subscriptions.discard(uri)
-        self._engine.listening.listen_anew()
+        if uri in self._engine.subscriptions:
+            self._engine.subscriptions.discard(uri)
+            self._engine.listening.listen_anew()
 
     # -- prompts and completion
 
     def iter_prompts(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> Iterator[Prompt]:
         """Walk the server's prompts page by page."""
-        for page in self._pages(calls.list_prompts, timeout, cache):
+        for page in self._pages(calls.list_prompts, lambda: timeout, cache):
             yield from page.prompts
 
     def list_prompts(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> list[Prompt]:
@@ -131,9 +133,11 @@ class Verbs(Asker):
             self._ask(era.greeting(), timeout)
         except MethodNotFound:
             now = self._engine.ready(self._effort(timeout)).era
-            if now.name == era.name:
+            if now.name != era.name:
+                self._ask(now.greeting(), timeout)  # the server turned out to be one of another era
+            elif era.keeps_wishes:
                 raise
-            self._ask(now.greeting(), timeout)  # the server turned out to be one of another era
+            # Else it does not know what it must know; but it is there.
 
     def set_logging_level(self, level: str, *, timeout: TimeoutLike | None = None) -> None:
         """Ask for log messages of this level and above: one of the eight of RFC 5424, ``debug`` to ``emergency``.
@@ -151,4 +155,4 @@ class Verbs(Asker):
         if link.era.keeps_wishes:
             self._ask(operation, timeout)
         else:
-            self._engine.require(link, operation)
+            self._engine.require(link, operation, effort)

@@ -52,7 +52,6 @@ _HARMLESS = frozenset(
         "content-type",
         "if-range",
         "last-event-id",
-        "mcp-protocol-version",
         "range",
         "repr-digest",
         "tus-resumable",
@@ -89,6 +88,8 @@ class HTTP:
     Args:
         session: The caller's ``requests.Session``, used and never closed; or None.
         headers: Sent with each request to the origin it was meant for; never to another one.
+        travels: Whether a header of a single request, besides those of HTTP, is no secret and may follow a redirect to
+            another origin; by its name in lower case.
         auth: Credentials: ``(user, password)``, any requests auth, or an :class:`Auth`. They, and never ``.netrc``,
             make the ``Authorization`` header.
         verify: True, False, or a path to a CA bundle, as in requests.
@@ -105,6 +106,7 @@ class HTTP:
         *,
         session: requests.Session | None = None,
         headers: Mapping[str, str] | None = None,
+        travels: Callable[[str], bool] = lambda name: False,
         auth: AuthLike = None,
         verify: bool | str = True,
         cert: str | tuple[str, str] | None = None,
@@ -134,6 +136,7 @@ class HTTP:
         if auth is None and not self._own and session.auth is not None:
             self._auth = session.auth
         self._fixed_authorization: str | None = None
+        self._travels: Callable[[str], bool] = lambda name: name in _HARMLESS or travels(name)
         if isinstance(self._auth, tuple):
             if len(self._auth) != 2 or not all(isinstance(part, (str, bytes)) for part in self._auth):
                 raise LocalProtocolError("auth must be (user, password), a requests auth, or an object with apply()")
@@ -207,23 +210,29 @@ class HTTP:
             return response
         raise RemoteProtocolError(f"more than {_MAX_REDIRECTS} redirects, the last one to {target.host}")
 
-    def credentials(self, url: str) -> str | None:
-        """What tells the authorization that a request would have now apart from others; None if it had none. A secret.
+    def credentials(self, url: str) -> str:
+        """What tells the credentials that a request would have now apart from others: a digest of all that the options,
+        an auth and a session of the caller's add to one. The auth is applied to a request that is not sent.
 
-        An auth is applied to a request that is not sent. Of schemes that prove something anew in each request, such as
-        Digest, only the name counts.
+        Where the proof is another one each time, as with HTTP Digest, so is this.
 
         Raises:
             LocalProtocolError: The address cannot be used.
         """
+        from hashlib import sha256
+
         target = self._target(url)
-        value = self._headers.get("authorization") or self._fixed_authorization or target.authorization
+        fields = dict(self._headers)
+        authorization = self._fixed_authorization or target.authorization
+        if authorization:
+            fields.setdefault("authorization", authorization)
         if self._auth is not None or not self._own:
-            value = self._prepare("POST", target, {}, None, True).headers.get("authorization") or value
-        if not value:
-            return None
-        scheme = value.partition(" ")[0]
-        return value if scheme.lower() in ("basic", "bearer") else scheme
+            cookie = requests.cookies.get_cookie_header(self.session.cookies, _Asked(target.url, fields))  # type: ignore[no-untyped-call]
+            prepared = self._prepare("POST", target, fields, None, True)
+            fields = {name.lower(): value for name, value in prepared.headers.items()}
+            if self._own and fields.get("cookie") == cookie:
+                fields.pop("cookie", None)  # what servers leave there says nothing of who asks
+        return sha256(repr(sorted(fields.items())).encode()).hexdigest()
 
     def _send_once(
         self,
@@ -236,7 +245,8 @@ class HTTP:
         deadline: Deadline,
         interrupt: Interrupt,
     ) -> Response:
-        fields = {**self._headers, **headers} if home else {k: v for k, v in headers.items() if k in _HARMLESS}
+        travels = self._travels
+        fields = {**self._headers, **headers} if home else {k: v for k, v in headers.items() if travels(k)}
         if not home:
             for name in ("user-agent", "accept-encoding"):
                 fields.setdefault(name, self._headers[name])

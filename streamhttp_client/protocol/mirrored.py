@@ -391,9 +391,12 @@ def _number_misfit(name: str, said: str, value: int) -> str | None:
     if _is_integer(decoded):
         same = int(decoded) == value
     elif len(decoded) <= 64 and _is_number(decoded):
-        from decimal import Decimal  # exact, where a float would round 9007199254740991.4
+        from decimal import Decimal, InvalidOperation  # exact, where a float would round 9007199254740991.4
 
-        same = Decimal(decoded) == value
+        try:
+            same = Decimal(decoded) == value
+        except InvalidOperation:  # its exponent has no bounds
+            same = False
     else:
         same = False
     return None if same else f"header {name} is {_short(decoded)}, and the body has {value}"

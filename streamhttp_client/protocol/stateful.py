@@ -111,14 +111,14 @@ class StatefulEra:
         return status == 404 or status == 400 and "session id" in message.lower()
 
     def is_foreign(self, error: StreamHTTPError) -> bool:
-        """Whether a refusal is one that servers of 2026-07-28 have for a request that says nothing of the client.
+        """Whether a refusal is one that servers of another era have for such a request.
 
         "A request missing any required field is malformed; the server MUST reject it with JSON-RPC error code -32602.
         On HTTP, the response status MUST be 400." MCP 2026-07-28, basic/index. Older ones say it with 200 as a rule.
         """
-        return is_modern_error(error) or (
-            getattr(error, "status", None) == 400 and getattr(error, "code", None) == jsonrpc.INVALID_PARAMS
-        )
+        status, code = getattr(error, "status", None), getattr(error, "code", None)
+        # 405: the address does not take messages any more, as that of HTTP+SSE does not.
+        return is_modern_error(error) or status == 405 or (status == 400 and code == jsonrpc.INVALID_PARAMS)
 
     def check_session_id(self, value: str) -> str:
         """Return a session id that is safe to send back.

@@ -13,13 +13,14 @@ dies before it has written them, the entry in the log still tells.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import jsonrpc
-from ..exceptions import RPCError
+from ..exceptions import LocalProtocolError, RPCError
 from .calls import PROGRESS, Call, MissingCapability
 from .inputs import Inputs, is_answer
 from .request_meta import TASKS_EXTENSION, Caller
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from .delivery import Backlog
 
 __all__ = ["TaskNeeded", "TaskRun", "Tasks", "needs_tasks"]
+
+logger = logging.getLogger("streamhttp_client.server")
 
 # Milliseconds between two looks of a client.
 _POLL_INTERVAL = 1000
@@ -270,11 +273,14 @@ class Tasks:
         fields = self._store.get_session(name)
         if fields is None:
             return
-        state = None
+        state, gone = None, dict[str, None]()
         for key, request_id in fields.items():
             if key.startswith("told:"):
                 state = state or self.state(name, fields)
-                notify(self._store, key.removeprefix("told:"), request_id, "notifications/tasks", state)
+                if not notify(self._store, key.removeprefix("told:"), request_id, "notifications/tasks", state):
+                    gone[key] = None
+        if gone:  # those who do not listen any more
+            self._store.update_session(name, gone)
 
     def note(self, name: str, message: str) -> None:
         """Keep what a handler says of its progress."""
@@ -329,7 +335,14 @@ class TaskRun:
             outcome = {"final": {"status": "completed", "result": response.result}}
         else:
             return
-        jsonrpc.dump(jsonrpc.Response(self.name, outcome))  # what has no JSON form is found while it can be said
+        try:
+            jsonrpc.dump(jsonrpc.Response(self.name, outcome))
+        except LocalProtocolError:
+            if "asked" not in outcome:
+                raise  # the result has no JSON form, which is said in its place
+            # What was kept between the runs has none, or a question: no run can follow.
+            logger.exception("a task cannot go on")
+            outcome = {"final": _failed(jsonrpc.INTERNAL_ERROR, "the server failed to handle the request")}
         self.tasks.end(self.name, self.number, outcome)
 
     def pause(self, retry_ms: int | None) -> None:

@@ -329,6 +329,8 @@ class Exchange:
                     event = events.popleft()
                     if event.id != self._group:
                         self._move(event.id)
+                    if event.type == "endpoint" and self._resumed:
+                        raise ResumeRefused("the server now speaks HTTP+SSE, and has not kept the stream of this call")
                     if event.data and event.type == "message":
                         yield from self._wanted(jsonrpc.parse(event.data))
                 # An id without data, as the first event of a stream has it since 2025-11-25, counts too.

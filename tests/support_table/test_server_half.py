@@ -124,7 +124,7 @@ def open_client(running: RunningServer, revision: str, **options: Any) -> Client
 def test_the_words() -> None:
     """They are those that are proved here; Redis, which needs a server of its own, in the tests of the stores."""
     words = " ".join(README.read_text("utf-8").split())
-    which = "The server half speaks all of these at one address, though not over HTTP+SSE"
+    which = "The server half speaks all of these but 2024-11-05, at one address"
     assert f"{which}: with sessions (in memory, SQLite or Redis) or stateless, as each request wants it." in words
 
 
@@ -266,18 +266,19 @@ def test_the_server_has_no_stream_of_2024_11_05(running: RunningServer) -> None:
     assert caught.value.status == 400
 
 
-def test_the_server_speaks_2024_11_05_where_it_is_offered() -> None:
-    """Over Streamable HTTP, as some clients written by hand do; and it says so."""
+def test_the_server_offers_another_to_who_wants_2024_11_05() -> None:
+    """The newest that a handshake agrees on ("another protocol version it supports"); and 2024-11-05 is not among those
+    that it names.
+    """
     app = build().wsgi()
     try:
-        direct = Direct(app).initialize("2024-11-05")
-        assert direct.session is not None
-        assert direct.answer("ping") == {}
-        assert direct.tool("crunch", {"rows": 1})["content"] == [{"type": "text", "text": '{"rows": 1}'}]
+        params = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+        assert Direct(app).answer("initialize", params)["protocolVersion"] == "2025-11-25"
         params = {"_meta": meta() | {f"{PREFIX}protocolVersion": "1999-01-01"}}
         headers = {"MCP_PROTOCOL_VERSION": "1999-01-01", "MCP_METHOD": "tools/list"}
         with Direct(app).request("tools/list", params, **headers) as reply:
-            assert sorted(reply.json()["error"]["data"]["supported"]) == sorted(REVISIONS)
+            supported = reply.json()["error"]["data"]["supported"]
+        assert sorted(supported) == sorted(set(REVISIONS) - {"2024-11-05"})
     finally:
         app.close()
         app.store.close()
