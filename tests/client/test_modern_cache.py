@@ -287,6 +287,63 @@ def test_credentials_that_change(server: ModernMCPServer, method: str, ask: Any,
     assert len(server.requests) <= (1 if scope == "public" else 3)
 
 
+class OtherProof:
+    """Credentials that change, in another field or scheme than a bearer token."""
+
+    def __init__(self, field: str, form: str) -> None:
+        self.token, self._field, self._form = "one", field, form
+
+    def __call__(self, request: Any) -> Any:
+        request.headers[self._field] = self._form.format(self.token)
+        return request
+
+
+@pytest.mark.parametrize(
+    ("field", "form"),
+    [("Authorization", "Token {}"), ("Authorization", "ApiKey {}"), ("Authorization", "{}"),
+     ("Authorization", "basic {}"), ("X-Api-Key", "{}"), ("Cookie", "login={}")],
+)  # fmt: skip
+def test_other_credentials_that_change(server: ModernMCPServer, field: str, form: str) -> None:
+    """C26-07: whatever shows who asks, a private result of one is never given to another."""
+
+    def answer(peer: Peer, request: Request) -> None:
+        (name,) = [name for name in ("one", "two") if name in (request.header(field) or "")]
+        peer.respond_result(request, kept(LONG, tools=[{"name": name, "inputSchema": {"type": "object"}}]))
+
+    server.on("tools/list", answer)
+    auth = OtherProof(field, form)
+    names = []
+    with open_modern(server, auth=auth) as client:
+        for token in ("one", "two", "one"):
+            auth.token = token
+            names += [client.list_tools()[0].name, client.list_tools()[0].name]
+    assert names == ["one", "one", "two", "two", "one", "one"]
+
+
+def test_credentials_of_threads(server: ModernMCPServer) -> None:
+    """C26-07: threads of one client that ask under tokens of their own get what is theirs, at the same time too."""
+    local = threading.local()
+
+    def auth(request: Any) -> Any:
+        request.headers["Authorization"] = f"Bearer {local.token}"
+        return request
+
+    def answer(peer: Peer, request: Request) -> None:
+        name = (request.header("Authorization") or "").removeprefix("Bearer ")
+        peer.respond_result(request, kept(1, tools=[{"name": name, "inputSchema": {"type": "object"}}]))
+
+    def work(token: str) -> set[str]:
+        local.token = token
+        return {tool.name for _ in range(100) for tool in client.list_tools()}
+
+    server.on("tools/list", answer)
+    with open_modern(server, auth=auth) as client:
+        threads = [InThread(lambda number=number: work(f"t{number}")) for number in range(4)]  # type: ignore[misc]
+        for thread in threads:
+            thread.join(BOUND)
+    assert [thread.value for thread in threads] == [{f"t{number}"} for number in range(4)]
+
+
 def test_credentials_of_a_borrowed_session() -> None:
     """C26-07: the same where a caller changes the credentials of the session that the client borrows."""
     session = requests.Session()

@@ -295,18 +295,25 @@ def _refuse(params: Any) -> Any:
     raise RPCError("not now", code=-1)
 
 
-@pytest.mark.parametrize("handler", [_fail, _refuse, lambda params: 7, lambda params: {"action": "maybe"},
-                                     lambda params: {"action": "accept", "content": {"name": {1, 2}}}],
-                         ids=["raises", "refuses", "no mapping", "no action", "no JSON"])  # fmt: skip
-def test_a_handler_that_fails(server: ModernMCPServer, handler: Any) -> None:
-    """M26-09: the call is not made again and the server gets no error; the caller gets what it takes to go on."""
+@pytest.mark.parametrize(
+    ("handler", "kind"),
+    [
+        (_fail, RuntimeError),
+        (_refuse, RPCError),
+        (lambda params: 7, LocalProtocolError),
+        (lambda params: {"action": "maybe"}, LocalProtocolError),
+        (lambda params: {"action": "accept", "content": {"name": {1, 2}}}, LocalProtocolError),
+    ],
+    ids=["raises", "refuses", "no mapping", "no action", "no JSON"],
+)
+def test_a_handler_that_fails(server: ModernMCPServer, handler: Any, kind: type[Exception]) -> None:
+    """M26-09: its error is the caller's; the call is not made again, and the server hears nothing of it."""
     server.on("tools/call", asks({"who": elicit()}, "st"), DONE)
     with open_modern(server, elicitation=handler) as client:
-        with pytest.raises(InputRequired) as caught:
+        with pytest.raises(kind):
             client.call_tool("t")
         assert no_other_requests(server, "tools/call")
-        assert "secret" not in str(caught.value)
-        assert client.continue_call(caught.value, {"who": ADA}).text == "ok"
+        assert client.list_tools()
 
 
 @pytest.mark.parametrize("kind", ["elicitation", "sampling"])
@@ -456,6 +463,21 @@ def test_a_round_whose_headers_did_not_fit(server: ModernMCPServer) -> None:
     assert [answered(request) for request in calls] == [("-", "-"), ({"a": ADA}, "s"), ({"a": ADA}, "s")]
     assert [request.header("Mcp-Param-Region") for request in calls] == [None, None, "eu"]
     assert len({request.id for request in calls}) == 3
+
+
+def test_a_round_at_a_server_that_speaks_otherwise_now(_nothing_left: None) -> None:
+    """M26-07, V26-08: answers and state are of the round alone: a server that has gone back to sessions gets the call
+    as it was at first.
+    """
+    with ModernMCPServer(sessions=True, supported=["2025-11-25"]) as server:
+        older = lambda peer, request: peer.respond(400, b"unknown session", content_type="text/plain")  # noqa: E731
+        server.on("server/discover", older)
+        server.on("tools/call", asks({"a": elicit()}, "s"), older, DONE)
+        with open_modern(server, elicitation=answer_ada, listen_in_background=False) as client:
+            assert client.call_tool("t").text == "ok"
+            assert client.era == "session"
+    calls = server.seen("tools/call")
+    assert [answered(request) for request in calls] == [("-", "-"), ({"a": ADA}, "s"), ("-", "-")]
 
 
 # --- time and ends

@@ -18,6 +18,7 @@ from streamhttp_client import (
     Timeout,
     UnsupportedVersion,
 )
+from streamhttp_client.client.listening import Listener
 from tests.client._modern import (
     ALL,
     DONE,
@@ -637,6 +638,81 @@ def test_subscribing_from_another_thread(server: ModernMCPServer) -> None:
         assert reader.error is None, repr(reader.error)
 
 
+def test_subscribing_while_the_stream_breaks(server: ModernMCPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X11, S26-06: subscribing at the moment at which the listener opens its stream anew anyway does not end it."""
+    broken = threading.Event()
+
+    def answer(peer: Peer, request: Request) -> None:
+        if len(server.seen(LISTEN)) == 1:
+            acknowledge(peer, request)
+            peer.hold(broken)
+            peer.cut()
+        else:
+            telling_what_is_wanted(peer, request)
+
+    def set_anew(listener: Listener, value: object) -> None:
+        listener.__dict__["anew"] = value
+        if value and not broken.is_set():  # between saying so and waking the listener, it has got further
+            broken.set()
+            server.wait_for(lambda seen: len(seen) == 2)
+
+    monkeypatch.setattr(
+        Listener, "_anew", property(lambda listener: listener.__dict__["anew"], set_anew), raising=False
+    )
+    server.on(LISTEN, answer)
+    got: list[str] = []
+    heard = threading.Event()
+
+    def callback(event: Any) -> None:
+        got.append(event.uri)
+        if event.uri == "wanted:a:1,b:2":
+            heard.set()
+
+    with open_modern(server) as client:
+        listener = client.listen(callback)
+        assert listener.wait_open(BOUND)
+        client.subscribe_resource("a:1")
+        assert listener._thread is not None
+        listener._thread.join(0.5)  # a bound on how soon it would end, if it did
+        assert not listener.ended, (got, listener.failure)
+        client.subscribe_resource("b:2")
+        assert heard.wait(AT_ONCE * 2), (got, listener.ended, listener.failure)
+        listener.close()
+
+
+def test_a_storm_of_subscriptions(server: ModernMCPServer) -> None:
+    """X11, S26-01: whatever threads subscribe to and give up at the same time, in the end the stream has what is
+    wanted, also if the server breaks it again and again.
+    """
+
+    def answer(peer: Peer, request: Request) -> None:
+        tell = acknowledge(peer, request)
+        tell(UPDATED, uri="wanted:" + ",".join(wanted(request)))
+        peer.cut() if len(server.seen(LISTEN)) % 3 == 0 else peer.wait_gone()
+
+    def work(number: int) -> None:
+        for step in range(20):
+            client.subscribe_resource(f"r:{number}-{step % 3}")
+            if step % 3:
+                client.unsubscribe_resource(f"r:{number}-{step % 3}")
+
+    server.on(LISTEN, answer)
+    complete = "wanted:" + ",".join(f"r:{number}-0" for number in range(4))
+    heard = threading.Event()
+    with open_modern(server, retry=RetryPolicy(attempts=200, base=0.0)) as client:
+        listener = client.listen(lambda event: heard.set() if event.uri == complete else None)
+        assert listener.wait_open(BOUND)
+        threads = [InThread(lambda number=number: work(number)) for number in range(4)]  # type: ignore[misc]
+        for thread in threads:
+            thread.join(BOUND)
+        heard.clear()
+        client.subscribe_resource("last:1")
+        client.unsubscribe_resource("last:1")
+        assert heard.wait(BOUND), (listener.ended, listener.failure)
+        assert [thread.error for thread in threads] == [None] * 4
+        listener.close()
+
+
 def test_subscribing_in_the_callback(server: ModernMCPServer) -> None:
     """X11: the callback of a listener may subscribe, and call the client."""
     server.on(LISTEN, telling_what_is_wanted)
@@ -656,6 +732,18 @@ def test_subscribing_in_the_callback(server: ModernMCPServer) -> None:
         assert done.wait(BOUND), got
         listener.close()
     assert got == ["wanted:", "wanted:a:1"] and listener.failure is None
+
+
+def test_subscribing_again_changes_nothing(server: ModernMCPServer) -> None:
+    """S26-01: what is subscribed to already, or never was, is no reason to give the stream up."""
+    server.on(LISTEN, telling_what_is_wanted)
+    with open_modern(server) as client, client.listen(timeout=0.5) as listener:
+        client.subscribe_resource("a:1")
+        assert next(listener).uri in ("wanted:", "wanted:a:1")
+        client.subscribe_resource("a:1")
+        client.unsubscribe_resource("b:2")
+        assert [event.uri for event in listener] in ([], ["wanted:a:1"])
+    assert len(server.seen(LISTEN)) <= 2
 
 
 def test_nothing_of_the_old_stream_is_lost(server: ModernMCPServer) -> None:

@@ -482,6 +482,32 @@ def test_more_after_the_response(server: ModernMCPServer, connect: Callable[...,
     assert len(server.requests) == 4
 
 
+@pytest.mark.parametrize("status", [307, 308])
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same origin", "another origin"])
+def test_a_redirect(server: ModernMCPServer, connect: Callable[..., Client], status: int, elsewhere: bool) -> None:
+    """H26-01, H26-09, H26-10, H26-13: a request that is sent on has the headers that fit its body at its new place."""
+    properties = {"region": {"type": "string", "x-mcp-header": "Region"}}
+    tools = kept(0, tools=[{"name": "t", "inputSchema": {"type": "object", "properties": properties}}])
+    with ModernMCPServer() as other:
+        target = other if elsewhere else server
+        for each in (server, other):
+            each.on("tools/list", tools)
+
+        def send_on(peer: Peer, request: Request) -> None:
+            if request.target != "/mcp":
+                server.answer(peer, request)
+            else:
+                peer.respond(status, headers={"Location": f"{target.origin}/moved"})
+
+        server.on("tools/call", send_on)
+        with connect(server) as client:
+            client.list_tools()
+            assert client.call_tool("t", {"region": "eu"}).text == "ok"
+        arrived = target.seen("tools/call")[-1]
+    assert arrived.target == "/moved" and arrived.header("Mcp-Param-Region") == "eu"
+    assert arrived.header("Mcp-Method") == "tools/call" and arrived.header("Mcp-Name") == "t"
+
+
 def test_a_stormy_network(server: ModernMCPServer, connect: Callable[..., Client]) -> None:
     """H26-06, K-01, K-03, M26-07, BASE-03: threads call, list, listen and cancel on one client, while answers break,
     stall and ask: each gets its own answer or an error of ours in time; no id is taken twice, and nothing is left.
