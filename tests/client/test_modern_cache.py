@@ -423,7 +423,7 @@ NOTES = {
 
 
 @pytest.mark.parametrize("where", ["stream of a call", "listener", "listener with a callback"])
-@pytest.mark.parametrize(("notification", "stale"), NOTES.items(), ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("notification", "stale"), NOTES.items(), ids=NOTES.keys())
 def test_notifications(server: ModernMCPServer, where: str, notification: str, stale: set[str]) -> None:
     """C26-08: a notification makes what it is about stale at once, wherever it comes, and nothing else."""
     go_on = threading.Event()
