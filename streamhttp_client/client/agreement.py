@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
 from ..exceptions import (
+    CallTimeout,
     ClientClosed,
     ConnectionLost,
     LocalProtocolError,
     ReadTimeout,
     RemoteProtocolError,
+    RPCError,
     StreamHTTPError,
     TransportError,
     UnsupportedVersion,
@@ -112,7 +114,8 @@ class Agreement:
             while True:
                 if step.action == "fail":
                     assert refused is not None
-                    raise refused
+                    # What it said to the probe says more than what it says to a handshake that it does not know.
+                    raise way.words or refused
                 if step.why:
                     way.steps.append(step.why)
                 try:
@@ -131,7 +134,7 @@ class Agreement:
                     return outcome
                 step = outcome
         finally:
-            refused = None  # its traceback leads here, and would keep the connection that it came on
+            refused = way.words = None  # their tracebacks lead here, and would keep the connections that they came on
 
     def _take(
         self,
@@ -162,11 +165,15 @@ class Agreement:
         """Discover a server that may not know what that is: one that stays silent must leave time for the handshake."""
         while True:
             left = effort.deadline.remaining()
+            if left == 0.0:
+                raise CallTimeout("no time was left to ask the server", may_have_executed=False)
             limits = [seconds for seconds in (effort.timeout.read, None if left is None else left / 2) if seconds]
-            silence = min(_PROBE_SECONDS, *limits)
-            part = Effort(Timeout(effort.timeout.connect, silence, left), effort.policy, effort.interrupt)
+            bound = min(_PROBE_SECONDS, *limits)
+            part = Effort(Timeout(effort.timeout.connect, None, bound), effort.policy, effort.interrupt)
             try:
                 return self.discover(revision, part)
+            except CallTimeout as error:
+                raise ReadTimeout(f"the server did not answer the probe within {bound:.3g} s") from error
             except ConnectionLost as error:
                 # A connection that breaks says nothing of the server; one that breaks again and again may.
                 if isinstance(error, ReadTimeout) or effort.attempts > 1 or not effort.again():
@@ -329,6 +336,7 @@ class _Way:
         sure: Whether all that was refused was refused by a server that understood that it was asked something. What a
             gateway in trouble says, or silence, is nothing to be remembered.
         nobody_there: Whether the address does not take requests at all, as far as the last refusal goes.
+        words: What the server said to the probe, if it was a JSON-RPC error.
     """
 
     def __init__(self) -> None:
@@ -336,6 +344,7 @@ class _Way:
         self.probed: list[str] = []
         self.sure = True
         self.nobody_there = False
+        self.words: RPCError | None = None
         self._lost = 0
 
     def refused(self, step: Step, error: StreamHTTPError) -> None:
@@ -345,6 +354,8 @@ class _Way:
         if isinstance(error, ConnectionLost) or status is not None and status >= 500:
             self.sure = False
         if step.action == "probe":
+            if isinstance(error, RPCError):
+                self.words = error
             # A probe that was lost has told nothing; but a server that loses each of them must come to an end.
             self._lost += isinstance(error, ConnectionLost)
             if self._lost != 1:

@@ -41,7 +41,7 @@ class Asker:
     def _ask(
         self,
         operation: Operation[T],
-        timeout: TimeoutLike | None,
+        timeout: TimeoutLike | Effort | None,
         *,
         renewable: bool = True,
         cache: CacheUse = "off",
@@ -50,12 +50,15 @@ class Asker:
 
         Args:
             operation: The request.
-            timeout: Seconds for the whole call, or a :class:`Timeout`; the client's own if None.
+            timeout: Seconds for the whole call, or a :class:`Timeout`; the client's own if None. Or an effort of which
+                this is a part.
             renewable: Whether it means the same in a new session.
             cache: What to do with a result that was kept: see :class:`Verbs`; "off" also for requests whose results
                 never are.
         """
-        engine, effort, keep = self._engine, self._effort(timeout), None
+        engine, keep = self._engine, None
+        effort = timeout if isinstance(timeout, Effort) else self._effort(timeout)
+        effort.begin()
         if cache not in ("use", "refresh", "off"):
             raise LocalProtocolError(f"cache must be 'use', 'refresh' or 'off', got {cache!r}")
         if cache != "off" and engine.ready(effort).era.caches:
@@ -63,8 +66,9 @@ class Asker:
                 from .cache import ResultCache
 
                 engine.kept = ResultCache()
-            credentials = engine.credentials
-            if cache == "use":
+            # An auth may count, or spend something: it is asked only where there may be something to find.
+            credentials = engine.credentials if len(engine.kept) else None
+            if cache == "use" and credentials is not None:
                 found = engine.kept.get(operation.method, operation.params, credentials)
                 if found is not None:
                     return operation.parse(found)
@@ -72,11 +76,17 @@ class Asker:
         return Call(engine, operation, effort, repeatable=operation.read_only, renewable=renewable, keep=keep).result
 
     def _keeper(
-        self, operation: Operation[Any], kept: ResultCache, credentials: str
+        self, operation: Operation[Any], kept: ResultCache, credentials: str | None
     ) -> Callable[[Any], object]:
         """Keeps the result of an operation, if the server allows it and nothing has changed by then."""
-        since = kept.mark()
-        return lambda result: kept.put(operation.method, operation.params, result, credentials, since=since)
+        engine, since = self._engine, kept.mark()
+
+        def keep(result: Any) -> None:
+            if result.get("ttlMs"):
+                whose = engine.credentials if credentials is None else credentials
+                kept.put(operation.method, operation.params, result, whose, since=since)
+
+        return keep
 
     def _forget_pages(self, method: str) -> None:
         """What is kept of a list does not hold together any more."""

@@ -2,7 +2,7 @@
 
 A callback runs on the thread that reads the stream on which the request came: the one that is blocked in the call, or
 the listener's. It may call the client again. What it raises is told to the server as an error without internals, and
-logged here; the call goes on.
+logged here; the call goes on. Since 2026-07-28 there is no way to tell it: there, it ends the call.
 """
 
 from __future__ import annotations
@@ -72,6 +72,10 @@ class Callbacks:
         if self.roots is not None:
             declared["roots"] = {"listChanged": True} if tells_changes else {}
         return declared
+
+    def answers(self, method: str) -> bool:
+        """Whether there is a callback for what a server asks."""
+        return self._handler(method) is not None
 
     def result(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """Run what the server asked for; None if nobody answers: there is no callback, or it puts the answer off.

@@ -317,7 +317,9 @@ class Client(Verbs, TaskVerbs):
         """
         engine = self._engine
         limits = Timeout.of(timeout, Timeout(engine.timeout.connect, engine.timeout.read, None))
-        return engine.listening.replace(Effort(limits, engine.retry), callback)
+        listener = engine.listening.replace(Effort(limits, engine.retry), callback)
+        listener.owner = self  # a client that nobody else holds must not be closed by being collected
+        return listener
 
 
 def _method(method: Any) -> str:

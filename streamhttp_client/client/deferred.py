@@ -6,10 +6,18 @@ from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import jsonrpc
-from ..exceptions import CallCancelled, CallTimeout, ClientClosed, InputRequired, RemoteProtocolError
+from ..exceptions import (
+    CallCancelled,
+    CallTimeout,
+    ClientClosed,
+    InputRequired,
+    InvalidParams,
+    RemoteProtocolError,
+)
 from ..net.retry import Effort
 from ..net.timeouts import Timeout
 from ..protocol import calls
+from ..protocol.inputs import MAX_ROUNDS
 from ..protocol.models.deferred import DeferredTask
 from ..transport.answers import rpc_error
 from .rounds import answer_requests
@@ -54,6 +62,7 @@ def follow(
         CallTimeout: It had not ended in time.
     """
     answered: set[str] = set()
+    refused = 0
     seen: tuple[str, str | None] | None = None
     engine.register(effort)
     try:
@@ -73,8 +82,18 @@ def follow(
                         params={"taskId": task.task_id},
                         result=task.to_wire(),
                     )
-                yield from _ask(engine, calls.update_task(task.task_id, responses), effort, callbacks)
-                answered.update(requests)
+                try:
+                    yield from _ask(engine, calls.update_task(task.task_id, responses), effort, callbacks)
+                    answered.update(requests)
+                except InvalidParams as error:  # an answer does not fit: it is asked for once more
+                    refused += 1
+                    if refused >= MAX_ROUNDS:
+                        raise InputRequired(
+                            f"the task cannot go on without input, and no answer fits: {error}",
+                            method="tasks/update",
+                            params={"taskId": task.task_id},
+                            result=task.to_wire(),
+                        ) from error
             else:
                 _pause(engine, task, effort)
             task_id = task.task_id

@@ -9,7 +9,9 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import jsonrpc
@@ -48,6 +50,9 @@ logger = logging.getLogger("streamhttp_client")
 # must not keep a script from ending.
 _FAREWELL_SECONDS = 2.0
 _ONCE = RetryPolicy(attempts=1)
+# For how long a doubt that led nowhere is not looked into again: what a gateway says while a server is replaced must
+# not make four requests of each call.
+_DOUBT_SECONDS = 5.0
 # Requests of the server whose answers are remembered, so that one which is replayed is not asked of the user again.
 _MAX_ANSWERED = 1024
 
@@ -114,7 +119,8 @@ class Engine:
         self._agreement = agreement
         self._on_session_renewed = on_session_renewed
         self._began_session = False  # and not merely taken one up
-        self._trusted: Link | None = None  # one that was doubted, and found to be good
+        self._trusted: tuple[Link | None, float] = None, 0.0  # one that was doubted in vain, and until when it counts
+        self._about: tuple[Link, Session, float] | None = None  # what a server said of itself when asked, and when
         self._declared: tuple[Session | None, dict[str, bool]] = (None, {})  # answers of require(), for one session
         self._answered: dict[jsonrpc.RequestId, None] = {}
         self._active: dict[int, UnderWay] = {}  # by identity; single operations on it are atomic
@@ -132,7 +138,8 @@ class Engine:
     @property
     def session(self) -> Session | None:
         """The present one, or None."""
-        return None if self.link is None else self.link.session
+        link = self.link
+        return None if link is None else self._known(link)
 
     def ready(self, effort: Effort, *, may_be_asked: bool = False) -> Link:
         """How to talk with the server; begins if that is not known yet.
@@ -165,18 +172,29 @@ class Engine:
 
         Raises:
             UnsupportedVersion: No other revision was wanted.
+            StreamHTTPError: The failure, if it is another, but the session is not to be replaced.
         """
         self._agreement.check_doubts(failure)
-        if old is self._trusted and not is_modern_error(failure):
+        trusted, until = self._trusted
+        if old is trusted and (not is_modern_error(failure) or time.monotonic() < until):
             return False  # it was doubted before, for no reason; finding out may take seconds
         in_session = old.session.session_id is not None
-        if in_session and not self.renews:
-            self.expired = old
-            raise failure
-        new, begun = self._begin(effort, old, doubted=True)
-        if new is old:
-            self._trusted = old
+        try:
+            if in_session and not self.renews:
+                new, begun = self._agreement.agree(effort, self._say_goodbye, old), False
+                if new is not old:
+                    self._say_goodbye(new)
+                    self.expired = old
+                    raise failure
+            else:
+                new, begun = self._begin(effort, old, doubted=True)
+        except StreamHTTPError as error:
+            if error is not failure:
+                self._trusted = old, time.monotonic() + _DOUBT_SECONDS
+            raise
         other = new.era.revision is not old.era.revision or new.era.name != old.era.name
+        if not other and (new is old or begun):
+            self._trusted = old, time.monotonic() + _DOUBT_SECONDS
         if begun and other:
             logger.info("the server now speaks revision %s, not %s", new.era.revision.name, old.era.revision.name)
             self._changed(new, effort)
@@ -192,24 +210,29 @@ class Engine:
 
     def introduced(self, effort: Effort) -> Session:
         """The session with what the server says of itself, which is asked for if it was not said yet."""
-        link = self.ready(effort)
-        if link.session.server_info is None and link.session.capabilities is None and not link.era.keeps_wishes:
-            return self._introduce(link, effort)
-        return link.session
+        with self._awake(effort):
+            link = self.ready(effort)
+            session = self._known(link)
+            if session.server_info is None and session.capabilities is None and not link.era.keeps_wishes:
+                return self._introduce(link, effort)
+            return session
+
+    def _known(self, link: Link) -> Session:
+        """The session of a link, with what its server has said of itself."""
+        about = self._about
+        return about[1] if about is not None and about[0] is link else link.session
 
     def _introduce(self, link: Link, effort: Effort) -> Session:
         """Ask the server who it is, where that is asked for by itself."""
         try:
             session, _ = self._agreement.discover(link.era.revision, effort)
         except MethodNotFound:
-            return link.session  # it must answer this, and does not
+            session = link.session  # it must answer this, and does not
         except StreamHTTPError as error:
             if not link.era.is_foreign(error) or not self.agree_anew(link, error, effort):
                 raise
             return self.ready(effort).session
-        introduced = Link(link.era, session, link.transport, link.steps)
-        if self.link is link:  # and no other thread has found another way meanwhile
-            self.link = introduced
+        self._about = link, session, time.monotonic()
         return session
 
     def _begin(self, effort: Effort, old: Link | None, *, doubted: bool = False) -> tuple[Link, bool]:
@@ -220,8 +243,7 @@ class Engine:
             old: What cannot be used any more.
             doubted: It may be that it can.
         """
-        self.register(effort)
-        try:
+        with self._awake(effort):
             self._turns.take(effort)
             try:
                 if self._closed:
@@ -239,8 +261,6 @@ class Engine:
                 return link, True
             finally:
                 self._turns.end()
-        finally:
-            self.unregister(effort)
 
     def _changed(self, link: Link, effort: Effort) -> None:
         """Another session, perhaps with another server: set in it what the user had set in the old one."""
@@ -264,7 +284,7 @@ class Engine:
 
         "Both parties MUST only use capabilities that were successfully negotiated." MCP 2025-11-25, Operation.
         """
-        path, session = operation.capability, link.session
+        path, session = operation.capability, self._known(link)
         if path is None or session.capabilities is None or path in link.era.revision.undeclared:
             return
         known, answers = self._declared
@@ -273,10 +293,12 @@ class Engine:
         declared = answers.get(path)
         if declared is None:
             declared = answers[path] = session.capabilities.declares(path)
+        about = self._about
         if not declared and not link.era.keeps_wishes:
-            # Nothing was agreed for good: the server may have learned it meanwhile.
-            now = self._introduce(link, effort).capabilities
-            declared = now is None or now.declares(path)
+            # Nothing was agreed for good: the server may have learned it since it was last asked.
+            if about is None or about[0] is not link or time.monotonic() - about[2] > _DOUBT_SECONDS:
+                now = self._introduce(link, effort).capabilities
+                declared = now is None or now.declares(path)
         if not declared:
             raise CapabilityError(f"{operation.method!r} needs capability {path!r}, which the server did not declare")
 
@@ -354,17 +376,18 @@ class Engine:
             self.kept.clear()
 
     def notify(self, message: jsonrpc.Notification, effort: Effort) -> None:
-        link = self.ready(effort)
-        try:
-            link.post(message, effort)
-        except StreamHTTPError as error:
-            if isinstance(error, SessionExpired):
-                if not self.renews:
+        with self._awake(effort.begin()):
+            link = self.ready(effort)
+            try:
+                link.post(message, effort)
+            except StreamHTTPError as error:
+                if isinstance(error, SessionExpired):
+                    if not self.renews:
+                        raise
+                    self.renew(link, effort)
+                elif not link.era.is_foreign(error) or not self.agree_anew(link, error, effort):
                     raise
-                self.renew(link, effort)
-            elif not link.era.is_foreign(error) or not self.agree_anew(link, error, effort):
-                raise
-            self.ready(effort).post(message, effort)
+                self.ready(effort).post(message, effort)
 
     def level(self, wanted: bool) -> str | None:
         """The least severe log messages to ask for with a request.
@@ -430,6 +453,15 @@ class Engine:
         self._efforts[id(effort)] = effort
         if self._closed:
             effort.interrupt.fire()
+
+    @contextmanager
+    def _awake(self, effort: Effort) -> Iterator[None]:
+        """While this lasts, close() wakes whatever the effort is for."""
+        self.register(effort)
+        try:
+            yield
+        finally:
+            self.unregister(effort)
 
     def unregister(self, effort: Effort) -> None:
         effort.registered -= 1

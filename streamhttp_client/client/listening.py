@@ -40,6 +40,8 @@ logger = logging.getLogger("streamhttp_client")
 _WORTHWHILE_SECONDS = 1.0
 # The least pause after one that was not.
 _BRIEF_PAUSE = 0.1
+# The pause after a stream that the server has ended on purpose.
+_AFTER_THE_END = 1.0
 _JOIN_SECONDS = 2.0
 
 
@@ -120,6 +122,7 @@ class Listener:
         self._closed = False
         self._attempt = effort
         self._anew: Effort | None = None  # the attempt that was ended because something else is to be listened for
+        self.owner: object = None
         self.opened = threading.Event()
         self.answered = False
         self.available: bool | None = None
@@ -233,7 +236,7 @@ class Listener:
                 opening = Timeout(usual.connect, usual.read, within or None)
                 self._attempt = attempt = Effort(opening, engine.retry)
                 engine.register(attempt)
-                floor, failure, link = 0.0, None, None
+                floor, failure, link, ended = 0.0, None, None, False
                 try:
                     if self._closed:
                         return  # meanwhile
@@ -266,13 +269,15 @@ class Listener:
                             self.honoured = feed.honoured
                             self.opened.set()
                             yield None
-                    last_event_id, failure = feed.last_event_id, feed.failure
+                    last_event_id, failure, ended = feed.last_event_id, feed.failure, feed.over
                     if feed.unavailable:
                         logger.info("the server has no listening stream")
                         self.available = False
                         return
                     if feed.over:
-                        return
+                        # As a server does that stops, to be started again perhaps.
+                        logger.info("the server has ended the listening stream; asking for another")
+                        retry_seconds = max(retry_seconds, _AFTER_THE_END)
                     if failure is None or not isinstance(failure, HTTPStatusError):
                         retry_seconds = feed.retry_seconds or retry_seconds
                     floor = max(feed.retry_seconds, retry_seconds)
@@ -309,6 +314,8 @@ class Listener:
                         return  # what is left is less than a pause
                     if engine.closed:
                         raise ClientClosed("the client is closed")
+                    if ended:
+                        return  # again and again: it means it
                     raise failure or ConnectionLost("the server ends each listening stream at once")
                 logger.debug("listening again: %s", failure or "the stream had ended")
         except CallTimeout:

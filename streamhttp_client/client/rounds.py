@@ -121,10 +121,11 @@ def answer_requests(
     Raises:
         BaseException: What a callback raised: the call ends with it.
     """
+    for request in requests.values():  # before anybody is asked in vain
+        if request.method not in _QUESTIONS or not callbacks.answers(request.method):
+            return {}, request.method
     responses = {}
     for key, request in requests.items():
-        if request.method not in _QUESTIONS:
-            return {}, request.method
         answer = callbacks.result(request.method, request.params)
         if answer is None:
             return {}, request.method

@@ -67,7 +67,7 @@ class TaskVerbs(ToolVerbs):
         Raises:
             CapabilityError: The server does not run tools as tasks.
         """
-        effort = self._effort(timeout)
+        effort = self._effort(timeout).begin()
         if not self._engine.ready(effort).era.tasks_carry_results:
             return self._start_task(name, arguments, ttl, effort, on_progress, None, meta)[0]
         call: Call[ToolResult] = Call(
@@ -84,7 +84,10 @@ class TaskVerbs(ToolVerbs):
 
     def get_task(self, task_id: str, *, timeout: TimeoutLike | None = None) -> AnyTask:
         """Ask how a task stands."""
-        task: AnyTask = self._ask(self._engine.ready(self._effort(timeout)).era.ask_task(task_id), timeout)
+        return self._get_task(task_id, self._effort(timeout).begin())
+
+    def _get_task(self, task_id: str, effort: Effort) -> AnyTask:
+        task: AnyTask = self._ask(self._engine.ready(effort).era.ask_task(task_id), effort)
         return task
 
     def get_task_result(
@@ -95,7 +98,7 @@ class TaskVerbs(ToolVerbs):
         Raises:
             ToolError: The tool reported a failure.
         """
-        effort = self._effort(timeout)
+        effort = self._effort(timeout).begin()
         if self._engine.ready(effort).era.tasks_carry_results:
             return self._follow_task(task_id, effort, raise_on_error)
         operation = calls.get_task_result(task_id)
@@ -127,10 +130,10 @@ class TaskVerbs(ToolVerbs):
         Raises:
             InvalidParams: It has ended already (until 2025-11-25).
         """
-        effort = self._effort(timeout)
+        effort = self._effort(timeout).begin()
         era = self._engine.ready(effort).era
-        task: AnyTask | None = self._ask(era.end_task(task_id), timeout)
-        return self.get_task(task_id, timeout=timeout) if task is None else task
+        task: AnyTask | None = self._ask(era.end_task(task_id), effort)
+        return self._get_task(task_id, effort) if task is None else task
 
     def wait_task(
         self, task: AnyTask | str, *, timeout: TimeoutLike | None = None, raise_on_error: bool = True
@@ -145,7 +148,9 @@ class TaskVerbs(ToolVerbs):
             CallTimeout: It took longer; the task goes on.
         """
         task_id = task if isinstance(task, str) else task.task_id
-        effort = self._effort(timeout)
+        return self._wait_task(task_id, self._effort(timeout).begin(), raise_on_error)
+
+    def _wait_task(self, task_id: str, effort: Effort, raise_on_error: bool) -> ToolResult:
         if self._engine.ready(effort).era.tasks_carry_results:
             return self._follow_task(task_id, effort, raise_on_error)
         return self._finish_task(task_id, effort, raise_on_error)
@@ -154,9 +159,9 @@ class TaskVerbs(ToolVerbs):
         """Wait for a task of the extension."""
         from .deferred import follow
 
-        effort.begin()
         operation = calls.call_tool("task")
-        events = follow(self._engine, self.get_task(task_id, timeout=effort.deadline.remaining()), effort, {})  # type: ignore[arg-type]
+        task: Any = self._get_task(task_id, effort)
+        events = follow(self._engine, task, effort, {})
         while True:
             try:
                 next(events)
@@ -263,5 +268,6 @@ class TaskVerbs(ToolVerbs):
     def _continue_task(
         self, task_id: str, responses: Mapping[str, Any], timeout: TimeoutLike | None, raise_on_error: bool
     ) -> ToolResult:
-        self.update_task(task_id, responses, timeout=timeout)
-        return self.wait_task(task_id, timeout=timeout, raise_on_error=raise_on_error)
+        effort = self._effort(timeout).begin()
+        self._ask(calls.update_task(task_id, responses), effort)
+        return self._wait_task(task_id, effort, raise_on_error)

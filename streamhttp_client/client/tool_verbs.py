@@ -61,7 +61,9 @@ class ToolVerbs(Asker, ABC):
 
     def list_tools(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> list[Tool]:
         """Return all tools of the server, over all pages."""
-        return self._whole(calls.list_tools, lambda page: self._remember_tools(page.tools), timeout, cache)
+        tools = self._whole(calls.list_tools, lambda page: self._remember_tools(page.tools), timeout, cache)
+        self._engine.tools.keep_only({tool.name for tool in tools})
+        return tools
 
     def call_tool(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,6 +51,12 @@ class KnownTools:
             self._tools[tool.name] = tool, headers
             usable.append(tool)
         return usable
+
+    def keep_only(self, names: Set[str]) -> None:
+        """These are all that there are."""
+        for name in list(self._tools):
+            if name not in names:
+                self._tools.pop(name, None)
 
     def forget(self) -> None:
         """They may be others now."""

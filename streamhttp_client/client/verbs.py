@@ -28,7 +28,8 @@ class Verbs(Asker):
 
     ``cache`` is for the verbs whose results a server may allow to be kept (since 2026-07-28): ``"use"`` takes one that
     is still fresh, ``"refresh"`` asks the server and keeps the answer, ``"off"`` asks and keeps nothing. What is kept
-    is in memory, for this client's credentials alone, and is dropped when the server tells of a change.
+    is in memory, for this client's credentials alone, and is dropped when the server tells of a change, which it does
+    only while :meth:`listen` is open.
     """
 
     # -- resources
@@ -128,13 +129,14 @@ class Verbs(Asker):
 
     def send_ping(self, *, timeout: TimeoutLike | None = None) -> None:
         """Return if the server answers."""
-        era = self._engine.ready(self._effort(timeout)).era
+        effort = self._effort(timeout).begin()
+        era = self._engine.ready(effort).era
         try:
-            self._ask(era.greeting(), timeout)
+            self._ask(era.greeting(), effort)
         except MethodNotFound:
-            now = self._engine.ready(self._effort(timeout)).era
+            now = self._engine.ready(effort).era
             if now.name != era.name:
-                self._ask(now.greeting(), timeout)  # the server turned out to be one of another era
+                self._ask(now.greeting(), effort)  # the server turned out to be one of another era
             elif era.keeps_wishes:
                 raise
             # Else it does not know what it must know; but it is there.
@@ -150,9 +152,9 @@ class Verbs(Asker):
 
     def _wish(self, operation: Operation[None], timeout: TimeoutLike | None) -> None:
         """Tell the server what is wanted from now on; or find out whether it can do it, if each request says it."""
-        effort = self._effort(timeout)
+        effort = self._effort(timeout).begin()
         link = self._engine.ready(effort)
         if link.era.keeps_wishes:
-            self._ask(operation, timeout)
+            self._ask(operation, effort)
         else:
             self._engine.require(link, operation, effort)

@@ -120,7 +120,7 @@ class Effort:
     session all draw on one budget. One thread uses it; others only fire its interrupt.
     """
 
-    __slots__ = ("_backoff", "_progressed", "deadline", "interrupt", "policy", "registered", "timeout")
+    __slots__ = ("_backoff", "_begun", "_progressed", "deadline", "interrupt", "policy", "registered", "timeout")
 
     def __init__(self, timeout: Timeout, policy: RetryPolicy, interrupt: Interrupt | None = None) -> None:
         self.timeout = timeout
@@ -130,10 +130,14 @@ class Effort:
         self.registered = 0  # how often it was handed to whoever wakes all work
         self._backoff: Backoff | None = None
         self._progressed = False
+        self._begun = False
 
-    def begin(self) -> None:
-        """Start the clock: it is made before the work begins."""
-        self.deadline = Deadline(self.timeout.total)
+    def begin(self) -> Effort:
+        """Start the clock, once: an effort is made before its work begins. Gives the effort itself."""
+        if not self._begun:
+            self._begun = True
+            self.deadline = Deadline(self.timeout.total)
+        return self
 
     @property
     def attempts(self) -> int:
