@@ -23,10 +23,12 @@ from ..exceptions import (
     CallTimeout,
     CapabilityError,
     ClientClosed,
+    InvalidResult,
     RemoteProtocolError,
     RPCError,
 )
 from .delivery import Backlog, LogWriter
+from .forms import SchemaError, read_form
 from .pace import Pace
 from .results import plain
 from .sessions import ServerSession
@@ -308,8 +310,20 @@ class Call:
 
         Args:
             questions: Method and parameters by a key; None where the caller needs no name for it.
+
+        Raises:
+            InvalidResult: A form was filled in with what it does not allow.
         """
-        return {key: self.ask(method, params, timeout) for key, (method, params) in questions.items()}
+        found = {}
+        for key, (method, params) in questions.items():
+            answer = self.ask(method, params, timeout)
+            if method == "elicitation/create" and isinstance(answer, Mapping):
+                try:
+                    answer = read_form(params, answer)
+                except SchemaError as error:
+                    raise InvalidResult(f"the answer does not fit the form: {error}", result=answer) from None
+            found[key] = answer
+        return found
 
     def once(self, key: str, make: Callable[[], Any]) -> Any:
         """Return what ``make`` returns, as JSON has it. Here a handler runs only once."""

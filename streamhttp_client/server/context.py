@@ -34,7 +34,9 @@ class Context:
     process, and the question returns at once. So what stands before a question is done once in each round, and must
     bear that: read, compute, ask first, and change things after the last question; or put it into :meth:`once`. The
     run ends by an exception that is no ``Exception``: let it pass. Questions must be the same in each round; one
-    that differs is a new one, and its answer is asked for anew.
+    that differs is a new one, and its answer is asked for anew. A client may send answers that it was not asked for,
+    and a round once more within ``state_ttl``, with all that :meth:`once` kept: who spends money on an answer needs a
+    mark of its own that it has been spent, in a place of its own.
     """
 
     def __init__(self, call: Call) -> None:
@@ -172,10 +174,13 @@ class Context:
             timeout, key: As for :meth:`ask_sampling`.
 
         Returns:
-            ``action`` is "accept" (``content`` has the values), "decline" or "cancel".
+            ``action`` is "accept" (``content`` has the values), "decline" or "cancel". Of the values only those that
+            the schema names; they fit it, as far as types, choices, lengths and limits go. Since 2026-07-28 values
+            that do not are asked for once more.
 
         Raises:
-            CapabilityError, RPCError, CallTimeout, CallCancelled, InvalidResult: As for :meth:`ask_sampling`.
+            InvalidResult: With a session: they do not fit.
+            CapabilityError, RPCError, CallTimeout, CallCancelled: As for :meth:`ask_sampling`.
         """
         self._need_elicitation("form")
         requested = {"type": "object", "properties": {}} if schema is None else dict(schema)

@@ -18,7 +18,7 @@ import hmac
 import json
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from .. import jsonrpc
@@ -26,15 +26,22 @@ from ..exceptions import InvalidResult, LocalProtocolError, RPCError
 from ..protocol.models.elicitation import ElicitResult
 from ..protocol.models.roots import ListRootsResult
 from ..protocol.models.sampling import CreateMessageResult
+from .forms import SchemaError, read_form
 from .results import plain
-from .schemas import SchemaError, check_value
 
 K = TypeVar("K", str, "str | None")
 
-__all__ = ["ANSWERS", "ASKING_METHODS", "InputNeeded", "Inputs", "Sealer", "input_required", "is_answer", "read_inputs"]
-
-ASKING_METHODS = frozenset(("tools/call", "prompts/get", "resources/read"))
-""" "Servers MUST NOT send InputRequiredResult responses on any other client requests.\""""
+__all__ = [
+    "ANSWERS",
+    "MAX_KEPT",
+    "InputNeeded",
+    "Inputs",
+    "SchemaError",
+    "Sealer",
+    "input_required",
+    "read_answer",
+    "read_inputs",
+]
 
 ANSWERS: dict[str, Any] = {
     "elicitation/create": ElicitResult,
@@ -43,8 +50,11 @@ ANSWERS: dict[str, Any] = {
 }
 """What may be asked, and the model of its answer."""
 
-# Bytes of a state that are taken or given out: it travels in a body that has other things in it as well.
-_MAX_STATE = 1 << 20
+# Bytes of JSON that one request keeps between its rounds. Counted before they are compressed: most of them come from
+# the client, and what packs well would otherwise cost the server a thousand times what it costs to send.
+MAX_KEPT = 1 << 20
+# Characters of a state: zlib makes what it cannot pack a little longer, and base64 adds a third.
+_MAX_STATE = (MAX_KEPT + 4096) * 4 // 3
 
 
 class InputNeeded(BaseException):
@@ -54,29 +64,40 @@ class InputNeeded(BaseException):
     """
 
 
+class TooMuchKept(LocalProtocolError):
+    """A request has more to remember than it may."""
+
+
 class Sealer:
     """Signs what clients carry from round to round.
 
     Args:
         secret: The same in all processes that serve the same clients.
+        audience: Names the endpoint, so that a state of one that shares the secret is none here.
         ttl: Seconds for which a state is good.
         clock: Seconds since the epoch; for tests.
     """
 
-    def __init__(self, secret: bytes, *, ttl: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, secret: bytes, *, audience: Sequence[str] = (), ttl: float, clock: Callable[[], float] = time.time
+    ) -> None:
         # A key of its own for this purpose, whatever else the secret is used for.
-        self._key = hmac.digest(secret, b"streamhttp_client requestState 1", "sha256")
+        purpose = json.dumps(["streamhttp_client requestState 2", *audience]).encode()
+        self._key = hmac.digest(secret, purpose, "sha256")
         self._ttl = ttl
         self._clock = clock
 
     def seal(self, binding: bytes, content: Mapping[str, Any]) -> str:
-        """Return the state for the client."""
-        expiry = int(self._clock() + self._ttl).to_bytes(8, "big")
-        payload = expiry + zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 6)
-        state = base64.urlsafe_b64encode(self._sign(binding, payload) + payload).decode("ascii")
-        if len(state) > _MAX_STATE:
-            raise LocalProtocolError(f"a handler keeps more than {_MAX_STATE} bytes between its rounds")
-        return state
+        """Return the state for the client.
+
+        Raises:
+            TooMuchKept: The content is too large.
+        """
+        data = json.dumps(content, separators=(",", ":")).encode()
+        if len(data) > MAX_KEPT:
+            raise TooMuchKept(f"a request may keep {MAX_KEPT} bytes between its rounds, got {len(data)}")
+        payload = int(self._clock() + self._ttl).to_bytes(8, "big") + zlib.compress(data, 6)
+        return base64.urlsafe_b64encode(self._sign(binding, payload) + payload).decode("ascii")
 
     def open(self, binding: bytes, state: Any) -> dict[str, Any]:
         """Return what was sealed.
@@ -99,7 +120,11 @@ class Sealer:
             raise RPCError("'requestState' is not one that was given for this request", code=jsonrpc.INVALID_PARAMS)
         if int.from_bytes(payload[:8], "big") < self._clock():
             raise RPCError("'requestState' has expired, begin anew", code=jsonrpc.INVALID_PARAMS)
-        content: dict[str, Any] = json.loads(zlib.decompress(payload[8:]))
+        # Bounded here as well, although nothing larger is sealed: a secret lives longer than one version of this.
+        data = zlib.decompressobj().decompress(payload[8:], MAX_KEPT + 1)
+        if len(data) > MAX_KEPT:
+            raise RPCError("'requestState' is too large, begin anew", code=jsonrpc.INVALID_PARAMS)
+        content: dict[str, Any] = json.loads(data)
         return content
 
     def _sign(self, binding: bytes, payload: bytes) -> bytes:
@@ -152,10 +177,13 @@ class Inputs:
             key = self._new_key(method, text) if given is None else given
             if self._asked.setdefault(key, text) != text:
                 raise LocalProtocolError(f"the key {key!r} stands for two questions")
-            if key in self.answers and is_answer(key, method, params, self.answers[key]):
-                found[given] = self.used[key] = self.answers[key]
-            else:
-                self.pending[key] = {"method": method, "params": dict(params)}
+            try:
+                if key in self.answers:
+                    found[given] = self.used[key] = read_answer(key, method, params, self.answers[key])
+                    continue
+            except SchemaError:
+                pass  # the user shall have another try
+            self.pending[key] = {"method": method, "params": dict(params)}
         if self.pending:
             raise InputNeeded
         return found
@@ -172,10 +200,11 @@ class Inputs:
         return self.kept[key]
 
 
-def is_answer(key: str, method: str, params: Mapping[str, Any], answer: Any) -> bool:
-    """Whether an answer is of use: data that the form does not allow is asked for once more.
+def read_answer(key: str, method: str, params: Mapping[str, Any], answer: Any) -> Mapping[str, Any]:
+    """Return an answer as the handler shall have it.
 
     Raises:
+        SchemaError: It is data that the form does not allow, which can be asked for once more.
         RPCError: It is of another shape altogether.
     """
     try:
@@ -183,17 +212,12 @@ def is_answer(key: str, method: str, params: Mapping[str, Any], answer: Any) -> 
     except InvalidResult as error:
         problem = f"'inputResponses' has no answer to {method} at {key!r:.100}: {error}"
         raise RPCError(problem[:500], code=jsonrpc.INVALID_PARAMS) from None
-    if isinstance(result, ElicitResult) and result.action not in ("accept", "decline", "cancel"):
+    if not isinstance(result, ElicitResult):
+        return dict(answer)
+    if result.action not in ("accept", "decline", "cancel"):
         problem = f"'inputResponses' has an unknown action at {key!r:.100}"
         raise RPCError(problem, code=jsonrpc.INVALID_PARAMS)
-    schema = params.get("requestedSchema")
-    if isinstance(result, ElicitResult) and result.action == "accept" and isinstance(schema, Mapping):
-        try:
-            # "Servers SHOULD validate received data matches the requested schema", client/elicitation
-            check_value(dict(result.content or {}), schema)
-        except SchemaError:
-            return False
-    return True
+    return read_form(params, answer)
 
 
 def read_inputs(request: jsonrpc.Request, principal: str | None, sealer: Callable[[], Sealer]) -> Inputs:
@@ -219,7 +243,18 @@ def read_inputs(request: jsonrpc.Request, principal: str | None, sealer: Callabl
 
 
 def input_required(request: jsonrpc.Request, principal: str | None, sealer: Sealer, inputs: Inputs) -> dict[str, Any]:
-    """The result that asks the pending questions."""
+    """The result that asks the pending questions.
+
+    Raises:
+        RPCError: It would be too large: the client's answers are kept as well.
+        LocalProtocolError: What the handler keeps is too large, or has no JSON form.
+    """
     content = {"answers": inputs.used, "kept": inputs.kept}
-    state = sealer.seal(_binding(request, principal), content)
+    try:
+        state = sealer.seal(_binding(request, principal), content)
+    except TooMuchKept as error:
+        if not inputs.used:
+            raise
+        problem = f"the answers to this request are too large: {error}"
+        raise RPCError(problem, code=jsonrpc.INVALID_PARAMS) from None
     return {"resultType": "input_required", "inputRequests": inputs.pending, "requestState": state}

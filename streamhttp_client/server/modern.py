@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from .. import jsonrpc
 from ..exceptions import ClientClosed, LocalProtocolError, RPCError
+from ..protocol.inputs import ASKING_METHODS
 from ..protocol.versions import LATEST
 from .calls import Call, JSONOutlet, MissingCapability, Outlet
 from .disconnect import connection_probe
 from .http_answers import Answer, HTTPError
-from .inputs import ASKING_METHODS, InputNeeded, Inputs, Sealer, input_required, read_inputs
+from .inputs import InputNeeded, Inputs, Sealer, input_required, read_inputs
 from .pipes import Pipe, PipeStream
 from .request_meta import (
     HEADER_MISMATCH,
@@ -149,6 +150,7 @@ class ModernEndpoint:
     """What a :class:`~.wsgi.WSGIApp` asks for requests of this era. Any thread may call it.
 
     Args:
+        path: Where the endpoint is, if that is fixed.
         supported: Revisions that the endpoint speaks, the newest first.
         json_response: Nothing is ever a stream.
         state_secret: Signs what clients carry from round to round; None makes one up.
@@ -162,6 +164,7 @@ class ModernEndpoint:
         runner: Runner,
         store: Store,
         *,
+        path: str | None,
         supported: Sequence[str],
         json_response: bool,
         keepalive: float,
@@ -177,6 +180,8 @@ class ModernEndpoint:
         self._keepalive = keepalive
         self._state_secret = state_secret
         self._state_ttl = state_ttl
+        # One secret may serve several endpoints, and what one of them has asked is nothing to the others.
+        self._audience = (server.name, path or "")
         # Guards the making of the sealer: a secret that is made up must not be shared by processes that were forked
         # from this one by chance, so it is made at the first use.
         self._lock = threading.Lock()
@@ -464,7 +469,7 @@ class ModernEndpoint:
             with self._lock:
                 if self._made_sealer is None:
                     secret = self._state_secret or secrets.token_bytes(32)
-                    self._made_sealer = Sealer(secret, ttl=self._state_ttl)
+                    self._made_sealer = Sealer(secret, audience=self._audience, ttl=self._state_ttl)
         return self._made_sealer
 
     def _read_inputs(self, request: jsonrpc.Request, principal: str | None) -> Inputs:

@@ -1,13 +1,14 @@
 """Checks a value against the part of JSON Schema that says most: for schemas that were written by hand.
 
-Known are ``type``, ``enum``, ``const``, ``required``, ``properties``, ``additionalProperties``, ``items`` and
-the local ``$ref``. All other keywords are let pass, so a value may still be wrong; what is named here never is
-wrongly.
+Known are ``type``, ``enum``, ``const``, ``oneOf`` and ``anyOf`` of nothing but ``const`` (choices with titles),
+``minLength``, ``maxLength``, ``minimum``, ``maximum``, ``minItems``, ``maxItems``, ``required``, ``properties``,
+``additionalProperties``, ``items`` and the local ``$ref``. All other keywords are let pass, so a value may still be
+wrong; what is named here never is wrongly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = ["SchemaError", "check_value"]
@@ -49,14 +50,47 @@ def check_value(value: Any, schema: Any, *, path: str = "", root: Any = None) ->
     names = [name for name in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(name, str)]
     if names and not any(_is_kind(value, name) for name in names):
         raise SchemaError(f"{_at(path)}expected {' or '.join(names)}, got {_kind_of(value)}")
-    allowed = schema.get("enum", [schema["const"]] if "const" in schema else None)
-    if isinstance(allowed, list) and not any(_same(value, item) for item in allowed):
+    allowed = _choices(schema)
+    if allowed is not None and not any(_same(value, item) for item in allowed):
         raise SchemaError(f"{_at(path)}expected one of {allowed!r}, got {value!r:.60}")
+    _check_bounds(value, schema, path)
     if isinstance(value, Mapping):
         _check_members(value, schema, path, root)
     elif isinstance(value, (list, tuple)) and "items" in schema and "prefixItems" not in schema:
         for index, item in enumerate(value):
             check_value(item, schema["items"], path=f"{path}[{index}]", root=root)
+
+
+def _choices(schema: Mapping[str, Any]) -> list[Any] | None:
+    """The values to choose from, if the schema has them in one of their forms."""
+    allowed = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    if isinstance(allowed, list):
+        return allowed
+    for word in ("oneOf", "anyOf"):
+        options = schema.get(word)
+        if isinstance(options, list) and all(isinstance(option, Mapping) and "const" in option for option in options):
+            return [option["const"] for option in options]
+    return None
+
+
+# Of each kind of value: its size, what it is counted in, and the names of its bounds.
+_SIZES: tuple[tuple[tuple[type, ...], Callable[[Any], float], str, str, str], ...] = (
+    ((str,), len, " characters", "minLength", "maxLength"),
+    ((list, tuple), len, " items", "minItems", "maxItems"),
+    ((int, float), lambda value: value, "", "minimum", "maximum"),
+)
+
+
+def _check_bounds(value: Any, schema: Mapping[str, Any], path: str) -> None:
+    if isinstance(value, bool):
+        return
+    for kinds, measure, unit, least, most in _SIZES:
+        if isinstance(value, kinds):
+            low, high, size = schema.get(least), schema.get(most), measure(value)
+            if _is_kind(low, "number") and not size >= low:  # type: ignore[operator]
+                raise SchemaError(f"{_at(path)}expected at least {low}{unit}, got {size}")
+            if _is_kind(high, "number") and not size <= high:  # type: ignore[operator]
+                raise SchemaError(f"{_at(path)}expected at most {high}{unit}, got {size}")
 
 
 def _check_members(value: Mapping[str, Any], schema: Mapping[str, Any], path: str, root: Any) -> None:

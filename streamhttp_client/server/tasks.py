@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .. import jsonrpc
 from ..exceptions import LocalProtocolError, RPCError
 from .calls import PROGRESS, Call, MissingCapability
-from .inputs import Inputs, is_answer
+from .inputs import MAX_KEPT, Inputs, SchemaError, read_answer
 from .request_meta import TASKS_EXTENSION, Caller
 from .sessions import new_token
 from .stores.base import Store, StoreError
@@ -92,7 +92,7 @@ class Tasks:
         Raises:
             StoreFull: There are too many.
         """
-        params = {key: value for key, value in (request.params or {}).items() if key in ("name", "arguments")}
+        params = {key: value for key, value in (request.params or {}).items() if key in ("name", "arguments", "_meta")}
         now = self._clock()
         fields: dict[str, Any] = {
             "task": {
@@ -119,7 +119,12 @@ class Tasks:
         return self.state(name, fields)
 
     def update(self, call: Call) -> dict[str, Any]:
-        """Answer ``tasks/update``: take answers, and go on once all are there."""
+        """Answer ``tasks/update``: take answers, and go on once all are there.
+
+        Raises:
+            RPCError: One of them is of no use; then none was taken. Unlike a request with rounds, a task has no answer
+                in which it could ask once more, and a client asks its user only once for each key.
+        """
         name, fields = self._find(call)
         answers = call.params.get("inputResponses")
         if not isinstance(answers, dict):
@@ -128,13 +133,15 @@ class Tasks:
         asked = outcome.get("asked", {})
         # "A server SHOULD ignore any inputResponses responses mapped to a key that is not currently outstanding"
         found = {
-            f"answer:{key}": answer
+            f"answer:{key}": _read_answer(key, asked[key], answer)
             for key, answer in answers.items()
-            if key in asked
-            and f"answer:{key}" not in fields
-            and is_answer(key, asked[key]["method"], asked[key]["params"], answer)
+            if key in asked and f"answer:{key}" not in fields
         }
         if found:
+            kept = {key: value for key, value in fields.items() if key.startswith("answer:")}
+            if len(json.dumps({**kept, **found})) > MAX_KEPT:
+                problem = f"the answers to one task may have {MAX_KEPT} bytes together"
+                raise RPCError(problem, code=jsonrpc.INVALID_PARAMS)
             self._store.update_session(name, {**found, "changed": self._clock()})
         if asked:
             # Also without anything new: perhaps the store failed just here, the last time.
@@ -347,6 +354,14 @@ class TaskRun:
 
     def pause(self, retry_ms: int | None) -> None:
         """There is no connection."""
+
+
+def _read_answer(key: str, question: Mapping[str, Any], answer: Any) -> Mapping[str, Any]:
+    try:
+        return read_answer(key, question["method"], question["params"], answer)
+    except SchemaError as error:
+        problem = f"'inputResponses' does not fit the form at {key!r:.100}: {error}"
+        raise RPCError(problem[:500], code=jsonrpc.INVALID_PARAMS) from None
 
 
 def _failed(code: int, message: str, data: Any = None) -> dict[str, Any]:

@@ -132,6 +132,7 @@ class WSGIApp:
                 server,
                 self._runner,
                 store,
+                path=self._path,
                 supported=_supported(self._handshake),
                 json_response=json_response,
                 keepalive=keepalive,

@@ -152,6 +152,32 @@ def test_answer_of_another_shape(make: Callable[..., Bench]) -> None:
     assert text(make(handler, roots={}).call({"roots": 7})) == "noticed"
 
 
+FORM = {"type": "object", "properties": {"name": {"type": "string", "minLength": 1}}, "required": ["name"]}
+
+
+@pytest.mark.parametrize("content", [{}, {"name": ""}, {"name": 7}, None])
+def test_form_filled_in_with_something_else(make: Callable[..., Bench], content: Any) -> None:
+    """E-05: "Servers SHOULD validate received data matches the requested schema"."""
+
+    def handler(ctx: Context) -> str:
+        with pytest.raises(InvalidResult, match="'name'"):
+            ctx.elicit("Your name?", FORM)
+        return "noticed"
+
+    answer = {"action": "accept", "content": content}
+    assert text(make(handler, elicitation={}).call(answer)) == "noticed"
+
+
+def test_fields_that_the_form_does_not_have(make: Callable[..., Bench]) -> None:
+    """E-05: a handler gets what it asked for, and not what else a client sends."""
+    answer = {"action": "accept", "content": {"name": "Ada", "zzz": {"deep": [1]}}}
+    for more, got in (({}, {"name": "Ada"}), ({"additionalProperties": True}, answer["content"])):
+        bench = make(lambda ctx, more=more: ctx.elicit("?", FORM | more).content, elicitation={})
+        assert json.loads(text(bench.call(answer))) == got
+    bench = make(lambda ctx: ctx.elicit("?", FORM).action, elicitation={})
+    assert text(bench.call({"action": "decline", "content": {"zzz": 1}})) == "decline"
+
+
 def test_no_answer(make: Callable[..., Bench]) -> None:
     """The handler gets a CallTimeout, and the client is told that its answer is not wanted any more."""
 

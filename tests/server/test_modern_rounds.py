@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
+import random
+import tracemalloc
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,10 +14,14 @@ import pytest
 
 from streamhttp_client.exceptions import LocalProtocolError, RPCError
 from streamhttp_client.server import Context, Server
-from streamhttp_client.server.inputs import Sealer
+from streamhttp_client.server.inputs import MAX_KEPT, Sealer
 from tests.server.modern_kit import ALL, ModernDirect
 
-NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+NAME = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "minLength": 1, "maxLength": 20}},
+    "required": ["name"],
+}
 SECRET = "0123456789abcdef"
 
 
@@ -294,11 +302,25 @@ def test_responses_of_the_wrong_shape(asking: Scene, responses: Any) -> None:
     assert asking.first.call("greet", inputResponses=responses)["code"] == -32602
 
 
-@pytest.mark.parametrize("content", [{}, {"name": 7}])
+@pytest.mark.parametrize("content", [{}, {"name": 7}, {"name": ""}, {"name": "x" * 21}])
 def test_data_that_the_form_does_not_allow(asking: Scene, content: Any) -> None:
     """E-05: "Servers SHOULD validate received data matches the requested schema": it is asked once more."""
     asked = asking.first.call("greet", inputResponses={"name": accept(**content)})
     assert list(asked["inputRequests"]) == ["name"]
+
+
+def test_fields_that_the_form_does_not_have(scene: Scene) -> None:
+    """E-05: nobody asked for them, so they reach no handler; and they are no reason to ask once more."""
+
+    @scene.server.tool()
+    def show(ctx: Context) -> str:
+        first = ctx.elicit("Your name?", NAME, key="name").content
+        ctx.elicit("Sure?", key="sure")
+        return str(first)
+
+    asked = scene.first.call("show", inputResponses={"name": accept(name="Ada", zzz={"deep": [1]})})
+    assert list(asked["inputRequests"]) == ["sure"]
+    assert text(scene.retry(scene.second, "show", asked, accept())) == "{'name': 'Ada'}"
 
 
 def test_tampered_states(asking: Scene) -> None:
@@ -344,6 +366,69 @@ def test_state_of_another_server(asking: Scene) -> None:
     answers = {"inputResponses": {"name": accept(name="Ada")}, "requestState": state}
     assert other.call("greet", **answers)["code"] == -32602
     app.close()
+
+
+def test_state_of_another_endpoint(asking: Scene) -> None:
+    """M26-04: one secret may serve several endpoints; what one of them asked is nothing to the others."""
+    state = asking.first.call("greet")["requestState"]
+    answers = {"inputResponses": {"name": accept(name="Ada")}, "requestState": state}
+    namesake = Server("another", "1")
+
+    @namesake.tool()
+    def greet(ctx: Context) -> str:
+        return ctx.elicit("Your name?", NAME, key="name").action
+
+    for app in (namesake.wsgi(state_secret=SECRET), asking.server.wsgi(state_secret=SECRET, path=None)):
+        assert ModernDirect(app, ALL).call("greet", **answers)["code"] == -32602
+        app.close()
+    assert text(asking.second.call("greet", **answers)) == "Hello, Ada"
+
+
+def test_answers_that_pack_well(scene: Scene) -> None:
+    """M26-04: what a client sends is kept for as long as its size allows, however small it becomes in a state."""
+
+    @scene.server.tool()
+    def insist(ctx: Context) -> str:
+        number = 0
+        while not (ctx.elicit(f"Try {number}", {"type": "object"}).content or {}).get("ok"):
+            number += 1
+        return "at last"
+
+    asked = scene.first.call("insist")
+    for _ in range(2):
+        asked = scene.retry(scene.first, "insist", asked, accept(a="a" * (MAX_KEPT * 2 // 5)))
+        assert len(asked["requestState"]) < 10_000
+    error = scene.retry(scene.first, "insist", asked, accept(a="a" * (MAX_KEPT * 2 // 5)))
+    assert error["code"] == -32602 and str(MAX_KEPT) in error["message"]
+    assert text(scene.retry(scene.first, "insist", asked, accept(ok=True, a="a" * MAX_KEPT))) == "at last"
+
+
+def test_handler_that_keeps_too_much(scene: Scene) -> None:
+    """M26-04: that is no fault of the client."""
+
+    @scene.server.tool()
+    def hoard(ctx: Context) -> str:
+        ctx.once("all", lambda: "x" * MAX_KEPT)
+        return ctx.elicit("Well?").action
+
+    assert scene.first.call("hoard")["code"] == -32603
+
+
+def test_large_states() -> None:
+    """M26-04: all that may be kept comes back, however badly it packs; and no more than that is unpacked."""
+    sealer = Sealer(b"s" * 16, ttl=60)
+    content = {"answers": {}, "kept": {"all": random.Random(1).randbytes(MAX_KEPT // 2 - 50).hex()}}
+    assert sealer.open(b"b", sealer.seal(b"b", content)) == content
+    data = json.dumps({"answers": {}, "kept": {"all": "x" * 50 * MAX_KEPT}}).encode()
+    payload = (1 << 40).to_bytes(8, "big") + zlib.compress(data)
+    bomb = base64.urlsafe_b64encode(sealer._sign(b"b", payload) + payload).decode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(RPCError, match="too large"):
+            sealer.open(b"b", bomb)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MAX_KEPT
+    finally:
+        tracemalloc.stop()
 
 
 def test_state_is_ignored_elsewhere(asking: Scene) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from streamhttp_client.exceptions import RPCError, ToolError
 from streamhttp_client.server import Context, MemoryStore, RedisStore, Server, SQLiteStore, WSGIApp
+from streamhttp_client.server.inputs import MAX_KEPT
 from streamhttp_client.server.stores.base import StoreUnavailable
 from tests.server.kit import PATIENCE, Direct
 from tests.server.modern_kit import ALL, CLIENT, PREFIX, TASKS, ModernDirect, meta
@@ -65,6 +66,17 @@ def make_server(scene: Scene) -> Server:
         first = ctx.ask({"a": question("A?"), "b": question("B?")})
         again = ctx.elicit("Sure?")
         return f"{sorted(first)} {again.action} {number}"
+
+    @server.tool(task=True)
+    def fills(ctx: Context) -> str:
+        number = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}, "required": ["n"]}
+        form = {"method": "elicitation/create", "params": {"message": "n?", "requestedSchema": number}}
+        found = ctx.ask({"a": form, "b": form})
+        return f"{found['a'].content} {found['b'].content}"  # type: ignore[union-attr]
+
+    @server.tool(task=True)
+    def tells_meta(ctx: Context) -> Any:
+        return dict(ctx.meta)
 
     @server.tool(task=True)
     def reports(ctx: Context) -> str:
@@ -231,6 +243,38 @@ def test_answers_of_the_wrong_shape(direct: ModernDirect) -> None:
         error = direct.result("tasks/update", {"taskId": task, "inputResponses": responses})
         assert error["code"] == -32602, responses
     assert set(direct.result("tasks/get", {"taskId": task})["inputRequests"]) == {"a", "b"}
+
+
+def test_answers_that_do_not_fit_the_form(direct: ModernDirect) -> None:
+    """T-17, E-05: they are refused with the reason, since a task has no answer in which it could ask once more."""
+    task = begin(direct, "fills")
+    settled(direct, task, "input_required")
+    for content, named in (({}, "'n'"), ({"n": "three"}, "expected integer"), ({"n": 0}, "at least 1")):
+        answers = {"a": {"action": "accept", "content": {"n": 1}}, "b": {"action": "accept", "content": content}}
+        error = direct.result("tasks/update", {"taskId": task, "inputResponses": answers})
+        assert error["code"] == -32602 and "'b'" in error["message"] and named in error["message"]
+        assert set(direct.result("tasks/get", {"taskId": task})["inputRequests"]) == {"a", "b"}
+    answers["b"]["content"] = {"n": 3, "more": 4}
+    direct.result("tasks/update", {"taskId": task, "inputResponses": answers})
+    assert settled(direct, task)["result"]["content"][0]["text"] == "{'n': 1} {'n': 3}"
+
+
+def test_answers_that_are_too_large(direct: ModernDirect) -> None:
+    """T-17: the store keeps them all, so there is a bound."""
+    task = begin(direct, "asks")
+    settled(direct, task, "input_required")
+    thought = {"action": "decline", "content": {"x": "y" * (MAX_KEPT * 2 // 3)}}
+    assert "code" not in direct.result("tasks/update", {"taskId": task, "inputResponses": {"a": thought}})
+    error = direct.result("tasks/update", {"taskId": task, "inputResponses": {"b": thought}})
+    assert error["code"] == -32602 and str(MAX_KEPT) in error["message"]
+    assert set(direct.result("tasks/get", {"taskId": task})["inputRequests"]) == {"b"}
+
+
+def test_metadata_of_the_request(direct: ModernDirect) -> None:
+    """T-17: a handler finds it in the context, whether it runs as a task or not."""
+    given = meta(TASKS) | {"traceparent": "00-1-2-03", "example.com/tenant": "a"}
+    task = direct.call("tells_meta", _meta=given)["taskId"]
+    assert json.loads(settled(direct, task)["result"]["content"][0]["text"]) == given
 
 
 def test_cancelled_while_it_works(workers: Callable[..., ModernDirect], scene: Scene) -> None:
