@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -343,19 +344,30 @@ def test_nothing_is_lost_to_a_server_that_does_not_acknowledge(server: ModernMCP
 
 
 def test_a_graceful_end(server: ModernMCPServer) -> None:
-    """S26-06: the response to the request ends the iteration, for good and without an error; calls go on."""
-    server.on(LISTEN, ending((TOOLS, {})))
-    ended = threading.Event()
-    with open_modern(server) as client:
+    """S26-06: the response to the request is no failure: a server says so when it stops, and is asked again a second
+    later, when it may have been started anew; calls go on.
+    """
+    server.on(LISTEN, ending((TOOLS, {})), ending((TOOLS, {})), holding((TOOLS, {})))
+    heard = threading.Semaphore(0)
+    with open_modern(server, retry=RetryPolicy(attempts=2, base=0.0)) as client:
         with client.listen() as listener:
-            assert names(listener) == ["ToolListChanged"]
-            assert list(listener) == [] and listener.available
-        background = client.listen(lambda event: ended.set())
-        assert ended.wait(BOUND)
+            since = time.monotonic()
+            assert names([next(listener), next(listener)]) == ["ToolListChanged"] * 2
+            assert listener.available and time.monotonic() - since >= 0.9
+        background = client.listen(lambda event: heard.release())
+        assert heard.acquire(timeout=BOUND)
         background.close()
-        assert background.ended and background.failure is None
+        assert background.failure is None
         assert client.list_tools()
-    assert no_other_requests(server, LISTEN, LISTEN, "tools/list")
+    assert no_other_requests(server, LISTEN, LISTEN, LISTEN, "tools/list")
+
+
+def test_a_graceful_end_for_good(server: ModernMCPServer) -> None:
+    """S26-06: a server that ends each stream so means it: the iteration ends, without an error."""
+    server.on(LISTEN, ending())
+    with open_modern(server, retry=RetryPolicy(attempts=2, base=0.0)) as client, client.listen() as listener:
+        assert list(listener) == [] and listener.available
+    assert len(server.seen(LISTEN)) == 2
 
 
 def test_the_server_takes_it_away(server: ModernMCPServer) -> None:
