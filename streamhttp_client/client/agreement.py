@@ -244,6 +244,8 @@ class Agreement:
                     requested=self._pinned.name,
                     supported=versions,
                 ) from error
+            if getattr(error, "status", None) in (400, 404, 405):
+                error.args = (f"{error}; only revision {self._pinned.name} was tried, as the caller wanted",)
             raise error
         if step.action == "channel":
             return Step("probe", LATEST, "it does not speak as it was known to")

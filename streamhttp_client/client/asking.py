@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ..exceptions import CallTimeout, InvalidParams, LocalProtocolError, RemoteProtocolError
+from ..exceptions import InvalidParams, LocalProtocolError, RemoteProtocolError
 from ..net.retry import Effort
-from ..net.timeouts import Deadline, Timeout, TimeoutLike
+from ..net.timeouts import Timeout, TimeoutLike
 from ..protocol.calls import Operation
 from .call import Call
 
@@ -96,7 +96,7 @@ class Asker:
     def _pages(
         self,
         build: Callable[[str | None], Operation[T]],
-        timeout: Callable[[], TimeoutLike | None],
+        timeout: Callable[[], TimeoutLike | Effort | None],
         cache: CacheUse = "off",
     ) -> Iterator[T]:
         """Walk the pages. Cursors are opaque, and only their absence means the end (MCP, utilities/pagination).
@@ -138,13 +138,12 @@ class Asker:
         "If a cursor is no longer valid, the client SHOULD discard all cached pages and restart pagination from the
         beginning." MCP 2026-07-28, server/utilities/caching, Interaction with Pagination
         """
-        limits = self._effort(timeout).timeout
-        deadline = Deadline(limits.total)
+        effort = self._effort(timeout).begin()
         while True:
             items: list[Item] = []
             pages = 0
             try:
-                for page in self._pages(build, lambda: _left(limits, deadline), cache):
+                for page in self._pages(build, effort.part, cache):
                     pages += 1
                     items += take(page)
                 return items
@@ -152,17 +151,3 @@ class Asker:
                 if not pages or cache != "use":
                     raise
                 cache = "refresh"
-
-
-def _left(limits: Timeout, deadline: Deadline) -> Timeout:
-    """What one request of several may take, within the time of all of them.
-
-    Raises:
-        CallTimeout: Nothing is left.
-    """
-    left = deadline.remaining()
-    if left is None:
-        return limits
-    if left <= 0:
-        raise CallTimeout(f"the list was not whole within {deadline.seconds:g} s", may_have_executed=False)
-    return Timeout(limits.connect, limits.read, left)

@@ -357,7 +357,8 @@ class Call(Generic[T]):
         if self._wants_progress:
             params = dict(params or {})
             params["_meta"] = {**params.get("_meta", {}), "progressToken": request_id}
-        params = link.era.dress(params, log_level=engine.level(self._wants_log))
+        also = None if self._rounds is None else self._rounds.capabilities
+        params = link.era.dress(params, log_level=engine.level(self._wants_log), also=also)
         message = jsonrpc.Request(request_id, operation.method, params)
         return link.request(message, self._effort, engine.mirrored(link, operation))
 

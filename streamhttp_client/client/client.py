@@ -51,11 +51,14 @@ class Client(Verbs, TaskVerbs):
             remembers it for this process, so that the next client of the same address need not ask. Or one revision,
             such as ``"2025-06-18"``, and no other; with ``"2026-07-28"`` nothing is sent before the first call.
         client_info: Name and version to introduce this program with, as a model or a mapping.
-        sampling: Answers requests of the server to ask a language model.
-        elicitation: Answers questions of the server to the user; None from it declines. Defaults of the form are filled
-            in where its answer leaves them out. If it, or ``sampling``, returns ``NotImplemented``, the answer is put
-            off: the call ends with :class:`InputRequired`, and :meth:`continue_call` goes on with it (since 2026-07-28;
-            before that, the server is told that there is no answer).
+        sampling: Answers requests of the server to ask a language model. It takes a :class:`CreateMessageParams`, and
+            gives a :class:`CreateMessageResult` or ``{"role": "assistant", "model": …, "content": {…}}``.
+        elicitation: Answers questions of the server to the user. It takes an :class:`ElicitFormParams`, with its
+            ``message`` and ``requested_schema``, and gives an :class:`ElicitResult`,
+            ``{"action": "accept", "content": {…}}``, or None, which declines. Defaults of the form are filled in where
+            its answer leaves them out. If it, or ``sampling``, returns ``NotImplemented``, the answer is put off: the
+            call ends with :class:`InputRequired`, and :meth:`continue_call` goes on with it (since 2026-07-28; before
+            that, the server is told that there is no answer).
         url_elicitation: Whether ``elicitation`` handles sending the user to a page too. Show the whole address and ask
             before opening it; never fetch it yourself.
         sampling_tools: Whether ``sampling`` handles tools.
@@ -308,8 +311,10 @@ class Client(Verbs, TaskVerbs):
         """Listen for what belongs to no call: changed lists and resources, log messages, requests of the server.
 
         ``with client.listen() as events: for event in events: …`` reads on this thread; ``client.listen(callback)``
-        reads on a daemon thread of its own until ``close()``. Either reconnects by itself, from the last event on. A
-        server without such a stream ends the iteration at once (``available`` is False then).
+        reads on a daemon thread of its own until ``close()``. Either reconnects by itself, until 2025-11-25 from the
+        last event on; since then, nothing is sent again. A server that ends the stream on purpose, as one does that
+        stops, is asked again after a second. One without such a stream ends the iteration at once (``available`` is
+        False then).
 
         Args:
             callback: Called with each notification.

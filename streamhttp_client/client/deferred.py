@@ -15,7 +15,6 @@ from ..exceptions import (
     RemoteProtocolError,
 )
 from ..net.retry import Effort
-from ..net.timeouts import Timeout
 from ..protocol import calls
 from ..protocol.inputs import MAX_ROUNDS
 from ..protocol.models.deferred import DeferredTask
@@ -141,10 +140,8 @@ def _ask(
     """One request about the task, within what is left of the whole."""
     from .call import Call
 
-    left = effort.deadline.remaining()
-    if left is not None and left <= 0:
+    if effort.deadline.expired:
         raise CallTimeout(f"the task had not ended within {effort.deadline.seconds:g} s")
-    part = Effort(Timeout(effort.timeout.connect, effort.timeout.read, left), effort.policy, effort.interrupt)
-    call: Call[T] = Call(engine, operation, part, repeatable=True, **callbacks)
+    call: Call[T] = Call(engine, operation, effort.part(), repeatable=True, **callbacks)
     yield from call
     return call.result

@@ -274,6 +274,8 @@ class Listener:
                         logger.info("the server has no listening stream")
                         self.available = False
                         return
+                    if feed.over and not feed.agreed:
+                        return  # it does not want to, and says so politely
                     if feed.over:
                         # As a server does that stops, to be started again perhaps.
                         logger.info("the server has ended the listening stream; asking for another")

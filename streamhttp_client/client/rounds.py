@@ -33,6 +33,7 @@ class Rounds:
 
     Attributes:
         params: What to send next.
+        capabilities: Those of whoever gave the first answers, where no callback did: servers look at them again.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Rounds:
         self._callbacks = callbacks
         self._operation = operation
         self._count = 0
+        self.capabilities: dict[str, Any] | None = None
         self.params: Mapping[str, Any] | None = operation.params if params is None else params
 
     def answer(self, result: Mapping[str, Any], effort: Effort) -> None:
@@ -106,7 +108,20 @@ def go_on(
         capability=reader.capability,
         name=name,
     )
-    return operation, Rounds(callbacks, operation, inputs.retry_params(params, wanted, responses))
+    rounds = Rounds(callbacks, operation, inputs.retry_params(params, wanted, responses))
+    rounds.capabilities = {}
+    for request in (wanted.requests or {}).values():
+        asked = request.params or {}
+        if request.method == "elicitation/create":
+            modes = rounds.capabilities.setdefault("elicitation", {})
+            modes[asked.get("mode", "form")] = {}
+        elif request.method == "sampling/createMessage":
+            abilities = rounds.capabilities.setdefault("sampling", {})
+            if "tools" in asked:
+                abilities["tools"] = {}
+        elif request.method == "roots/list":
+            rounds.capabilities["roots"] = {}
+    return operation, rounds
 
 
 def answer_requests(

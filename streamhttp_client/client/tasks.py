@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import CallTimeout, CapabilityError, ClientClosed, RemoteProtocolError, StreamHTTPError
 from ..net.retry import Effort
-from ..net.timeouts import Timeout, TimeoutLike
+from ..net.timeouts import TimeoutLike
 from ..progress import OnProgress
 from ..protocol import calls
 from .call import Call
@@ -107,12 +107,19 @@ class TaskVerbs(ToolVerbs):
 
     def iter_tasks(self, *, timeout: TimeoutLike | None = None) -> Iterator[Task]:
         """Walk the tasks that the server knows of this session. There is no such list since 2026-07-28."""
+        self._check_listing(self._effort(timeout).begin())
         for page in self._pages(calls.list_tasks, lambda: timeout):
             yield from page.tasks
 
     def list_tasks(self, *, timeout: TimeoutLike | None = None) -> list[Task]:
         """Return all tasks that the server knows of this session. There is no such list since 2026-07-28."""
+        self._check_listing(self._effort(timeout).begin())
         return self._whole(calls.list_tasks, lambda page: page.tasks, timeout, "off")
+
+    def _check_listing(self, effort: Effort) -> None:
+        era = self._engine.ready(effort).era
+        if era.tasks_carry_results:
+            raise CapabilityError(f"revision {era.revision.name} has no list of tasks; keep their ids")
 
     def update_task(self, task_id: str, responses: Mapping[str, Any], *, timeout: TimeoutLike | None = None) -> None:
         """Give a task what it waits for (tasks extension); :meth:`wait_task` does it by itself where it has callbacks.
@@ -234,11 +241,9 @@ class TaskVerbs(ToolVerbs):
         first: Call[Any] | None = None,
     ) -> Any:
         """Ask once, within what is left of the whole."""
-        left = effort.deadline.remaining()
-        if left is not None and left <= 0:
-            raise CallTimeout("no time was left")
-        limits = Timeout(effort.timeout.connect, effort.timeout.read, left)
-        part = Effort(limits, effort.policy, effort.interrupt)
+        if effort.deadline.expired:
+            raise CallTimeout(f"the task had not ended within {effort.deadline.seconds:g} s")
+        part = effort.part()
         callbacks = {} if first is None else first.callbacks()
         return Call(self._engine, operation, part, repeatable=True, finish=finish, **callbacks).result
 

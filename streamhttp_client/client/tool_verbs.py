@@ -99,6 +99,8 @@ class ToolVerbs(Asker, ABC):
             ConnectionLost: The answer is lost; ``error.may_have_executed``, ``error.cursor``.
             CallTimeout: The time was over; the call was cancelled.
             InvalidResult: The result does not fit the tool's output schema.
+            InputRequired: The server asks for something first, and no callback answers (since 2026-07-28).
+            MissingCapability: It would have to ask, and there is no callback for it.
         """
         known, link = self._engine.tools.get(name), self._engine.link
         carried = link is not None and link.era.tasks_carry_results

@@ -68,6 +68,7 @@ class Verbs(Asker):
 
         Raises:
             ResourceNotFound: There is none with this URI (-32002); since 2026-07-28 it is an :class:`InvalidParams`.
+            InputRequired, MissingCapability: As for :meth:`Client.call_tool`.
         """
         return self._ask(calls.read_resource(uri, meta=meta), timeout, cache=cache)
 
@@ -104,7 +105,11 @@ class Verbs(Asker):
         timeout: TimeoutLike | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> GetPromptResult:
-        """Get a prompt with its arguments, all of them strings, filled in."""
+        """Get a prompt with its arguments, all of them strings, filled in.
+
+        Raises:
+            InputRequired, MissingCapability: As for :meth:`Client.call_tool`.
+        """
         return self._ask(calls.get_prompt(name, arguments, meta=meta), timeout)
 
     def complete(

@@ -139,6 +139,12 @@ class Effort:
             self.deadline = Deadline(self.timeout.total)
         return self
 
+    def part(self) -> Effort:
+        """For one of several requests within this: the same deadline and interrupt, attempts of its own."""
+        part = Effort(self.timeout, self.policy, self.interrupt)
+        part.deadline, part._begun = self.begin().deadline, True
+        return part
+
     @property
     def attempts(self) -> int:
         """Tries so far, the present one included."""

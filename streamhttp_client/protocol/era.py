@@ -61,12 +61,19 @@ class Era(Protocol):
     def mirrors_arguments(self) -> bool:
         """Whether arguments that a tool names are repeated in headers."""
 
-    def dress(self, params: Mapping[str, Any] | None, *, log_level: str | None) -> Mapping[str, Any] | None:
+    def dress(
+        self,
+        params: Mapping[str, Any] | None,
+        *,
+        log_level: str | None,
+        also: Mapping[str, Any] | None = None,
+    ) -> Mapping[str, Any] | None:
         """The parameters of a request, with what each request says of the client.
 
         Args:
             params: As the verb has them; left as they are.
             log_level: The least severe log messages that the caller wants, or None.
+            also: Capabilities that this one request has, beside those of the client.
         """
 
     def greeting(self) -> Operation[Any]:

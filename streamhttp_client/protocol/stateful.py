@@ -43,7 +43,13 @@ class StatefulEra:
     def __init__(self, revision: Revision) -> None:
         self.revision = revision
 
-    def dress(self, params: Mapping[str, Any] | None, *, log_level: str | None) -> Mapping[str, Any] | None:
+    def dress(
+        self,
+        params: Mapping[str, Any] | None,
+        *,
+        log_level: str | None,
+        also: Mapping[str, Any] | None = None,
+    ) -> Mapping[str, Any] | None:
         """The parameters as they are: the handshake has said all there is to say of the client."""
         return params
 

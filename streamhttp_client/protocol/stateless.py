@@ -59,13 +59,19 @@ class StatelessEra:
         self.revision = revision
         extensions = capabilities.get("extensions") or ()
         self._result_types = ("task",) if TASKS_EXTENSION in extensions else ()
-        self._meta = {
+        self._meta: dict[str, Any] = {
             _VERSION: revision.name,
             _CLIENT_INFO: dict(client_info),
             _CAPABILITIES: dict(capabilities),
         }
 
-    def dress(self, params: Mapping[str, Any] | None, *, log_level: str | None) -> Mapping[str, Any]:
+    def dress(
+        self,
+        params: Mapping[str, Any] | None,
+        *,
+        log_level: str | None,
+        also: Mapping[str, Any] | None = None,
+    ) -> Mapping[str, Any]:
         """The parameters with ``_meta`` as every request has it (basic/index, Per-request protocol fields).
 
         A trace context that is under way is added (ibid., OpenTelemetry trace context). What the caller has put into
@@ -78,8 +84,11 @@ class StatelessEra:
             meta.update(trace.current())
         if log_level is not None:
             meta[_LOG_LEVEL] = log_level
+        own = self._meta
+        if also:
+            own = {**own, _CAPABILITIES: {**also, **own[_CAPABILITIES]}}
         if params is None:
-            meta.update(self._meta)
+            meta.update(own)
             return {"_meta": meta}
         given = params.get("_meta")
         if given is not None:
@@ -90,7 +99,7 @@ class StatelessEra:
 
                 trace.check(given)
             meta.update(given)
-        meta.update(self._meta)
+        meta.update(own)
         return {**params, "_meta": meta}
 
     def greeting(self) -> calls.Operation[Any]:

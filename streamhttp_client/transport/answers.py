@@ -80,11 +80,19 @@ def refused(response: Response, era: Era, session: Session | None, effort: Effor
     body = read_beginning(response, effort.deadline)
     status, headers, url = response.status, response.headers, response.url.partition("?")[0]
     answer = _json_rpc_error(response, body)
-    if era.session_is_gone(status, session, "" if answer is None else answer.message):
-        return SessionExpired("the server has ended the session", status=status, headers=headers, body=body, url=url)
     elsewhere = ""
     if response.redirected_to is not None:
         elsewhere = f", after a redirect to {response.redirected_to}, which gets no credentials of this origin"
+    if era.session_is_gone(status, session, "" if answer is None else answer.message):
+        if elsewhere:  # where the session id did not go either
+            return HTTPStatusError(
+                f"{url} answered with {status}{elsewhere} and no session; use that address in the first place",
+                status=status,
+                headers=headers,
+                body=body,
+                url=url,
+            )
+        return SessionExpired("the server has ended the session", status=status, headers=headers, body=body, url=url)
     if status in (401, 403):
         hint = "the server wants credentials, or others" if status == 401 else "the credentials are not enough"
         return AuthenticationError(

@@ -35,6 +35,7 @@ class Feed(ABC):
         failure: What broke it, or None.
         over: Whether the server has ended it for good.
         unavailable: Whether the server does not offer it.
+        agreed: Whether it was open.
         honoured: What of the filter the server agreed to; None where there is no filter.
     """
 
@@ -45,6 +46,7 @@ class Feed(ABC):
         self.failure: StreamHTTPError | None = None
         self.over = False
         self.unavailable = False
+        self.agreed = False
         self.honoured: Mapping[str, Any] | None = None
 
     @abstractmethod
@@ -155,17 +157,17 @@ class _SubscriptionFeed(_RequestFeed):
         self._source = link.request(request, opening)
 
     def messages(self) -> Generator[jsonrpc.Message | None, None, None]:
-        source, agreed = self._source, False
+        source = self._source
         try:
             for message in source:
                 if isinstance(message, jsonrpc.Notification):
                     params = message.params or {}
                     if not self._is_ours(params):
                         continue
-                    if not agreed:
+                    if not self.agreed:
                         # Now it is open, and what limits the opening of it is over.
                         self._effort.timeout, self._effort.deadline = self._reading.timeout, self._reading.deadline
-                        agreed = True
+                        self.agreed = True
                         if message.method == _ACKNOWLEDGED:
                             self.honoured = params.get("notifications")
                         yield None

@@ -120,15 +120,24 @@ def test_a_stream_that_breaks_is_asked_for_again(peer: Peer, how: How) -> None:
 
 @for_peers(*(kind for kind in LISTENING if kind.environment == "mcp2"))
 def test_a_server_may_end_it_gracefully(peer: Peer) -> None:
-    """S26-06: its result means that no more will come, and the iteration just ends; it is not asked for again."""
+    """S26-06: its result is no failure, for a server says so when it stops; it is asked again, and heard again."""
+    heard: queue.Queue[Any] = queue.Queue()
     traffic = Traffic(peer)
     with meet(peer) as client:
-        with client.listen() as listener:
+        with client.listen(heard.put) as listener:
+            assert listener.wait_open(BOUND)
             with meet(peer) as other:
                 assert other.call_tool("hang_up").text == "hung up"
-            assert list(listener) == []
+            eventually(lambda: traffic.methods().count("subscriptions/listen") == 2, "it is asked for again")
+
+            def told() -> bool:
+                announce(peer, "prompts")
+                return not heard.empty()
+
+            eventually(told, "the new stream is open")
+            assert heard.get(timeout=BOUND).method == "notifications/prompts/list_changed"
+            assert listener.failure is None
         assert client.call_tool("echo", {"text": "alive"}).text == "alive"
-    assert traffic.methods().count("subscriptions/listen") == 1
 
 
 @for_peers(*(kind for kind in MODERN if kind not in LISTENING))
