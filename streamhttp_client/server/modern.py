@@ -35,7 +35,7 @@ from .request_meta import (
     check_param_headers,
     read_caller,
 )
-from .stores.base import Store, StoreError
+from .stores.base import Store, StoreError, StoreFull
 from .subscriptions import SubscriptionStream, honoured, subscribe
 from .tasks import TaskNeeded, TaskRun, Tasks, needs_tasks
 
@@ -215,7 +215,7 @@ class ModernEndpoint:
 
         Raises:
             HTTPError: It is refused.
-            StoreFull: There are too many streams.
+            StoreFull: There are too many streams, or all handlers are busy.
         """
         if batch:
             raise HTTPError(400, f"revision {LATEST.name} has no batches")
@@ -297,8 +297,8 @@ class ModernEndpoint:
         stream = PipeStream(pipe, keepalive=self._keepalive, gone=gone, on_close=closed)
         try:
             if not self._runner.submit(call, lambda: self._run(call)):
-                busy = jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, "the server is busy")
-                call.finish(busy)
+                # As an HTTP status it is clear to all that nothing ran.
+                raise StoreFull("the server is busy")
             if not pipe.wait(_DECIDE) or pipe.has_messages or not pipe.ended:
                 return stream
             (data,), _ = pipe.take()
@@ -433,15 +433,22 @@ class ModernEndpoint:
                 given,
                 self.capabilities(),
                 self._server.resources.has,
-                lambda name: self._tasks.is_known(name, caller),
+                lambda name: self._tasks.can_be_followed(name, caller),
             )
         except RPCError as error:
             raise HTTPError(400, error.message, code=error.code, request_id=request.id) from None
+        tasks = wanted.get("taskIds", ())
         self._runner.begin_stream()
         session = None
+
+        def leave_tasks() -> None:
+            assert session is not None
+            for task in tasks:
+                self._tasks.leave(task, session)
+
         try:
             session = subscribe(self._store, request.id, wanted)
-            for task in wanted.get("taskIds", ()):
+            for task in tasks:
                 self._tasks.follow(task, session, request.id)
             return SubscriptionStream(
                 self._store,
@@ -452,6 +459,7 @@ class ModernEndpoint:
                 backlog=self._runner.backlog,
                 gone=connection_probe(environ),
                 stopping=lambda: self._runner.stopping,
+                on_end=leave_tasks,
                 on_close=self._runner.end_stream,
             )
         except BaseException:

@@ -227,14 +227,16 @@ class Runner:
             self._streams -= 1
 
     def submit(self, call: Call, job: Callable[[], None], *, task: bool = False) -> bool:
-        """Run a call on a handler's thread; False if all are busy, and many wait. The job takes it out of the running
-        calls.
+        """Run a call of the stateless era on a handler's thread; False if all are busy, and many wait. The job takes
+        it out of the running calls.
+
+        Nobody who is known by name has more than half of the threads, as no session has.
 
         Args:
             task: Nobody waits for it on a connection; such calls have threads of their own.
         """
         self.running.add(call)
-        if (self._task_workers if task else self._workers).submit(job):
+        if (self._task_workers if task else self._workers).submit(job, call.session.principal or ""):
             return True
         self.running.discard(call)
         return False

@@ -280,7 +280,8 @@ class Server:
             bearer: Lets in only who has a token, and says where to get one; it also is the ``principal``.
             max_body: Bytes of one request.
             max_threads: Handlers that run at the same time, and tasks beside them; four times as many may wait. One
-                session has at most half of both; what is more is answered with 503.
+                session has at most half of both, or one ``principal`` since 2026-07-28; what is more is answered
+                with 503.
             max_streams: Streams that are open at the same time; one more is answered with 503.
             session_ttl: Seconds after which an unused session ends, an hour if not given. A store that is given has
                 its own.

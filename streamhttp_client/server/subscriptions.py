@@ -7,6 +7,7 @@ process says it. Both go when the stream ends: "the server holds no subscription
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
@@ -22,9 +23,10 @@ __all__ = ["SubscriptionStream", "honoured", "is_subscription", "notify", "pass_
 _SUBSCRIPTION_ID = "io.modelcontextprotocol/subscriptionId"
 
 _LOG = "n"
-# What one subscription may name, as in the session era; all of it is kept by the store.
-_MAX_NAMES = 1000
-_MAX_NAME = 2048
+# What one subscription may name, of each kind and of both. The store keeps it twice, once as the first message; and
+# there may be a thousand streams.
+_MAX_NAMES = 100
+_MAX_FILTER = 32 << 10
 
 _FLAGS = {
     "notifications/tools/list_changed": "toolsListChanged",
@@ -47,7 +49,7 @@ def honoured(
         wanted: ``notifications`` of the request.
         capabilities: Of the server.
         is_resource: Whether a URI is one of the server's.
-        is_task: Whether a task is one of the caller's.
+        is_task: Whether a task can be listened to by the caller.
 
     Raises:
         RPCError: It is no filter.
@@ -60,10 +62,15 @@ def honoured(
             raise RPCError(f"{flag!r} must be a boolean", code=jsonrpc.INVALID_PARAMS)
         if wanted.get(flag) and capabilities.get(flag.removesuffix("ListChanged"), {}).get("listChanged"):
             found[flag] = True
+    size = 0
     for (member, _), known in zip(_NAMED.values(), (is_resource, is_task), strict=True):
         names = wanted.get(member, [])
         if not _are_names(names):
-            problem = f"{member!r} must be an array of at most {_MAX_NAMES} strings, of {_MAX_NAME} characters each"
+            problem = f"{member!r} must be an array of at most {_MAX_NAMES} strings"
+            raise RPCError(problem, code=jsonrpc.INVALID_PARAMS)
+        size += sum(len(json.dumps(name)) for name in names)
+        if size > _MAX_FILTER:
+            problem = f"the names of a subscription may have {_MAX_FILTER} bytes together"
             raise RPCError(problem, code=jsonrpc.INVALID_PARAMS)
         if kept := [name for name in dict.fromkeys(names) if known(name)]:
             found[member] = kept
@@ -71,11 +78,7 @@ def honoured(
 
 
 def _are_names(value: Any) -> TypeGuard[list[str]]:
-    return (
-        isinstance(value, list)
-        and len(value) <= _MAX_NAMES
-        and all(isinstance(name, str) and len(name) <= _MAX_NAME for name in value)
-    )
+    return isinstance(value, list) and len(value) <= _MAX_NAMES and all(isinstance(name, str) for name in value)
 
 
 def subscribe(store: Store, request_id: jsonrpc.RequestId, wanted: Mapping[str, Any]) -> str:
@@ -125,7 +128,12 @@ def notify(
 
 
 class SubscriptionStream(EventStream):
-    """The stream of one subscription. It ends by a result when the server stops, so that the client knows."""
+    """The stream of one subscription. It ends by a result when the server stops, so that the client knows.
+
+    Args:
+        on_end: Called after the subscription was taken out of the store; again, and later, if that fails.
+        on_close: Called once at the end, in any case.
+    """
 
     def __init__(
         self,
@@ -138,6 +146,7 @@ class SubscriptionStream(EventStream):
         backlog: Backlog,
         gone: Callable[[], bool] | None,
         stopping: Callable[[], bool],
+        on_end: Callable[[], None],
         on_close: Callable[[], None],
     ) -> None:
         self._request_id = request_id
@@ -145,6 +154,7 @@ class SubscriptionStream(EventStream):
 
         def forget() -> None:
             store.delete_session(session)
+            on_end()
 
         def closed(whole: bool) -> None:
             try:

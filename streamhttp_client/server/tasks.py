@@ -42,6 +42,10 @@ _MAX_NAME = 100
 # Seconds between two status messages of one task, since each is a write.
 _MESSAGE_INTERVAL = 1.0
 
+# Of a field that names a subscription; and how many there may be, since the store writes all of them again each time.
+_TOLD = "told:"
+_MAX_LISTENERS = 16
+
 Fields = Mapping[str, Any]
 
 
@@ -159,17 +163,28 @@ class Tasks:
             self._settle(name, fields["run"], final)
         return {}
 
-    def is_known(self, name: str, caller: Caller) -> bool:
-        """Whether there is such a task, and it is the caller's."""
+    def can_be_followed(self, name: str, caller: Caller) -> bool:
+        """Whether there is such a task, it is the caller's, and few enough listen to it."""
         fields = self._store.get_session(name)
-        return fields is not None and "task" in fields and fields.get("principal") == caller.principal
+        if fields is None or "task" not in fields or fields.get("principal") != caller.principal:
+            return False
+        told = _told(fields)
+        # A process that died has left some; those of others are there for as long as their streams.
+        gone = {_TOLD + one: None for one in told if self._store.get_session(one) is None}
+        if gone:
+            self._store.update_session(name, gone)
+        return len(told) - len(gone) < _MAX_LISTENERS
 
     def follow(self, name: str, subscription: str, request_id: jsonrpc.RequestId) -> None:
         """Tell a subscription of a task's changes, and how it is now, since it may have none any more."""
-        self._store.update_session(name, {f"told:{subscription}": request_id})
+        self._store.update_session(name, {_TOLD + subscription: request_id})
         fields = self._store.get_session(name)
         if fields is not None:
             notify(self._store, subscription, request_id, "notifications/tasks", self.state(name, fields))
+
+    def leave(self, name: str, subscription: str) -> None:
+        """A subscription has ended."""
+        self._store.update_session(name, {_TOLD + subscription: None})
 
     # --- what a task is
 
@@ -280,12 +295,13 @@ class Tasks:
         fields = self._store.get_session(name)
         if fields is None:
             return
-        state, gone = None, dict[str, None]()
-        for key, request_id in fields.items():
-            if key.startswith("told:"):
-                state = state or self.state(name, fields)
-                if not notify(self._store, key.removeprefix("told:"), request_id, "notifications/tasks", state):
-                    gone[key] = None
+        told = _told(fields)
+        state = self.state(name, fields) if told else {}
+        gone = {
+            _TOLD + subscription: None
+            for subscription, request_id in told.items()
+            if not notify(self._store, subscription, request_id, "notifications/tasks", state)
+        }
         if gone:  # those who do not listen any more
             self._store.update_session(name, gone)
 
@@ -354,6 +370,11 @@ class TaskRun:
 
     def pause(self, retry_ms: int | None) -> None:
         """There is no connection."""
+
+
+def _told(fields: Fields) -> dict[str, jsonrpc.RequestId]:
+    """The subscriptions that are told of a task, with the ids that their clients gave them."""
+    return {key.removeprefix(_TOLD): value for key, value in fields.items() if key.startswith(_TOLD)}
 
 
 def _read_answer(key: str, question: Mapping[str, Any], answer: Any) -> Mapping[str, Any]:

@@ -131,8 +131,9 @@ def test_ids_keep_their_type(server: Server, direct: ModernDirect) -> None:
         {"toolsListChanged": "yes"},
         {"resourceSubscriptions": "x://a"},
         {"resourceSubscriptions": [1]},
-        {"resourceSubscriptions": ["x"] * 1001},
-        {"resourceSubscriptions": ["x" * 2049]},
+        {"resourceSubscriptions": ["x"] * 101},
+        {"resourceSubscriptions": ["x" * 330] * 100},
+        {"resourceSubscriptions": ["\u20ac" * 5500]},
         {"taskIds": "t"},
     ],
 )

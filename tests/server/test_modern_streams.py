@@ -6,6 +6,7 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ pytest.importorskip("cheroot")
 from streamhttp_client.exceptions import CallCancelled
 from streamhttp_client.server import Context, RunningServer, Server
 from streamhttp_client.server.pipes import Pipe, PipeStream
-from tests.server.kit import PATIENCE, cut, events
+from tests.server.kit import PATIENCE, Reply, cut, events
 from tests.server.modern_kit import PREFIX, ModernDirect, ModernWire, meta
 
 
@@ -218,11 +219,32 @@ def test_too_many_streams(scene: Scene) -> None:
 
 
 def test_busy_server(scene: Scene) -> None:
-    """A call that finds no thread and no place to wait is answered at once."""
-    app = scene.server.wsgi(max_threads=0)
-    error = ModernDirect(app).call("count", {"to": 1})
-    assert (error["code"], error["message"]) == (-32603, "the server is busy")
-    app.close()
+    """A call that finds no thread and no place to wait is answered at once; by its status all know that nothing ran."""
+    app = scene.server.wsgi(max_threads=0, max_streams=1)
+    for _ in range(2):  # and no stream is left open
+        with ModernDirect(app).ask("tools/call", {"name": "count", "arguments": {"to": 1}}) as busy:
+            assert (busy.status, busy.headers["retry-after"]) == (503, "5")
+            assert busy.json()["error"]["message"] == "the server is busy"
+    assert app.close()
+
+
+def test_one_caller_does_not_take_all_threads(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is known by name has half of the threads and of the places to wait; the rest is for others."""
+    monkeypatch.setattr("streamhttp_client.server.modern._DECIDE", 0.01)
+    app = scene.server.wsgi(max_threads=2, principal=lambda environ: environ.get("HTTP_X_USER"))
+    direct = ModernDirect(app)
+
+    def wait(user: str) -> Reply:
+        return direct.ask("tools/call", {"name": "waiting"}, X_USER=user)
+
+    with ExitStack() as stack:
+        replies = [stack.enter_context(wait("ada")) for _ in range(6)]
+        assert [reply.status for reply in replies] == [200] * 5 + [503]
+        found = stack.enter_context(direct.ask("tools/call", {"name": "count", "arguments": {"to": 1}}, X_USER="bob"))
+        assert b"counted" in found.body()
+        scene.go.set()
+        assert all(b"waited" in reply.body() for reply in replies[:5])
+    assert app.close()
 
 
 def test_handlers_that_give_up(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:

@@ -553,6 +553,45 @@ def test_listening_for_a_task(workers: Callable[..., ModernDirect], scene: Scene
     assert f"{PREFIX}subscriptionId" in final["_meta"]
 
 
+def _listeners(app: Any, task: str) -> int:
+    return sum(key.startswith("told:") for key in app.store.get_session(task))
+
+
+def test_listening_again_and_again(scene: Scene) -> None:
+    """T-17, S26-08: a subscription that has ended leaves nothing with the task, nor does one whose process has died."""
+    app = make_server(scene).wsgi()
+    direct = ModernDirect(app, CLIENT)
+    task = begin(direct, "slow")
+    params = {"notifications": {"taskIds": [task]}}
+    for _ in range(3):
+        with direct.ask("subscriptions/listen", params) as reply:
+            assert next(reply.chunks)
+            assert _listeners(app, task) == 1
+        assert _listeners(app, task) == 0
+    app.store.update_session(task, {f"told:lost{number}": number for number in range(20)})
+    with direct.ask("subscriptions/listen", params) as reply:
+        assert task.encode() in next(reply.chunks)
+        assert _listeners(app, task) == 1
+    scene.go.set()
+    app.close()
+
+
+def test_too_many_listen_to_one_task(scene: Scene) -> None:
+    """S26-02: one more is told that it will not hear of it, and can ask."""
+    app = make_server(scene).wsgi()
+    direct = ModernDirect(app, CLIENT)
+    task = begin(direct, "slow")
+    with ExitStack() as stack:
+        honoured = []
+        for _ in range(18):
+            reply = stack.enter_context(direct.ask("subscriptions/listen", {"notifications": {"taskIds": [task]}}))
+            first = next(line for line in next(reply.chunks).splitlines() if line[:1] == b"d")
+            honoured.append(json.loads(first[6:])["params"]["notifications"])
+        assert honoured == [{"taskIds": [task]}] * 16 + [{}] * 2
+    scene.go.set()
+    app.close()
+
+
 def test_advertised(direct: ModernDirect) -> None:
     """V26-09: in the capabilities of this era, and not in those of the other."""
     capabilities = direct.result("server/discover")["capabilities"]
