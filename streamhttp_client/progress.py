@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import Literal
 
 from ._record import Record
 
-__all__ = ["OnProgress", "Progress", "ProgressMeter"]
+__all__ = ["OnProgress", "Progress", "ProgressMeter", "SharedMeter"]
 
 
 class Progress(Record):
@@ -94,3 +95,23 @@ class ProgressMeter:
         if self._rate and total is not None and total >= progress:
             eta = (total - progress) / self._rate
         return Progress(progress, total, message, self._rate, eta, attempt, state)
+
+
+class SharedMeter:
+    """How far something has come that several threads, or several requests, tell of."""
+
+    def __init__(self) -> None:
+        self._meter = ProgressMeter()
+        self._last: tuple[float, float | None] = 0, None
+        self._lock = threading.Lock()  # held for a moment
+
+    def update(self, progress: float, total: float | None, words: str | None, attempt: int) -> Progress:
+        """A new count, as an event."""
+        with self._lock:
+            self._last = progress, total
+            return self._meter.update(progress, total, words, attempt=attempt)
+
+    def words(self, words: str, attempt: int) -> Progress:
+        """New words for the last count."""
+        with self._lock:
+            return self._meter.update(*self._last, words, attempt=attempt)

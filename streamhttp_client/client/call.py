@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
@@ -28,7 +27,7 @@ from ..exceptions import (
     UnsupportedVersion,
 )
 from ..net.retry import Effort
-from ..progress import OnProgress, Progress, ProgressMeter
+from ..progress import OnProgress, Progress, SharedMeter
 from ..protocol.calls import Operation
 from ..protocol.session import StreamCursor
 from ..transport.answers import rpc_error
@@ -52,26 +51,6 @@ logger = logging.getLogger("streamhttp_client")
 _MAY_ASK = frozenset(("tools/call", "prompts/get", "resources/read", "completion/complete", "tasks/result"))
 
 T = TypeVar("T")
-
-
-class ProgressCount:
-    """How far a call has come, with all requests that it takes. It may come on the call's stream and the listener's."""
-
-    def __init__(self) -> None:
-        self._meter = ProgressMeter()
-        self._last: tuple[float, float | None] = 0, None
-        self._lock = threading.Lock()  # held for a moment
-
-    def update(self, progress: float, total: float | None, words: str | None, attempt: int) -> Progress:
-        """A new count, as an event."""
-        with self._lock:
-            self._last = progress, total
-            return self._meter.update(progress, total, words, attempt=attempt)
-
-    def words(self, words: str, attempt: int) -> Progress:
-        """New words for the last count."""
-        with self._lock:
-            return self._meter.update(*self._last, words, attempt=attempt)
 
 
 class Call(Generic[T]):
@@ -103,7 +82,7 @@ class Call(Generic[T]):
         relist: Callable[[Effort], object] | None = None,
         awaits_task: bool = True,
         keep: Callable[[Any], object] | None = None,
-        count: ProgressCount | None = None,
+        count: SharedMeter | None = None,
     ) -> None:
         if engine.closed:
             raise ClientClosed("the client is closed")
@@ -520,9 +499,9 @@ class Call(Generic[T]):
             self._on_progress(event)
         return event
 
-    def _counted(self) -> ProgressCount:
+    def _counted(self) -> SharedMeter:
         if self._count is None:
-            self._count = ProgressCount()
+            self._count = SharedMeter()
         return self._count
 
     def _tell_cancelled(self, reason: str) -> None:

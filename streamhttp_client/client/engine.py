@@ -213,7 +213,7 @@ class Engine:
         with self._awake(effort):
             link = self.ready(effort)
             session = self._known(link)
-            if session.server_info is None and session.capabilities is None and not link.era.keeps_wishes:
+            if session.server_info is None and session.capabilities is None and not link.era.introduces_itself:
                 return self._introduce(link, effort)
             return session
 
@@ -294,7 +294,7 @@ class Engine:
         if declared is None:
             declared = answers[path] = session.capabilities.declares(path)
         about = self._about
-        if not declared and not link.era.keeps_wishes:
+        if not declared and not link.era.introduces_itself:
             # Nothing was agreed for good: the server may have learned it since it was last asked.
             if about is None or about[0] is not link or time.monotonic() - about[2] > _DOUBT_SECONDS:
                 now = self._introduce(link, effort).capabilities

@@ -142,7 +142,7 @@ class Verbs(Asker):
             now = self._engine.ready(effort).era
             if now.name != era.name:
                 self._ask(now.greeting(), effort)  # the server turned out to be one of another era
-            elif era.keeps_wishes:
+            elif era.introduces_itself:
                 raise
             # Else it does not know what it must know; but it is there.
 

@@ -42,6 +42,10 @@ class Era(Protocol):
         """Whether the server sends requests of its own, on any stream, which are answered by a POST."""
 
     @property
+    def introduces_itself(self) -> bool:
+        """Whether the server has said who it is, and what it can do, before the first call; else it has to be asked."""
+
+    @property
     def tasks_carry_results(self) -> bool:
         """Whether asking how a task stands also brings what came of it, or what it wants to know."""
 

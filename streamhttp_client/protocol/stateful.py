@@ -34,6 +34,7 @@ class StatefulEra:
     listening: Listening = "get"
     ends_session = True
     server_asks = True
+    introduces_itself = True
     tasks_carry_results = False
     closing_cancels = False
     keeps_wishes = True

@@ -47,6 +47,7 @@ class StatelessEra:
     listening: Listening = "subscription"
     ends_session = False
     server_asks = False
+    introduces_itself = False
     tasks_carry_results = True
     closing_cancels = True
     keeps_wishes = False
