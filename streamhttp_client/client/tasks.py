@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ..exceptions import CallTimeout, CapabilityError, ClientClosed, RemoteProtocolError, StreamHTTPError
 from ..net.retry import Effort
 from ..net.timeouts import TimeoutLike
-from ..progress import OnProgress
+from ..progress import OnProgress, SharedMeter
 from ..protocol import calls
 from .call import Call
+from .callbacks import check_function
 from .tool_verbs import ToolVerbs
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class TaskVerbs(ToolVerbs):
         """
         effort = self._effort(timeout).begin()
         if self._engine.ready(effort).era.tasks_carry_results:
-            return self._follow_task(task_id, effort, raise_on_error)
+            return self._follow_task(task_id, effort, raise_on_error, {})
         operation = calls.get_task_result(task_id)
         finish = self._finish_tool("", raise_on_error, effort)
         return Call(self._engine, operation, effort, repeatable=True, finish=finish).result
@@ -143,39 +144,69 @@ class TaskVerbs(ToolVerbs):
         return self._get_task(task_id, effort) if task is None else task
 
     def wait_task(
-        self, task: AnyTask | str, *, timeout: TimeoutLike | None = None, raise_on_error: bool = True
+        self,
+        task: AnyTask | str,
+        *,
+        timeout: TimeoutLike | None = None,
+        on_progress: OnProgress | None = None,
+        on_log: Callable[[LogMessage], object] | None = None,
+        raise_on_error: bool = True,
     ) -> ToolResult:
         """Poll a task at the server's own interval until it has ended, answer what it asks, and return its result.
 
         Its id is enough, from any process. Status notifications are not relied on (MCP 2025-11-25,
         basic/utilities/tasks).
 
+        Args:
+            task: The task, or its id.
+            timeout: See the class.
+            on_progress: Called with progress that arrives with the answers, and with new words of the task's status
+                (since 2026-07-28).
+            on_log: Called with log messages that arrive with the answers.
+            raise_on_error: Whether a failure that the tool reports raises.
+
         Raises:
             ToolError: The tool reported a failure.
             CallTimeout: It took longer; the task goes on.
         """
         task_id = task if isinstance(task, str) else task.task_id
-        return self._wait_task(task_id, self._effort(timeout).begin(), raise_on_error)
+        check_function("on_progress", on_progress)
+        check_function("on_log", on_log)
+        return self._wait_task(task_id, self._effort(timeout).begin(), raise_on_error, on_progress, on_log)
 
-    def _wait_task(self, task_id: str, effort: Effort, raise_on_error: bool) -> ToolResult:
+    def _wait_task(
+        self,
+        task_id: str,
+        effort: Effort,
+        raise_on_error: bool,
+        on_progress: OnProgress | None = None,
+        on_log: Callable[[LogMessage], object] | None = None,
+    ) -> ToolResult:
+        callbacks = {"on_progress": on_progress, "on_log": on_log, "count": SharedMeter()}
         if self._engine.ready(effort).era.tasks_carry_results:
-            return self._follow_task(task_id, effort, raise_on_error)
-        return self._finish_task(task_id, effort, raise_on_error)
+            return self._follow_task(task_id, effort, raise_on_error, callbacks)
+        return self._finish_task(task_id, effort, raise_on_error, callbacks)
 
-    def _follow_task(self, task_id: str, effort: Effort, raise_on_error: bool) -> ToolResult:
+    def _follow_task(
+        self, task_id: str, effort: Effort, raise_on_error: bool, callbacks: Mapping[str, Any]
+    ) -> ToolResult:
         """Wait for a task of the extension."""
+        from ..protocol.models.deferred import DeferredTask
         from .deferred import follow
 
         operation = calls.call_tool("task")
         task: Any = self._get_task(task_id, effort)
-        events = follow(self._engine, task, effort, {})
+        events = follow(self._engine, task, effort, callbacks)
         while True:
             try:
-                next(events)
+                event = next(events)
             except StopIteration as end:
                 finish = self._finish_tool("", raise_on_error, effort)
                 result: ToolResult = finish(operation.parse(end.value))
                 return result
+            tell = callbacks.get("on_progress")
+            if isinstance(event, DeferredTask) and event.status_message and tell is not None:
+                tell(callbacks["count"].words(event.status_message, effort.attempts))
 
     def _start_task(
         self,
@@ -203,15 +234,15 @@ class TaskVerbs(ToolVerbs):
         return result.task, call
 
     def _finish_task(
-        self, task_id: str, effort: Effort, raise_on_error: bool, first: Call[Any] | None = None
+        self, task_id: str, effort: Effort, raise_on_error: bool, callbacks: Mapping[str, Any]
     ) -> ToolResult:
-        """Poll until the end. What arrives meanwhile for ``first``, the call that became the task, is handed to it."""
+        """Poll until the end. What arrives meanwhile goes to the callbacks: arguments of the calls that ask."""
         engine = self._engine
         engine.register(effort)
         try:
             last = False
             while True:
-                task = self._within(calls.get_task(task_id), effort, first=first)
+                task = self._within(calls.get_task(task_id), effort, callbacks=callbacks)
                 if task.is_terminal or task.status == "input_required":
                     break
                 if last:
@@ -226,7 +257,7 @@ class TaskVerbs(ToolVerbs):
                 if engine.closed:
                     raise ClientClosed("the client is closed")
             finish = self._finish_tool("", raise_on_error, effort)
-            result: ToolResult = self._within(calls.get_task_result(task_id), effort, finish, first)
+            result: ToolResult = self._within(calls.get_task_result(task_id), effort, finish, callbacks)
             return result
         except TimeoutError:
             raise CallTimeout(f"the task had not ended within {effort.deadline.seconds:g} s") from None
@@ -238,14 +269,13 @@ class TaskVerbs(ToolVerbs):
         operation: calls.Operation[Any],
         effort: Effort,
         finish: Callable[[Any], Any] | None = None,
-        first: Call[Any] | None = None,
+        callbacks: Mapping[str, Any] | None = None,
     ) -> Any:
         """Ask once, within what is left of the whole."""
         if effort.deadline.expired:
             raise CallTimeout(f"the task had not ended within {effort.deadline.seconds:g} s")
         part = effort.part()
-        callbacks = {} if first is None else first.callbacks()
-        return Call(self._engine, operation, part, repeatable=True, finish=finish, **callbacks).result
+        return Call(self._engine, operation, part, repeatable=True, finish=finish, **(callbacks or {})).result
 
     def _call_as_task(
         self,
@@ -261,7 +291,7 @@ class TaskVerbs(ToolVerbs):
         effort = self._effort(timeout)
         task, call = self._start_task(name, arguments, None, effort, on_progress, on_log, meta)
         try:
-            return self._finish_task(task.task_id, effort, raise_on_error, call)
+            return self._finish_task(task.task_id, effort, raise_on_error, call.callbacks())
         except (CallTimeout, KeyboardInterrupt):
             # "For task-augmented requests, tasks/cancel MUST be used", MCP 2025-11-25, Cancellation.
             try:
@@ -271,8 +301,14 @@ class TaskVerbs(ToolVerbs):
             raise
 
     def _continue_task(
-        self, task_id: str, responses: Mapping[str, Any], timeout: TimeoutLike | None, raise_on_error: bool
+        self,
+        task_id: str,
+        responses: Mapping[str, Any],
+        timeout: TimeoutLike | None,
+        raise_on_error: bool,
+        on_progress: OnProgress | None,
+        on_log: Callable[[LogMessage], object] | None,
     ) -> ToolResult:
         effort = self._effort(timeout).begin()
         self._ask(calls.update_task(task_id, responses), effort)
-        return self._wait_task(task_id, effort, raise_on_error)
+        return self._wait_task(task_id, effort, raise_on_error, on_progress, on_log)

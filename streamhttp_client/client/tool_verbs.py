@@ -50,7 +50,13 @@ class ToolVerbs(Asker, ABC):
 
     @abstractmethod
     def _continue_task(
-        self, task_id: str, responses: Mapping[str, Any], timeout: TimeoutLike | None, raise_on_error: bool
+        self,
+        task_id: str,
+        responses: Mapping[str, Any],
+        timeout: TimeoutLike | None,
+        raise_on_error: bool,
+        on_progress: OnProgress | None,
+        on_log: Callable[[LogMessage], object] | None,
     ) -> ToolResult:
         """Give a task what it waits for, and wait for its end."""
 
@@ -224,7 +230,7 @@ class ToolVerbs(Asker, ABC):
         effort = self._effort(timeout)
         if required.method == "tasks/update":
             task_id = str((required.params or {}).get("taskId"))
-            return self._continue_task(task_id, responses, timeout, raise_on_error)
+            return self._continue_task(task_id, responses, timeout, raise_on_error, on_progress, on_log)
         from .rounds import go_on
 
         operation, rounds = go_on(self._engine.callbacks, required, responses)

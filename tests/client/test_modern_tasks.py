@@ -18,6 +18,7 @@ from streamhttp_client import (
     InputRequired,
     InvalidParams,
     InvalidResult,
+    LocalProtocolError,
     MethodNotFound,
     Progress,
     RPCError,
@@ -284,6 +285,26 @@ def test_what_is_told_meanwhile(server: ModernMCPServer) -> None:
     kinds = [getattr(event, "status", None) or event.progress for event in events]
     assert kinds == ["working", 5, "working", "completed"]
     assert [(update.progress, update.total, update.message) for update in told] == [(5, 10, None), (5, 10, "half")]
+
+
+def test_waiting_tells_too(server: ModernMCPServer) -> None:
+    """T-17: whoever waits for a task by its id hears its words as progress, and its log messages."""
+
+    def with_log(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        params = {"level": "info", "data": "digging"}
+        peer.event({"jsonrpc": "2.0", "method": "notifications/message", "params": params})
+        peer.event_result(request, task("working", statusMessage="half"))
+        peer.end_stream()
+
+    server.on("tasks/get", task("working"), with_log, done())
+    told: list[Progress] = []
+    logged: list[Any] = []
+    with open_modern(server) as client:
+        assert client.wait_task("t-1", on_progress=told.append, on_log=logged.append).text == "ok"
+        with pytest.raises(LocalProtocolError, match="on_progress"):
+            client.wait_task("t-1", on_progress=7)  # type: ignore[arg-type]
+    assert [update.message for update in told] == ["half"] and [message.data for message in logged] == ["digging"]
 
 
 @pytest.mark.parametrize("broken", ["cut", "503"])
