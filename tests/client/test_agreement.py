@@ -19,6 +19,7 @@ from streamhttp_client import (
     ContentTypeError,
     HeaderMismatch,
     HTTPStatusError,
+    InvalidParams,
     MissingCapability,
     StreamHTTPError,
     Timeout,
@@ -307,6 +308,16 @@ def test_a_modern_server_that_does_not_know_the_probe(modern_server: AnyServer) 
     assert keys(modern_server) == ["server/discover", "tools/call", "server/discover"]
 
 
+def test_a_ping_without_the_probe(modern_server: AnyServer) -> None:
+    """X17, V26-12: a server that refuses ``server/discover`` as an unknown method is there all the same."""
+    modern_server.on("server/discover", rpc_refusal(404, -32601))
+    with connect_to(modern_server) as client:
+        client.send_ping()
+        client.send_ping()
+        assert client.era == "stateless"
+    assert keys(modern_server) == ["server/discover"] * 3
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_credentials_are_wanted(session_server: AnyServer, status: int) -> None:
     """V26-05: a refusal of the caller is passed on; neither ``initialize`` nor a GET is tried, and nothing learned."""
@@ -464,6 +475,66 @@ def test_a_handshake_refused_with_other_revisions(session_server: AnyServer) -> 
         client.connect()
     assert caught.value.supported == ("2099-01-01",) and "address" not in str(caught.value)
     assert keys(session_server) == ["server/discover", "initialize"]
+
+
+@pytest.mark.parametrize("name", ["502", "503s", "silence", "resets"])
+def test_a_bad_minute_is_not_remembered(
+    _nothing_left: None, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V26-08: what a gateway in trouble says, or silence, leads to a handshake; the next client asks anew."""
+    monkeypatch.setattr(agreement, "_PROBE_SECONDS", 0.2)
+    with AnyServer("both") as server:
+        bad: dict[str, list[Script]] = {
+            "502": [text(502)],
+            "503s": [text(503, b"", Retry_After="0")] * 4,
+            "silence": [lambda peer, request: peer.hold()],
+            "resets": [lambda peer, request: peer.reset()] * 2,
+        }
+        server.on("server/discover", *bad[name], server.answer)
+        with connect_to(server) as client:
+            works(client)
+            assert client.era == "session"
+        assert KNOWN_SERVERS.first_step(server.url) is None
+        assert KNOWN_SERVERS.first_step(f"{server.origin}/other") is None
+        with connect_to(server) as client:
+            works(client)
+            assert client.era == "stateless"
+
+
+def test_the_probes_own_refusal_is_told(modern_server: AnyServer) -> None:
+    """V26-05, BASE-09: what a modern server has against the probe is what the caller reads, and not what it then says
+    to a handshake that it does not know.
+    """
+    modern_server.on("server/discover", rpc_refusal(400, -32602, "clientInfo must have a title"))
+    with not_yet(modern_server) as client, pytest.raises(InvalidParams, match="clientInfo must have a title"):
+        client.connect()
+    assert keys(modern_server) == ["server/discover", "initialize"]
+
+
+@pytest.mark.parametrize("ending", ["none", "modern"])
+def test_a_probe_that_is_kept_alive(_nothing_left: None, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """V26-05: a server that answers what it does not know with a stream of comments does not use up the time of the
+    call: the handshake is said after a while. One that is slow, and answers in time, is heard.
+    """
+    monkeypatch.setattr(agreement, "_PROBE_SECONDS", 0.4)
+    pause = threading.Event()
+
+    def keep_alive(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        for count in range(10_000):
+            peer.comment()
+            pause.wait(0.02)
+            if ending == "modern" and count == 2:
+                found = {"resultType": "complete", "supportedVersions": [MODERN], "capabilities": {"tools": {}}}
+                peer.event_result(request, found)
+                peer.end_stream()
+                return
+
+    with AnyServer("both" if ending == "modern" else "session") as server:
+        server.on("server/discover", keep_alive)
+        with within(AT_ONCE), connect_to(server) as client:
+            works(client)
+            assert client.era == ("stateless" if ending == "modern" else "session")
 
 
 # --- threads, deadlines, ends

@@ -13,10 +13,12 @@ import pytest
 from streamhttp_client import (
     Client,
     HTTPStatusError,
+    InvalidParams,
     RetryPolicy,
     Session,
     StreamHTTPError,
 )
+from streamhttp_client.client import agreement, engine
 from streamhttp_client.client.eras import KNOWN_SERVERS
 from streamhttp_client.protocol.versions import LATEST
 from tests.client._kinds import (
@@ -271,6 +273,115 @@ def test_a_refusal_that_changes_nothing(modern_server: AnyServer) -> None:
         assert caught.value.status == 400 and caught.value.body == b"a gateway says no"
         works(client)
     assert keys(modern_server) == ["server/discover", "tools/call", "tools/call", "server/discover", "tools/call"]
+
+
+def _gateway(server: AnyServer, *keys: str) -> None:
+    """For each of these, the gateway before the server says that there is nothing; for none, it is gone."""
+    for key in ("tools/call", "server/discover", "initialize", "GET"):
+        server.on(key, text(404, b"no such application") if key in keys else server.answer)
+
+
+@pytest.mark.parametrize("kind", ["modern", "both"])
+def test_a_gateway_without_its_server(_nothing_left: None, kind: str) -> None:
+    """V26-08: while a gateway says 404 to all, as it does when a server is replaced, the first call looks around, the
+    next ones are one request each; the server is spoken to as before when it is back.
+    """
+    with AnyServer(kind) as server, connect_to(server) as client:
+        works(client)
+        _gateway(server, "tools/call", "server/discover", "initialize", "GET")
+        with pytest.raises(HTTPStatusError):
+            works(client)
+        for _ in range(3):
+            before = len(server.requests)
+            with pytest.raises(HTTPStatusError) as caught:
+                works(client)
+            assert caught.value.status == 404 and keys(server)[before:] == ["tools/call"]
+        _gateway(server)
+        works(client)
+        assert client.era == "stateless"
+
+
+def test_bad_arguments_are_doubted_once(session_server: AnyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """V26-08, H25-21: 400 and -32602 to a call of a session may mean another era; it is asked once, and a server that
+    stays silent to the probe is not asked at each bad argument. The session goes on.
+    """
+    monkeypatch.setattr(agreement, "_PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(engine, "_DOUBT_SECONDS", -1.0)
+    with connect_to(session_server) as client:
+        works(client)
+        before = len(session_server.requests)
+        session_server.on("server/discover", lambda peer, request: peer.hold())
+        session_server.on("tools/call", rpc_refusal(400, -32602, "name is missing"))
+        for _ in range(4):
+            with pytest.raises(InvalidParams, match="name is missing"):
+                works(client)
+        assert keys(session_server)[before:] == ["tools/call", "server/discover", *["tools/call"] * 3]
+        session_server.on("tools/call", session_server.answer)
+        works(client)
+        assert client.session.session_id == "session-1"
+
+
+def test_bad_arguments_do_not_end_a_session(session_server: AnyServer) -> None:
+    """H25-21, V26-08: with ``on_session_expired="raise"`` too, the session of a refused call is kept by all means."""
+    renewed: list[Any] = []
+    options: dict[str, Any] = {
+        "on_session_expired": "raise", "on_session_renewed": lambda old, new: renewed.append((old, new)),
+    }  # fmt: skip
+    with connect_to(session_server, **options) as client:
+        works(client)
+        session_server.on("tools/call", rpc_refusal(400, -32602, "name is missing"), session_server.answer)
+        with pytest.raises(InvalidParams, match="name is missing"):
+            works(client)
+        assert client.connect().session_id == "session-1"
+        works(client)
+        assert client.session.session_id == "session-1" and session_server.sessions == {"session-1"}
+    assert keys(session_server).count("initialize") == 1 and renewed == []
+
+
+@pytest.mark.parametrize("use", [lambda client: client.session, lambda client: client.send_ping()])
+def test_an_introduction_beside_a_call(_nothing_left: None, use: Callable[[Client], object]) -> None:
+    """V26-08: what another thread is told of the server meanwhile does not keep a call from finding out that the
+    server is another by now.
+    """
+    asked, go_on = threading.Event(), threading.Event()
+
+    def refuse(peer: Peer, request: Request) -> None:
+        asked.set()
+        peer.hold(go_on)
+        text(400, b"unknown")(peer, request)
+
+    with AnyServer("modern") as server:
+        KNOWN_SERVERS.learn(server.url, LATEST)
+        server.on("tools/call", refuse, server.answer)
+        with connect_to(server) as client:
+            thread = InThread(lambda: works(client))
+            assert asked.wait(BOUND)
+            use(client)
+            server.kind = "session"
+            go_on.set()
+            thread.join(BOUND)
+            assert thread.error is None and client.era == "session"
+
+
+@pytest.mark.parametrize("refusal", [404, 405])
+@pytest.mark.parametrize("resumed", [False, True], ids=["connected", "resumed"])
+def test_a_session_server_that_is_one_of_http_sse_now(
+    channel_server: AnyServer, refusal: int, resumed: bool
+) -> None:
+    """V26-08, H26-21, O-03: however such a server refuses a message of the session, its stream is opened."""
+    channel_server.kind = "session"
+    with connect_to(channel_server, end_session=False) as client:
+        works(client)
+        saved = client.session.to_json()
+        channel_server.kind, channel_server.refusal = "channel", refusal
+        channel_server.expire_sessions()
+        if not resumed:
+            works(client)
+            assert client.era == "http+sse"
+            return
+    with Client.resume(saved, timeout=BOUND, listen_in_background=False) as client:
+        works(client)
+        assert client.era == "http+sse"
 
 
 def test_what_is_learned_is_no_secret(_nothing_left: None) -> None:
