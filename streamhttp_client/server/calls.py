@@ -200,6 +200,8 @@ class Call:
         self._read_to = 0
         self._asked = 0
         self._cancelled = threading.Event()
+        self._stopping = False
+        self._ends_early = False  # the handler has been told that the server stops
         self._next_peek = 0.0
         # Guards ``_finished``: exactly one of response and cancellation ends the call.
         self._lock = threading.Lock()
@@ -236,6 +238,9 @@ class Call:
             if self._finished:
                 return
             self._finished = True
+        if self._ends_early and isinstance(response, jsonrpc.Response):
+            # What a handler returns that was told to end is half of a result, and must not be taken for one.
+            response = self._stopped()
         try:
             self.outlet.finish(response)
         finally:
@@ -254,13 +259,24 @@ class Call:
             self.finish(None)
 
     def stop(self) -> None:
-        """The server stops: the handler is asked to end, and may still return its result."""
+        """The server stops: the handler is asked to end. What it returns counts only if it has not heard of it."""
+        self._stopping = True
         self._cancelled.set()
 
     def abandon(self) -> None:
         """The server stops, and the handler has not ended. The client shall not wait for it."""
+        self.finish(self._stopped())
+
+    def _stopped(self) -> jsonrpc.ErrorResponse:
         problem = "the server stopped before the call ended"
-        self.finish(jsonrpc.ErrorResponse(self.request.id, jsonrpc.INTERNAL_ERROR, problem))
+        return jsonrpc.ErrorResponse(self.request.id, jsonrpc.INTERNAL_ERROR, problem)
+
+    def _heard(self) -> bool:
+        """What the handler is told of ``cancelled``."""
+        if not self._cancelled.is_set():
+            return False
+        self._ends_early = self._ends_early or self._stopping
+        return True
 
     @property
     def cancelled(self) -> bool:
@@ -270,7 +286,7 @@ class Call:
             if now >= self._next_peek:
                 self._next_peek = now + (_PEEK_INTERVAL if self._store.shared else 0)
                 self._take_messages(0.0)
-        return self._cancelled.is_set()
+        return self._heard()
 
     def ask(self, method: str, params: Mapping[str, Any], timeout: float) -> Any:
         """Send a request to the client on this call's stream and wait for its result.

@@ -63,8 +63,11 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """True once the client has cancelled the call (since 2026-07-28 that is: has gone), or its session has ended.
-        Look often, and return early.
+        """True once the client has cancelled the call (since 2026-07-28 that is: has gone), its session has ended, or
+        the server stops. Look often, and return early.
+
+        What is returned after this was seen to be true is half of a result, and reaches nobody. Where the server stops,
+        the client gets an error.
         """
         return self._call.cancelled
 

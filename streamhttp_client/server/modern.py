@@ -103,7 +103,7 @@ class ModernCall(Call):
             self._next_look = time.monotonic() + _LOOK_INTERVAL
             if self._is_unwanted():
                 self._cancelled.set()
-        return self._cancelled.is_set()
+        return self._heard()
 
     def _is_unwanted(self) -> bool:
         return self._gone is not None and self._gone()

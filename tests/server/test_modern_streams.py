@@ -184,12 +184,26 @@ def test_keepalive(scene: Scene) -> None:
 def test_stopping_server_waits_for_results(scene: Scene) -> None:
     """X2: a stream cannot be taken up elsewhere, so what ends in time is still answered."""
     running = scene.server.serve()
+    with call(ModernWire(running.url), "waiting", progressToken="t") as response:
+        found = events(response)
+        assert next(found)
+        stopping = threading.Thread(target=running.stop)
+        stopping.start()
+        scene.go.set()
+        (last,) = (json.loads(event["data"]) for event in found)
+        stopping.join(PATIENCE)
+    assert last["result"]["content"][0]["text"] == "waited"
+
+
+def test_half_a_result_is_none(scene: Scene) -> None:
+    """X2: what a handler returns that has seen that it should end is not passed off as its result."""
+    running = scene.server.serve()
     with call(ModernWire(running.url), "until_cancelled", progressToken="t") as response:
         found = events(response)
         assert next(found)
         running.stop()
         (last,) = (json.loads(event["data"]) for event in found)
-    assert last["result"]["content"][0]["text"] == "ended"
+    assert last["error"] == {"code": -32603, "message": "the server stopped before the call ended"}
 
 
 def test_stopping_server_does_not_wait_for_ever(scene: Scene) -> None:

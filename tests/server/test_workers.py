@@ -200,8 +200,8 @@ def test_worker_dies_in_the_middle_of_a_call(worker: MakeWorker, signals: Signal
 
 
 def test_graceful_stop_and_restart(worker: MakeWorker, signals: Signals) -> None:
-    """Streams end with a retry, a handler that ends in time leaves its result, and the next server has it
-    all.
+    """Streams end with a retry, and the next server has it all; of a handler that was told to end an error, since what
+    it returned is no whole result.
     """
     before, store = worker()
     direct = Direct(before).initialize()
@@ -213,11 +213,29 @@ def test_graceful_stop_and_restart(worker: MakeWorker, signals: Signals) -> None
     after, _ = worker()
     again = at(after, direct)
     assert again.answer("ping") == {}
-    if b'"result"' not in last:
+    if b'"error"' not in last:
         assert b"retry: 1000" in last
     with again.send("GET", LAST_EVENT_ID=first[0]) as reply:
         ((_, answer),) = parse(reply.body())
-    assert answer["result"]["content"][0]["text"] == "cancelled"
+    assert "the server stopped" in answer["error"]["message"]
+
+
+def test_a_handler_that_ends_while_the_server_stops(worker: MakeWorker, signals: Signals) -> None:
+    """One that did not look whether it should end leaves its result, and the next server has it."""
+    before, store = worker()
+    direct = Direct(before).initialize()
+    with call(direct, "slow") as reply:
+        (first,) = read_until(reply, 1)
+        stopping = threading.Thread(target=before.close)
+        stopping.start()
+        signals.go.set()
+        stopping.join(PATIENCE)
+        reply.body()
+    store.close()
+    after, _ = worker()
+    with at(after, direct).send("GET", LAST_EVENT_ID=first[0]) as reply:
+        *_, (_, answer) = parse(reply.body())
+    assert answer["result"]["content"][0]["text"] == "slow"
 
 
 def test_stop_does_not_wait_for_ever(worker: MakeWorker, signals: Signals) -> None:
