@@ -42,5 +42,7 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Let calls end and their results reach the store, then say goodbye to it."""
-    worker.wsgi.close(timeout=10.0)
-    worker.wsgi.store.close()
+    app = getattr(worker, "wsgi", None)
+    if app is not None:  # else it could not be imported, which gunicorn has said already
+        app.close(timeout=10.0)
+        app.store.close()

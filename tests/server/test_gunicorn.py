@@ -66,3 +66,13 @@ def test_stop_and_start_again(tmp_path: Path) -> None:
     seen = [json.loads(event["data"])["params"]["progress"] for event in got if event["data"]]
     assert [*seen, *(message["params"]["progress"] for message in rest[:-1])] == list(range(1, 101))
     assert rest[-1]["result"]["content"][0]["text"].startswith("counted by process")
+
+
+def test_app_that_cannot_be_imported(tmp_path: Path) -> None:
+    """What the configuration does at the end of a worker does not bury the reason."""
+    (tmp_path / "broken_app.py").write_text('raise RuntimeError("no database here")')
+    command = [sys.executable, "-m", "gunicorn", "-c", EXAMPLES / "server_gunicorn.py", "--chdir", tmp_path]
+    command += ["--bind", "127.0.0.1:0", "--workers", "1", "--no-control-socket", "broken_app:app"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=40)
+    assert ended.returncode != 0 and "no database here" in ended.stderr
+    assert "AttributeError" not in ended.stderr
