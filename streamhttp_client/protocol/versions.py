@@ -15,6 +15,7 @@ __all__ = [
     "Revision",
     "find_revision",
     "find_session_revision",
+    "find_stateless_revision",
     "get_revision",
 ]
 
@@ -69,6 +70,12 @@ def find_session_revision(name: str) -> Revision | None:
     """The revision of that name, or None if it is not spoken here or cannot be agreed by a handshake."""
     revision = REVISIONS.get(name)
     return revision if revision is not None and revision.handshake else None
+
+
+def find_stateless_revision(name: str) -> Revision | None:
+    """The revision of that name, or None if it is not spoken here or has a handshake."""
+    revision = REVISIONS.get(name)
+    return revision if revision is not None and not revision.handshake else None
 
 
 def get_revision(name: str) -> Revision:

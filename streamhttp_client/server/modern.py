@@ -20,21 +20,21 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from .. import jsonrpc
 from ..exceptions import ClientClosed, LocalProtocolError, RPCError
 from ..protocol.inputs import ASKING_METHODS
-from ..protocol.versions import LATEST
+from ..protocol.names import (
+    HEADER_MISMATCH,
+    MISSING_CAPABILITY,
+    RESOURCE_NOT_FOUND,
+    SERVER_INFO,
+    TASKS_EXTENSION,
+    UNSUPPORTED_VERSION,
+    URL_ELICITATION_REQUIRED,
+)
 from .calls import Call, JSONOutlet, MissingCapability, Outlet
 from .disconnect import connection_probe
 from .http_answers import Answer, HTTPError
 from .inputs import InputNeeded, Inputs, Sealer, input_required, read_inputs
 from .pipes import Pipe, PipeStream
-from .request_meta import (
-    HEADER_MISMATCH,
-    MISSING_CAPABILITY,
-    TASKS_EXTENSION,
-    UNSUPPORTED_VERSION,
-    Caller,
-    check_param_headers,
-    read_caller,
-)
+from .request_meta import Caller, check_param_headers, read_caller
 from .stores.base import Store, StoreError, StoreFull
 from .subscriptions import SubscriptionStream, honoured, subscribe
 from .tasks import TaskNeeded, TaskRun, Tasks, needs_tasks
@@ -54,15 +54,13 @@ _DECIDE = 1.0
 # Seconds between two looks of a handler whether it is still wanted.
 _LOOK_INTERVAL = 0.1
 
-_SERVER_INFO = "io.modelcontextprotocol/serverInfo"
-
 # "Cacheable Results", MCP 2026-07-28, server/utilities/caching; resources/read has hints of its own.
 _LISTS = frozenset(("server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list"))
 
 _ROUNDS = {"inputResponses", "requestState"}
 
 # "Implementations … MUST NOT emit these codes", basic/index, Error Codes
-_OLD_CODES = {-32002: jsonrpc.INVALID_PARAMS, -32042: jsonrpc.INTERNAL_ERROR}
+_OLD_CODES = {RESOURCE_NOT_FOUND: jsonrpc.INVALID_PARAMS, URL_ELICITATION_REQUIRED: jsonrpc.INTERNAL_ERROR}
 _OWN_CODES = frozenset((HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION))
 _STATUSES = {jsonrpc.METHOD_NOT_FOUND: 404, **dict.fromkeys(_OWN_CODES, 400)}
 
@@ -186,7 +184,7 @@ class ModernEndpoint:
         # from this one by chance, so it is made at the first use.
         self._lock = threading.Lock()
         self._made_sealer: Sealer | None = None
-        self._meta = {_SERVER_INFO: server.info()}
+        self._meta = {SERVER_INFO: server.info()}
         self._tasks = Tasks(store, runner.backlog, self._start_task, ttl=task_ttl)
         tools, resources, prompts = server.tools, server.resources, server.prompts
         # Each with what must be there for it: "or one gated behind a server capability the server did not advertise"
@@ -218,7 +216,7 @@ class ModernEndpoint:
             StoreFull: There are too many streams, or all handlers are busy.
         """
         if batch:
-            raise HTTPError(400, f"revision {LATEST.name} has no batches")
+            raise HTTPError(400, f"revision {self.supported[0]} has no batches")
         if isinstance(message, jsonrpc.Notification):
             # None is defined that a client could send; "If the server accepts it, … 202 Accepted with no body".
             return Answer(202)

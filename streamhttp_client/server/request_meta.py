@@ -11,33 +11,19 @@ from typing import Any, NoReturn
 
 from .. import jsonrpc
 from ..protocol.mirrored import ParamHeaders, standard_misfit
-from ..protocol.versions import LATEST, find_session_revision
+from ..protocol.names import (
+    CLIENT_CAPABILITIES,
+    CLIENT_INFO,
+    HEADER_MISMATCH,
+    LOG_LEVEL,
+    PROTOCOL_VERSION,
+    UNSUPPORTED_VERSION,
+)
+from ..protocol.versions import Revision, find_session_revision, find_stateless_revision
 from .http_answers import HTTPError
 from .sessions import LOG_LEVELS, ServerSession
 
-__all__ = [
-    "HEADER_MISMATCH",
-    "MISSING_CAPABILITY",
-    "TASKS_EXTENSION",
-    "UNSUPPORTED_VERSION",
-    "Caller",
-    "check_param_headers",
-    "is_modern",
-    "read_caller",
-]
-
-# MCP 2026-07-28, basic/index, Error Codes
-HEADER_MISMATCH = -32020
-MISSING_CAPABILITY = -32021
-UNSUPPORTED_VERSION = -32022
-
-# Ibid., Per-request protocol fields
-_VERSION = "io.modelcontextprotocol/protocolVersion"
-_CLIENT_INFO = "io.modelcontextprotocol/clientInfo"
-_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
-_LOG_LEVEL = "io.modelcontextprotocol/logLevel"
-
-TASKS_EXTENSION = "io.modelcontextprotocol/tasks"
+__all__ = ["Caller", "check_param_headers", "is_modern", "read_caller"]
 
 Environ = Mapping[str, Any]
 
@@ -49,12 +35,17 @@ class Caller(ServerSession):
     """
 
     def __init__(
-        self, capabilities: dict[str, Any], info: dict[str, Any], log_level: str, principal: str | None
+        self,
+        revision: Revision,
+        capabilities: dict[str, Any],
+        info: dict[str, Any],
+        log_level: str,
+        principal: str | None,
     ) -> None:
         # Not that of the base class, which reads what a store keeps.
         self.session_id = None
         self.key = ""
-        self.revision = LATEST
+        self.revision = revision
         self.client_info = info
         self.client_capabilities = capabilities
         self.principal = principal
@@ -84,12 +75,12 @@ def is_modern(environ: Environ, message: jsonrpc.Message) -> bool:
     """
     version = environ.get("HTTP_MCP_PROTOCOL_VERSION")
     if version is not None and find_session_revision(version) is None:
-        if version.strip() == LATEST.name or "HTTP_MCP_SESSION_ID" not in environ:
+        if find_stateless_revision(version.strip()) or "HTTP_MCP_SESSION_ID" not in environ:
             return True
     if not isinstance(message, (jsonrpc.Request, jsonrpc.Notification)) or message.params is None:
         return False
     meta = message.params.get("_meta")
-    return type(meta) is dict and _VERSION in meta
+    return type(meta) is dict and PROTOCOL_VERSION in meta
 
 
 def read_caller(environ: Environ, request: jsonrpc.Request, principal: str | None, supported: Sequence[str]) -> Caller:
@@ -103,29 +94,30 @@ def read_caller(environ: Environ, request: jsonrpc.Request, principal: str | Non
     """
     header = _field(environ, "mcp-protocol-version")
     meta = (request.params or {}).get("_meta")
-    if type(meta) is not dict or type(meta.get(_VERSION)) is not str:
-        if header is not None and header != LATEST.name:
+    if type(meta) is not dict or type(meta.get(PROTOCOL_VERSION)) is not str:
+        if header is not None and header not in supported:
             _refuse_version(request, header, supported)
-        _refuse(request, jsonrpc.INVALID_PARAMS, f"'_meta' must have {_VERSION!r}, a string")
-    version = meta[_VERSION]
+        _refuse(request, jsonrpc.INVALID_PARAMS, f"'_meta' must have {PROTOCOL_VERSION!r}, a string")
+    version = meta[PROTOCOL_VERSION]
     if header != version:
         # "The header value MUST match the … field carried in the request body's _meta."
         said = "is missing" if header is None else f"is {header!r:.40}"
         _refuse(request, HEADER_MISMATCH, f"header MCP-Protocol-Version {said}, and the body has {version!r:.40}")
-    if version != LATEST.name:
+    revision = find_stateless_revision(version)
+    if revision is None or version not in supported:
         _refuse_version(request, version, supported)
-    capabilities, info, level = meta.get(_CAPABILITIES), meta.get(_CLIENT_INFO, {}), meta.get(_LOG_LEVEL, "")
+    capabilities, info, level = meta.get(CLIENT_CAPABILITIES), meta.get(CLIENT_INFO, {}), meta.get(LOG_LEVEL, "")
     if type(capabilities) is not dict:
         # "A request missing any required field is malformed; the server MUST reject it with … -32602"
-        _refuse(request, jsonrpc.INVALID_PARAMS, f"'_meta' must have {_CAPABILITIES!r}, an object")
+        _refuse(request, jsonrpc.INVALID_PARAMS, f"'_meta' must have {CLIENT_CAPABILITIES!r}, an object")
     if type(info) is not dict:
-        _refuse(request, jsonrpc.INVALID_PARAMS, f"{_CLIENT_INFO!r} must be an object")
-    if level not in LOG_LEVELS and _LOG_LEVEL in meta:
-        _refuse(request, jsonrpc.INVALID_PARAMS, f"{_LOG_LEVEL!r} must be one of {', '.join(LOG_LEVELS)}")
+        _refuse(request, jsonrpc.INVALID_PARAMS, f"{CLIENT_INFO!r} must be an object")
+    if level not in LOG_LEVELS and LOG_LEVEL in meta:
+        _refuse(request, jsonrpc.INVALID_PARAMS, f"{LOG_LEVEL!r} must be one of {', '.join(LOG_LEVELS)}")
     problem = standard_misfit(_fields(environ, ("mcp-method", "mcp-name")), request.method, request.params)
     if problem is not None:
         _refuse(request, HEADER_MISMATCH, problem)
-    return Caller(capabilities, info, level, principal)
+    return Caller(revision, capabilities, info, level, principal)
 
 
 def check_param_headers(environ: Environ, request: jsonrpc.Request, mirrored: ParamHeaders) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import jsonrpc
 from ..exceptions import LocalProtocolError, ResourceNotFound, RPCError
+from ..protocol.names import RESOURCE_NOT_FOUND
 from .arguments import ArgumentError, read_signature, refuse_async
 from .calls import Call
 from .context import Context
@@ -18,7 +19,6 @@ from .templates import MAX_URI, Template
 __all__ = ["Resource", "Resources"]
 
 # MCP 2025-11-25, server/resources, Error Handling
-_NOT_FOUND = -32002
 # Subscriptions of one session, and characters of their URIs; each is a field that the store keeps.
 _MAX_SUBSCRIPTIONS = 1000
 _MAX_SUBSCRIBED_URI = 2048
@@ -82,7 +82,7 @@ class Resource:
             values = self._signature.convert(variables)
         except ArgumentError as error:
             # The template with these values names nothing.
-            raise ResourceNotFound(f"resource not found: {error}", code=_NOT_FOUND, data={"uri": uri}) from None
+            raise ResourceNotFound(f"resource not found: {error}", code=RESOURCE_NOT_FOUND, data={"uri": uri}) from None
         if self._signature.context is not None:
             values[self._signature.context] = Context(call)
         return {"contents": _contents(self._function(**values), uri, self.media_type)}
@@ -150,13 +150,13 @@ class Resources:
         uri = self._uri(call)
         found = self._find(uri)
         if found is None:
-            raise ResourceNotFound("resource not found", code=_NOT_FOUND, data={"uri": uri})
+            raise ResourceNotFound("resource not found", code=RESOURCE_NOT_FOUND, data={"uri": uri})
         return found[0].read(call, uri, found[1])
 
     def subscribe(self, call: Call) -> dict[str, Any]:
         uri = self._uri(call)
         if self._find(uri) is None:
-            raise ResourceNotFound("resource not found", code=_NOT_FOUND, data={"uri": uri})
+            raise ResourceNotFound("resource not found", code=RESOURCE_NOT_FOUND, data={"uri": uri})
         if len(uri) > _MAX_SUBSCRIBED_URI:
             problem = f"a subscribed 'uri' must have at most {_MAX_SUBSCRIBED_URI} characters"
             raise RPCError(problem, code=jsonrpc.INVALID_PARAMS)

@@ -13,14 +13,13 @@ from typing import Any, TypeGuard
 
 from .. import jsonrpc
 from ..exceptions import RPCError
+from ..protocol.names import SUBSCRIPTION_ID
 from .delivery import Backlog
 from .sessions import new_token
 from .stores.base import Store
 from .streams import EventStream
 
 __all__ = ["SubscriptionStream", "honoured", "is_subscription", "notify", "pass_on", "subscribe"]
-
-_SUBSCRIPTION_ID = "io.modelcontextprotocol/subscriptionId"
 
 _LOG = "n"
 # What one subscription may name, of each kind and of both. The store keeps it twice, once as the first message; and
@@ -123,7 +122,7 @@ def notify(
     store: Store, session: str, request_id: jsonrpc.RequestId, method: str, params: Mapping[str, Any] | None
 ) -> bool:
     """Write a notification to a subscription; return whether it is still there."""
-    message = jsonrpc.Notification(method, {**(params or {}), "_meta": {_SUBSCRIPTION_ID: request_id}})
+    message = jsonrpc.Notification(method, {**(params or {}), "_meta": {SUBSCRIPTION_ID: request_id}})
     return bool(store.append(session, _LOG, jsonrpc.dump(message)))
 
 
@@ -150,7 +149,7 @@ class SubscriptionStream(EventStream):
         on_close: Callable[[], None],
     ) -> None:
         self._request_id = request_id
-        self._meta = {**meta, _SUBSCRIPTION_ID: request_id}
+        self._meta = {**meta, SUBSCRIPTION_ID: request_id}
 
         def forget() -> None:
             store.delete_session(session)
@@ -190,6 +189,6 @@ class SubscriptionStream(EventStream):
         params = {
             "requestId": self._request_id,
             "reason": "the server could not keep the changes",
-            "_meta": {_SUBSCRIPTION_ID: self._request_id},
+            "_meta": {SUBSCRIPTION_ID: self._request_id},
         }
         return b"data: %b\n\n" % jsonrpc.dump(jsonrpc.Notification("notifications/cancelled", params))

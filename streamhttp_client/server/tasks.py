@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import jsonrpc
 from ..exceptions import LocalProtocolError, RPCError
+from ..protocol.names import TASKS_EXTENSION
+from ..protocol.versions import get_revision
 from .calls import PROGRESS, Call, MissingCapability
 from .inputs import MAX_KEPT, Inputs, SchemaError, read_answer
-from .request_meta import TASKS_EXTENSION, Caller
+from .request_meta import Caller
 from .sessions import new_token
 from .stores.base import Store, StoreError
 from .subscriptions import notify
@@ -102,6 +104,7 @@ class Tasks:
             "task": {
                 "created": now,
                 "params": params,
+                "revision": caller.revision.name,
                 "capabilities": caller.client_capabilities,
                 "info": caller.client_info,
             },
@@ -330,7 +333,8 @@ class TaskRun:
         self.tasks = tasks
         self.name = name
         self.number: int = fields["run"]
-        self.caller = Caller(task["capabilities"], task["info"], "", fields.get("principal"))
+        revision = get_revision(task["revision"])
+        self.caller = Caller(revision, task["capabilities"], task["info"], "", fields.get("principal"))
         self.request = jsonrpc.Request(name, "tools/call", task["params"])
         answers = {key.removeprefix("answer:"): value for key, value in fields.items() if key.startswith("answer:")}
         self.inputs = Inputs(answers, fields["kept"])

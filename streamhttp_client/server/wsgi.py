@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
 from ..exceptions import ClientClosed, LocalProtocolError, RPCError
-from ..protocol.versions import LATEST, LATEST_SESSION, REVISIONS
+from ..protocol.versions import LATEST_SESSION, REVISIONS, Revision, find_stateless_revision
 from .bearer import BearerAuth
 from .calls import inbox_of, inbox_of_answer
 from .http_answers import Answer, HTTPError, StartResponse
@@ -48,18 +48,19 @@ def _is_mount(environ: Mapping[str, Any]) -> bool:
     return not environ.get("PATH_INFO", "").strip("/") and bool(environ.get("SCRIPT_NAME", "").strip("/"))
 
 
-def _eras(protocol: str) -> tuple[bool, bool]:
-    """Whether the eras with and without a handshake are spoken."""
+def _spoken(protocol: str) -> list[Revision]:
+    """The revisions that an endpoint speaks, the newest first."""
+    # HTTP+SSE is another transport, which this is not.
+    every = [revision for revision in REVISIONS.values() if not revision.two_channels]
     if protocol == "auto":
-        return True, True
-    if protocol in (LATEST.name, LATEST_SESSION.name):
-        return protocol == LATEST_SESSION.name, protocol == LATEST.name
-    raise LocalProtocolError(f"protocol must be 'auto', {LATEST.name!r} or {LATEST_SESSION.name!r}, got {protocol!r}")
-
-
-def _supported(handshake: bool) -> list[str]:
-    names = [revision.name for revision in REVISIONS.values() if revision.handshake and not revision.two_channels]
-    return [LATEST.name, *(names if handshake else ())]
+        return every
+    if protocol == LATEST_SESSION.name:
+        return [revision for revision in every if revision.handshake]
+    alone = find_stateless_revision(protocol)
+    if alone is None:
+        known = ", ".join(repr(revision.name) for revision in every if not revision.handshake)
+        raise LocalProtocolError(f"protocol must be 'auto', {known} or {LATEST_SESSION.name!r}, got {protocol!r}")
+    return [alone]
 
 
 def _secret(given: str | bytes | None) -> bytes | None:
@@ -67,6 +68,10 @@ def _secret(given: str | bytes | None) -> bytes | None:
     if secret is not None and len(secret) < 16:
         raise LocalProtocolError(f"state_secret must have at least 16 bytes, got {len(secret)}")
     return secret
+
+
+def _names_stateless(environ: Mapping[str, Any]) -> bool:
+    return find_stateless_revision(environ.get("HTTP_MCP_PROTOCOL_VERSION", "")) is not None
 
 
 def _check_version(environ: Mapping[str, Any]) -> str | None:
@@ -124,16 +129,17 @@ class WSGIApp:
         self._runner = Runner(
             server, max_threads=max_threads, max_streams=max_streams, keepalive=keepalive, retry_ms=retry_ms
         )
-        self._handshake, modern = _eras(protocol)
+        spoken = _spoken(protocol)
+        self._handshake = any(revision.handshake for revision in spoken)
         # Of the era without sessions, or None where it is not spoken.
         self._modern: ModernEndpoint | None = None
-        if modern:
+        if not all(revision.handshake for revision in spoken):
             self._modern = ModernEndpoint(
                 server,
                 self._runner,
                 store,
                 path=self._path,
-                supported=_supported(self._handshake),
+                supported=[revision.name for revision in spoken],
                 json_response=json_response,
                 keepalive=keepalive,
                 state_secret=_secret(state_secret),
@@ -192,7 +198,7 @@ class WSGIApp:
             raise LocalProtocolError(f"principal must return a text or None, got {type(principal).__name__}")
         if method == "POST":
             return self._post(environ, principal)
-        if self._stateless or not self._handshake or environ.get("HTTP_MCP_PROTOCOL_VERSION") == LATEST.name:
+        if self._stateless or not self._handshake or _names_stateless(environ):
             raise HTTPError(405, "there are no sessions, so POST only", headers=[("Allow", "POST")])
         if method == "GET":
             return self._get(environ, self._session(environ, principal))

@@ -11,6 +11,7 @@ from streamhttp_client.protocol.versions import (
     REVISIONS,
     find_revision,
     find_session_revision,
+    find_stateless_revision,
     get_revision,
 )
 
@@ -47,3 +48,11 @@ def test_revisions_that_are_not_spoken(name: str) -> None:
     assert find_revision(name) is None and find_session_revision(name) is None
     with pytest.raises(LocalProtocolError, match="'2026-07-28', '2025-11-25', '2025-06-18', '2025-03-26'"):
         get_revision(name)
+
+
+@pytest.mark.parametrize("name", [*REVISIONS, "2099-01-01", ""])
+def test_each_revision_is_of_one_era(name: str) -> None:
+    """With a handshake, or without; a revision that nobody knows is of none."""
+    found = [find_session_revision(name), find_stateless_revision(name)]
+    assert [revision for revision in found if revision is not None] == ([REVISIONS[name]] if name in REVISIONS else [])
+    assert find_stateless_revision(LATEST.name) is LATEST and find_session_revision(LATEST_SESSION.name)

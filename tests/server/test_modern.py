@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import pytest
 
 from streamhttp_client.exceptions import LocalProtocolError, RPCError
+from streamhttp_client.protocol.versions import REVISIONS, Revision
 from streamhttp_client.server import Context, Header, Server, WSGIApp
 from tests.server.kit import PATIENCE, Direct
 from tests.server.modern_kit import PREFIX, REVISION, ModernDirect, meta
@@ -438,4 +439,29 @@ def test_missing_capability(server: Server, capabilities: Any, required: Any) ->
     error = direct.call("ask")
     assert (error["code"], error["data"]) == (-32021, {"requiredCapabilities": required})
     assert direct.status("tools/call", {"name": "ask"}) == (400, -32021)
+    app.close()
+
+
+def test_several_revisions_without_a_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is spoken as what it is, unless one alone is asked for."""
+    monkeypatch.setitem(REVISIONS, "2027-01-01", Revision("2027-01-01", handshake=False))
+    server = Server("several", "1")
+
+    @server.tool()
+    def which(ctx: Context) -> str:
+        return ctx.session.revision.name
+
+    app = server.wsgi()
+    for name in ("2027-01-01", REVISION):
+        params = {"name": "which", "_meta": meta() | {f"{PREFIX}protocolVersion": name}}
+        result = ModernDirect(app).result("tools/call", params, MCP_PROTOCOL_VERSION=name)
+        assert result["content"][0]["text"] == name
+    with ModernDirect(app).send("GET", MCP_PROTOCOL_VERSION="2027-01-01") as reply:
+        assert reply.status == 405
+    app.close()
+    app = server.wsgi(protocol=REVISION)
+    assert ModernDirect(app).status("tools/call", params, MCP_PROTOCOL_VERSION="2027-01-01") == (400, -32020)
+    params["_meta"] |= {f"{PREFIX}protocolVersion": "2027-01-01"}  # type: ignore[operator]
+    error = ModernDirect(app).result("tools/call", params, MCP_PROTOCOL_VERSION="2027-01-01")
+    assert (error["code"], error["data"]["supported"]) == (-32022, [REVISION])
     app.close()
