@@ -131,6 +131,51 @@ def test_closing_from_inside_a_callback(server: RawMCPServer) -> None:
         client.call_tool("t", on_progress=lambda event: client.close())
 
 
+def _silent(peer: Peer, request: Request) -> None:
+    peer.hold()
+
+
+@pytest.mark.parametrize(
+    ("key", "use"),
+    [
+        ("notifications/x", lambda client: client.notify("notifications/x")),
+        ("initialize", lambda client: client.notify("notifications/x")),
+        ("initialize", lambda client: client.session),
+        ("notifications/initialized", lambda client: client.connect()),
+        ("resources/subscribe", lambda client: client.subscribe_resource("a:b")),
+        ("logging/setLevel", lambda client: client.set_logging_level("info")),
+        ("notifications/roots/list_changed", lambda client: client.send_roots_list_changed()),
+    ],
+)
+def test_closing_wakes_whatever_waits(server: RawMCPServer, key: str, use: Any) -> None:
+    """K-07, L25-12: a thread that is blocked in anything, not only in a call, is back at once, and is told why."""
+    server.on(key, _silent)
+    client = open_client(server, roots=[])
+    thread = InThread(lambda: use(client))
+    server.wait_for(lambda seen: any(request.key == key for request in seen))
+    with within(AT_ONCE * 2):
+        client.close()
+        thread.join(AT_ONCE)
+    assert isinstance(thread.error, ClientClosed)
+
+
+@pytest.mark.parametrize(
+    "use", [lambda client: client.connect(), lambda client: client.notify("notifications/x")]
+)
+def test_closing_wakes_who_waits_for_another_thread(server: RawMCPServer, use: Any) -> None:
+    """K-07: so does one that waits for the thread which begins the session."""
+    server.on("initialize", _silent)
+    client = open_client(server)
+    first = InThread(client.connect)
+    server.wait_for(lambda seen: seen)
+    second = InThread(lambda: use(client))
+    with within(AT_ONCE * 2):
+        client.close()
+        for thread in (first, second):
+            thread.join(AT_ONCE)
+            assert isinstance(thread.error, ClientClosed)
+
+
 def test_a_suspended_call_does_not_outlive_the_client(server: RawMCPServer) -> None:
     """L25-12: whoever stopped iterating and closed the client has let go of the connection."""
 

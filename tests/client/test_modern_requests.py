@@ -14,6 +14,7 @@ import pytest
 from streamhttp_client import (
     CapabilityError,
     Client,
+    ClientClosed,
     HeaderMismatch,
     InvalidParams,
     InvalidResult,
@@ -27,6 +28,7 @@ from streamhttp_client import (
     StreamHTTPError,
     UnsupportedVersion,
 )
+from streamhttp_client.client import engine
 from streamhttp_client.protocol import trace
 from tests.client._modern import (
     ALL,
@@ -43,8 +45,9 @@ from tests.client._modern import (
     open_modern,
     text,
 )
-from tests.client._peer import note, progress, token_of
+from tests.client._peer import AT_ONCE, note, progress, token_of
 from tests.support.rawserver import ModernMCPServer, Peer, Request, rpc_refusal
+from tests.transport._faults import InThread, within
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -385,6 +388,88 @@ def test_requests_of_the_server_are_refused(
             assert client.call_tool("t").text == "ok"
     assert only_posts(server) and no_other_requests(server, "server/discover", "tools/call")
     assert sum("asked" in record.getMessage() for record in caplog.records) == 10
+
+
+@pytest.mark.parametrize(
+    ("key", "known", "use"),
+    [
+        ("notifications/x", True, lambda client: client.notify("notifications/x")),
+        ("server/discover", False, lambda client: client.notify("notifications/x")),
+        ("server/discover", True, lambda client: client.session),
+        ("server/discover", True, lambda client: client.send_ping()),
+    ],
+    ids=["notify", "connecting", "session", "ping"],
+)
+def test_closing_wakes_whatever_waits(server: ModernMCPServer, key: str, known: bool, use: Any) -> None:
+    """K-07, X9: a thread that waits for what the server says of itself, or for a notification to be taken, is back at
+    once.
+    """
+    server.on(key, lambda peer, request: peer.hold())
+    client = open_modern(server, known=known)
+    thread = InThread(lambda: use(client))
+    server.wait_for(lambda seen: seen)
+    with within(AT_ONCE):
+        client.close()
+        thread.join(AT_ONCE)
+    assert isinstance(thread.error, ClientClosed)
+
+
+#: What needs a capability, and sends nothing by itself or something.
+NEEDING: dict[str, Callable[[Client], object]] = {
+    "level": lambda client: client.set_logging_level("info"),
+    "subscribe": lambda client: client.subscribe_resource("a:b"),
+    "prompt": lambda client: client.get_prompt("p"),
+}
+
+
+@pytest.mark.parametrize("name", ["prompt"])
+def test_closing_wakes_who_asks_for_a_capability(_nothing_left: None, name: str) -> None:
+    """K-07, V26-09: so does one that has the server asked once more whether it can do what it did not declare."""
+    with ModernMCPServer() as server:
+        server.on("server/discover", server.answer, lambda peer, request: peer.hold())
+        client = open_modern(server, known=False)
+        client.connect()
+        thread = InThread(lambda: NEEDING[name](client))
+        server.wait_for(lambda seen: len(seen) == 2)
+        with within(AT_ONCE):
+            client.close()
+            thread.join(AT_ONCE)
+        assert isinstance(thread.error, ClientClosed)
+
+
+@pytest.mark.parametrize("name", ["level", "subscribe", "prompt"])
+def test_a_capability_that_is_missing(_nothing_left: None, name: str) -> None:
+    """V26-09, S25-01: what was not declared is asked for once more before it is refused, for the server may have
+    learned it, and not again for some seconds.
+    """
+    with ModernMCPServer() as server, open_modern(server, known=False) as client:
+        client.connect()
+        for _ in range(5):
+            with pytest.raises(CapabilityError):
+                NEEDING[name](client)
+        assert no_other_requests(server, "server/discover", "server/discover")
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["at once", "later"])
+def test_a_capability_that_came_later(
+    _nothing_left: None, asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V26-09: a server that has learned something is used; at once, or where it was asked a moment ago, after some
+    seconds.
+    """
+    with ModernMCPServer() as server, open_modern(server, known=False) as client:
+        client.connect()
+        if asked:
+            with pytest.raises(CapabilityError):
+                client.get_prompt("p")
+            monkeypatch.setattr(engine, "_DOUBT_SECONDS", -1.0)
+        server.capabilities = {"tools": {}, "prompts": {}}
+        server.on("prompts/get", complete(messages=[]))
+        assert not client.get_prompt("p").messages
+        assert not client.get_prompt("p").messages
+        capabilities = client.session.capabilities
+        assert capabilities is not None and capabilities.declares("prompts")
+        assert len(server.seen("server/discover")) == 2 + asked
 
 
 SECRET = "hunter2"
