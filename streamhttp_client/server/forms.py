@@ -11,7 +11,7 @@ __all__ = ["SchemaError", "read_form"]
 
 
 def read_form(params: Mapping[str, Any], answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the answer, with those fields only that the form has.
+    """Return the answer, with those fields only that the form has, if it has any.
 
     Nobody asked for the others, so no handler expects them; yet they are no reason to ask once more, since a schema
     allows what it does not name, unless it says ``additionalProperties``.
@@ -29,7 +29,7 @@ def read_form(params: Mapping[str, Any], answer: Mapping[str, Any]) -> Mapping[s
     # "Servers SHOULD validate received data matches the requested schema", client/elicitation
     check_value({} if content is None else content, schema)
     fields = schema.get("properties")
-    if not isinstance(content, Mapping) or not isinstance(fields, Mapping):
+    if not isinstance(content, Mapping) or not isinstance(fields, Mapping) or not fields:
         return answer
     if content.keys() <= fields.keys() or {"additionalProperties", "patternProperties"} & schema.keys():
         return answer

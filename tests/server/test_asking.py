@@ -174,6 +174,8 @@ def test_fields_that_the_form_does_not_have(make: Callable[..., Bench]) -> None:
     for more, got in (({}, {"name": "Ada"}), ({"additionalProperties": True}, answer["content"])):
         bench = make(lambda ctx, more=more: ctx.elicit("?", FORM | more).content, elicitation={})
         assert json.loads(text(bench.call(answer))) == got
+    bench = make(lambda ctx: ctx.elicit("?").content, elicitation={})
+    assert json.loads(text(bench.call(answer))) == answer["content"], "a form without fields says nothing of them"
     bench = make(lambda ctx: ctx.elicit("?", FORM).action, elicitation={})
     assert text(bench.call({"action": "decline", "content": {"zzz": 1}})) == "decline"
 
