@@ -41,9 +41,13 @@ class Context:
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        # Guards the last value: "The progress value MUST increase with each notification."
+        # Guards the fields below: "The progress value MUST increase with each notification." Not held while one is
+        # sent, since that may wait for the client; one thread at a time sends, and takes along what others report
+        # meanwhile.
         self._lock = threading.Lock()
         self._progress: float | None = None
+        self._next_report: dict[str, Any] | None = None
+        self._reports = False
 
     @property
     def session(self) -> ServerSession:
@@ -75,7 +79,8 @@ class Context:
         """Report progress. Nothing is sent if the caller did not ask for progress, or ``done`` has not grown.
 
         A handler that reports faster than its client reads waits for it, at most 30 seconds in a call; what is
-        still too much is dropped, so that the result always has its place.
+        still too much is dropped, so that the result always has its place. While one thread waits, others do not:
+        the last of what they report follows.
 
         Args:
             done: Must grow from call to call (MCP 2025-11-25, basic/utilities/progress).
@@ -91,10 +96,27 @@ class Context:
         if message is not None:
             params["message"] = message
         with self._lock:
-            # Sent under the lock, so that two threads cannot swap their places on the wire.
-            if self._progress is None or done > self._progress:
-                self._progress = done
-                self._call.notify("notifications/progress", params)
+            if self._progress is not None and done <= self._progress:
+                return
+            self._progress = done
+            self._next_report = params
+            if self._reports:
+                return
+            self._reports = True
+        try:
+            while (report := self._take_report()) is not None:
+                self._call.notify("notifications/progress", report)
+        except BaseException:
+            with self._lock:
+                self._reports = False
+            raise
+
+    def _take_report(self) -> dict[str, Any] | None:
+        """What is to be sent next; None if this thread's turn has ended."""
+        with self._lock:
+            report, self._next_report = self._next_report, None
+            self._reports = report is not None
+            return report
 
     def log(self, level: str, data: Any, *, logger: str | None = None) -> None:
         """Send a log message if the client wants messages of this level; "info" and above until it says

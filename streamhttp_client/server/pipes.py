@@ -7,6 +7,7 @@ more than its client reads waits for it, for a bounded time.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -17,6 +18,8 @@ from ..sse import encode_comment
 from .calls import PROGRESS
 
 __all__ = ["Pipe", "PipeStream"]
+
+_log = logging.getLogger("streamhttp_client.server")
 
 # Messages and bytes that may be unread before a handler waits.
 _MAX_EVENTS, _MAX_BYTES = 1000, 1 << 20
@@ -40,6 +43,8 @@ class Pipe:
         self._budget = _BUDGET
         self._ended = False
         self._closed = False
+        # Whether a message was dropped that is not made up for by the next one.
+        self._lost = False
         #: The response, once the call has one; it is not in the queue.
         self.response: jsonrpc.Response | jsonrpc.ErrorResponse | None = None
         self._last = b""
@@ -50,10 +55,16 @@ class Pipe:
         with self._changed:
             if self._is_full() and not self._wait_for_room() and progress:
                 return
-            if not self._closed and not self._ended and self._size < 2 * _MAX_BYTES:
+            if self._closed or self._ended:
+                return
+            if self._size < 2 * _MAX_BYTES:
                 self._queue.append(data)
                 self._size += len(data)
                 self._changed.notify_all()
+                return
+            first, self._lost = not self._lost, True
+        if first:
+            _log.warning("a client does not read the answer to its call; log messages of it are lost")
 
     def _is_full(self) -> bool:
         return (len(self._queue) >= _MAX_EVENTS or self._size >= _MAX_BYTES) and not self._closed

@@ -13,8 +13,9 @@ import pytest
 
 pytest.importorskip("cheroot")
 
+from streamhttp_client import jsonrpc
 from streamhttp_client.exceptions import CallCancelled
-from streamhttp_client.server import Context, RunningServer, Server
+from streamhttp_client.server import Context, RunningServer, Server, StoreError, pipes
 from streamhttp_client.server.pipes import Pipe, PipeStream
 from tests.server.kit import PATIENCE, Reply, cut, events
 from tests.server.modern_kit import PREFIX, ModernDirect, ModernWire, meta
@@ -313,9 +314,6 @@ def test_stream_that_was_never_started(scene: Scene) -> None:
 
 def test_slow_reader_does_not_hold_a_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     """P-04: after its patience a handler goes on, and what is too much is dropped; the response has its place."""
-    from streamhttp_client import jsonrpc
-    from streamhttp_client.server import pipes
-
     monkeypatch.setattr(pipes, "_BUDGET", 0.05)
     monkeypatch.setattr(pipes, "_MAX_EVENTS", 10)
     pipe = Pipe()
@@ -328,6 +326,66 @@ def test_slow_reader_does_not_hold_a_handler(monkeypatch: pytest.MonkeyPatch) ->
     stream.close()
     stream.close()
     assert closed == [True]
+
+
+def test_lost_log_messages_are_noticed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What a client does not read is lost at some point; the log of the server says so, once."""
+    monkeypatch.setattr(pipes, "_BUDGET", 0.0)
+    pipe = Pipe()
+    for number in range(30):
+        pipe.send(jsonrpc.Notification("notifications/message", {"level": "info", "data": f"{number}" * 100_000}))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and "does not read" in record.getMessage()
+    pipe.finish(jsonrpc.Response(1, {}))
+    assert 10 < len(pipe.take()[0]) < 25
+
+
+def test_reports_from_several_threads() -> None:
+    """P-02: while one waits for the client, others do not; the last of what they say follows."""
+    entered, go, sent = threading.Event(), threading.Event(), list[Any]()
+
+    class SlowCall:
+        progress_token = "t"
+
+        def notify(self, method: str, params: Any) -> None:
+            sent.append(params["progress"])
+            if len(sent) == 1:
+                entered.set()
+                assert go.wait(PATIENCE)
+
+    ctx = Context(SlowCall())  # type: ignore[arg-type]
+    slow = threading.Thread(target=ctx.progress, args=(1,))
+    slow.start()
+    assert entered.wait(PATIENCE)
+    for value in (2, 3, 2.5):
+        other = threading.Thread(target=ctx.progress, args=(value,), daemon=True)
+        other.start()
+        other.join(PATIENCE)
+        assert not other.is_alive()
+    assert sent == [1]
+    go.set()
+    slow.join(PATIENCE)
+    ctx.progress(4)
+    assert sent == [1, 3, 4]
+
+
+def test_report_that_cannot_be_sent() -> None:
+    """P-02: the next one is."""
+    sent: list[Any] = []
+
+    class BrokenCall:
+        progress_token = "t"
+
+        def notify(self, method: str, params: Any) -> None:
+            sent.append(params["progress"])
+            if len(sent) == 1:
+                raise StoreError("away")
+
+    ctx = Context(BrokenCall())  # type: ignore[arg-type]
+    with pytest.raises(StoreError):
+        ctx.progress(1)
+    ctx.progress(2)
+    assert sent == [1, 2]
 
 
 def test_cross_origin_headers(scene: Scene) -> None:
