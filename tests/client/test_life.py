@@ -243,9 +243,10 @@ def test_many_threads_share_a_client(server: RawMCPServer) -> None:
 
 def test_no_thread_where_none_is_needed(server: RawMCPServer) -> None:
     """Connected and called, a client without callbacks has no thread."""
+    before = set(threading.enumerate())
     with open_client(server) as client:
         client.call_tool("echo", on_progress=lambda event: None)
-        names = [thread.name for thread in threading.enumerate() if thread.name.startswith("streamhttp")]
+        names = [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("streamhttp")]
         assert names == []
 
 
