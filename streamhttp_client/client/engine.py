@@ -119,7 +119,8 @@ class Engine:
         self._agreement = agreement
         self._on_session_renewed = on_session_renewed
         self._began_session = False  # and not merely taken one up
-        self._trusted: tuple[Link | None, float] = None, 0.0  # one that was doubted in vain, and until when it counts
+        # A link that was doubted in vain; whether it was found to be good; and until when it is not doubted again.
+        self._trusted: tuple[Link | None, bool, float] = None, False, 0.0
         self._about: tuple[Link, Session, float] | None = None  # what a server said of itself when asked, and when
         self._declared: tuple[Session | None, dict[str, bool]] = (None, {})  # answers of require(), for one session
         self._answered: dict[jsonrpc.RequestId, None] = {}
@@ -175,9 +176,9 @@ class Engine:
             StreamHTTPError: The failure, if it is another, but the session is not to be replaced.
         """
         self._agreement.check_doubts(failure)
-        trusted, until = self._trusted
-        if old is trusted and (not is_modern_error(failure) or time.monotonic() < until):
-            return False  # it was doubted before, for no reason; finding out may take seconds
+        trusted, good, until = self._trusted
+        if old is trusted and (time.monotonic() < until or good and not is_modern_error(failure)):
+            return False  # it was doubted before, in vain; finding out may take seconds
         in_session = old.session.session_id is not None
         try:
             if in_session and not self.renews:
@@ -190,11 +191,11 @@ class Engine:
                 new, begun = self._begin(effort, old, doubted=True)
         except StreamHTTPError as error:
             if error is not failure:
-                self._trusted = old, time.monotonic() + _DOUBT_SECONDS
+                self._trusted = old, False, time.monotonic() + _DOUBT_SECONDS
             raise
         other = new.era.revision is not old.era.revision or new.era.name != old.era.name
         if not other and (new is old or begun):
-            self._trusted = old, time.monotonic() + _DOUBT_SECONDS
+            self._trusted = new, new is old, time.monotonic() + _DOUBT_SECONDS
         if begun and other:
             logger.info("the server now speaks revision %s, not %s", new.era.revision.name, old.era.revision.name)
             self._changed(new, effort)
@@ -210,12 +211,11 @@ class Engine:
 
     def introduced(self, effort: Effort) -> Session:
         """The session with what the server says of itself, which is asked for if it was not said yet."""
-        with self._awake(effort):
-            link = self.ready(effort)
-            session = self._known(link)
-            if session.server_info is None and session.capabilities is None and not link.era.introduces_itself:
-                return self._introduce(link, effort)
-            return session
+        link = self.ready(effort.begin())
+        session = self._known(link)
+        if session.server_info is None and session.capabilities is None and not link.era.introduces_itself:
+            return self._introduce(link, effort)
+        return session
 
     def _known(self, link: Link) -> Session:
         """The session of a link, with what its server has said of itself."""
@@ -225,7 +225,8 @@ class Engine:
     def _introduce(self, link: Link, effort: Effort) -> Session:
         """Ask the server who it is, where that is asked for by itself."""
         try:
-            session, _ = self._agreement.discover(link.era.revision, effort)
+            with self._awake(effort):
+                session, _ = self._agreement.discover(link.era.revision, effort)
         except MethodNotFound:
             session = link.session  # it must answer this, and does not
         except StreamHTTPError as error:

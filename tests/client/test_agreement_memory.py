@@ -301,6 +301,20 @@ def test_a_gateway_without_its_server(_nothing_left: None, kind: str) -> None:
         assert client.era == "stateless"
 
 
+def test_a_fruitless_doubt_does_not_last(_nothing_left: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """V26-08: after some seconds it is looked into again, and a server that has changed meanwhile is found."""
+    monkeypatch.setattr(engine, "_DOUBT_SECONDS", -1.0)
+    with AnyServer("modern") as server, connect_to(server) as client:
+        works(client)
+        _gateway(server, "tools/call", "server/discover", "initialize", "GET")
+        with pytest.raises(HTTPStatusError):
+            works(client)
+        _gateway(server)
+        server.kind = "session"
+        works(client)
+        assert client.era == "session"
+
+
 def test_bad_arguments_are_doubted_once(session_server: AnyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """V26-08, H25-21: 400 and -32602 to a call of a session may mean another era; it is asked once, and a server that
     stays silent to the probe is not asked at each bad argument. The session goes on.

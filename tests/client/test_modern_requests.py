@@ -422,7 +422,7 @@ NEEDING: dict[str, Callable[[Client], object]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["prompt"])
+@pytest.mark.parametrize("name", ["level", "subscribe", "prompt"])
 def test_closing_wakes_who_asks_for_a_capability(_nothing_left: None, name: str) -> None:
     """K-07, V26-09: so does one that has the server asked once more whether it can do what it did not declare."""
     with ModernMCPServer() as server:

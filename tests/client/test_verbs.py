@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from streamhttp_client import (
+    CallTimeout,
     Client,
+    ConnectionLost,
     HTTPStatusError,
     InvalidParams,
     InvalidResult,
@@ -19,9 +23,11 @@ from streamhttp_client import (
     ToolError,
     URLElicitationRequired,
 )
+from streamhttp_client.net.timeouts import Deadline
 from streamhttp_client.protocol.models import PromptReference, parse_url_elicitations
 from tests.client._peer import OK, fail, open_client
 from tests.support.rawserver import Peer, RawMCPServer, Request
+from tests.transport._faults import within
 
 TEXT = {"uri": "a:b", "text": "hello"}
 MESSAGE = {"role": "user", "content": {"type": "text", "text": "hi"}}
@@ -354,3 +360,119 @@ def test_request_ids_never_repeat(server: RawMCPServer) -> None:
     ids = [request.id for request in server.requests if request.id is not None]
     assert len(ids) == len(set(ids)) == 42
     assert all(type(one) in (int, str) for one in ids)
+
+
+# --- the time for a verb
+
+WHOLE = 40.0  # seconds for a verb with all that it takes, in these tests
+LEFT = 0.5  # what is left of them when the server has taken its time
+
+
+def put_forward(monkeypatch: pytest.MonkeyPatch) -> Callable[[Peer, Request], None]:
+    """Let a script make all but ``LEFT`` of ``WHOLE`` pass at once, as far as deadlines are concerned."""
+    passed = [0.0]
+    monkeypatch.setattr(Deadline.__init__, "__defaults__", (lambda: time.monotonic() + passed[0],))
+
+    def script(peer: Peer, request: Request) -> None:
+        passed[0] += WHOLE - LEFT
+
+    return script
+
+
+def _silent(peer: Peer, request: Request) -> None:
+    peer.hold()
+
+
+ASKING: dict[str, tuple[str, Callable[..., Any]]] = {
+    "list_tools": ("tools/list", lambda c, **k: c.list_tools(**k)),
+    "iter_tools": ("tools/list", lambda c, **k: next(c.iter_tools(**k))),
+    "call_tool": ("tools/call", lambda c, **k: c.call_tool("t", **k)),
+    "read_resource": ("resources/read", lambda c, **k: c.read_resource("a:b", **k)),
+    "get_prompt": ("prompts/get", lambda c, **k: c.get_prompt("p", **k)),
+    "send_ping": ("ping", lambda c, **k: c.send_ping(**k)),
+    "set_logging_level": ("logging/setLevel", lambda c, **k: c.set_logging_level("info", **k)),
+    "subscribe_resource": ("resources/subscribe", lambda c, **k: c.subscribe_resource("a:b", **k)),
+    "request": ("x/y", lambda c, **k: c.request("x/y", **k)),
+    "notify": ("notifications/x", lambda c, **k: c.notify("notifications/x", **k)),
+    "call_tool_as_task": ("tools/call", lambda c, **k: c.call_tool_as_task("t", **k)),
+    "get_task": ("tasks/get", lambda c, **k: c.get_task("t-1", **k)),
+    "get_task_result": ("tasks/result", lambda c, **k: c.get_task_result("t-1", **k)),
+    "cancel_task": ("tasks/cancel", lambda c, **k: c.cancel_task("t-1", **k)),
+    "wait_task": ("tasks/get", lambda c, **k: c.wait_task("t-1", **k)),
+}
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_beginning_is_part_of_the_time(server: RawMCPServer, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """K-06, L25-07: what a client takes to begin its session counts in the time that the caller gives a verb, and it is
+    the caller's limit that the error names.
+    """
+    method, ask = ASKING[name]
+    pass_time = put_forward(monkeypatch)
+
+    def slow(peer: Peer, request: Request) -> None:
+        pass_time(peer, request)
+        server.answer(peer, request)
+
+    server.on("initialize", slow)
+    server.on(method, _silent)
+    with closing(open_client(server)) as client, within(WHOLE / 4), pytest.raises(CallTimeout, match=r"\b40 s"):
+        ask(client, timeout=WHOLE)
+
+
+LISTS: dict[str, Callable[..., Any]] = {
+    "tools": lambda c, **k: c.list_tools(**k),
+    "resources": lambda c, **k: c.list_resources(**k),
+    "prompts": lambda c, **k: c.list_prompts(**k),
+    "tasks": lambda c, **k: c.list_tasks(**k),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_all_pages_have_one_time(server: RawMCPServer, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """K-06, T-01: the time that is given for a list is for all of its pages."""
+    pass_time = put_forward(monkeypatch)
+
+    def first(peer: Peer, request: Request) -> None:
+        pass_time(peer, request)
+        peer.respond_result(request, {name: [], "nextCursor": "2"})
+
+    server.on(f"{name}/list", first, _silent)
+    with open_client(server) as client, within(WHOLE / 4), pytest.raises(CallTimeout, match=r"\b40 s"):
+        LISTS[name](client, timeout=WHOLE)
+
+
+def test_an_iteration_gives_each_page_its_time(server: RawMCPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """K-06, T-01: one who iterates decides how long that takes; the time is for each page."""
+    pass_time = put_forward(monkeypatch)
+
+    def page(peer: Peer, request: Request) -> None:
+        pass_time(peer, request)
+        number = len(server.seen("tools/list"))
+        more = {} if number == 3 else {"nextCursor": str(number)}
+        peer.respond_result(request, {"tools": [{"name": f"t{number}", "inputSchema": {}}], **more})
+
+    server.on("tools/list", page)
+    with open_client(server) as client:
+        assert [tool.name for tool in client.iter_tools(timeout=WHOLE)] == ["t1", "t2", "t3"]
+
+
+def test_tools_that_are_not_listed_any_more(server: RawMCPServer) -> None:
+    """T-07: what a tool once said of itself is forgotten when a list does not have it any more: it is not called twice
+    for the sake of an old hint.
+    """
+    schema = {"type": "object"}
+    hinted = {"name": "t", "inputSchema": schema, "annotations": {"readOnlyHint": True}}
+    other = {"name": "u", "inputSchema": schema, "annotations": {"readOnlyHint": True}}
+    server.on("tools/list", {"tools": [hinted, other]}, {"tools": [other]})
+    cut = lambda peer, request: peer.cut()  # noqa: E731
+    server.on("tools/call", cut, OK)
+    with open_client(server) as client:
+        client.list_tools()
+        assert client.call_tool("t").text == "ok"
+        assert [tool.name for tool in client.list_tools()] == ["u"]
+        server.on("tools/call", cut, OK)
+        with pytest.raises(ConnectionLost):
+            client.call_tool("t")
+        server.on("tools/call", cut, OK)
+        assert client.call_tool("u").text == "ok"
