@@ -16,6 +16,8 @@ import base64
 import hashlib
 import hmac
 import json
+import secrets
+import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -72,18 +74,21 @@ class Sealer:
     """Signs what clients carry from round to round.
 
     Args:
-        secret: The same in all processes that serve the same clients.
+        secret: The same in all processes that serve the same clients. None makes one up, at the first use, so that
+            processes that were forked from this one do not share it by chance.
         audience: Names the endpoint, so that a state of one that shares the secret is none here.
         ttl: Seconds for which a state is good.
         clock: Seconds since the epoch; for tests.
     """
 
     def __init__(
-        self, secret: bytes, *, audience: Sequence[str] = (), ttl: float, clock: Callable[[], float] = time.time
+        self, secret: bytes | None, *, audience: Sequence[str] = (), ttl: float, clock: Callable[[], float] = time.time
     ) -> None:
-        # A key of its own for this purpose, whatever else the secret is used for.
-        purpose = json.dumps(["streamhttp_client requestState 2", *audience]).encode()
-        self._key = hmac.digest(secret, purpose, "sha256")
+        self._secret = secret
+        self._purpose = json.dumps(["streamhttp_client requestState 2", *audience]).encode()
+        # Guards the making of the key; held for a moment, once.
+        self._lock = threading.Lock()
+        self._key = b""
         self._ttl = ttl
         self._clock = clock
 
@@ -128,6 +133,10 @@ class Sealer:
         return content
 
     def _sign(self, binding: bytes, payload: bytes) -> bytes:
+        if not self._key:
+            with self._lock:
+                # A key of its own for this purpose, whatever else the secret is used for.
+                self._key = self._key or hmac.digest(self._secret or secrets.token_bytes(32), self._purpose, "sha256")
         return hmac.digest(self._key, binding + payload, "sha256")
 
 
@@ -220,11 +229,8 @@ def read_answer(key: str, method: str, params: Mapping[str, Any], answer: Any) -
     return read_form(params, answer)
 
 
-def read_inputs(request: jsonrpc.Request, principal: str | None, sealer: Callable[[], Sealer]) -> Inputs:
+def read_inputs(request: jsonrpc.Request, principal: str | None, sealer: Sealer) -> Inputs:
     """The inputs that a request brought.
-
-    Args:
-        sealer: Asked only if there is a state.
 
     Raises:
         RPCError: The state is not good, or the answers are no object of objects.
@@ -237,7 +243,7 @@ def read_inputs(request: jsonrpc.Request, principal: str | None, sealer: Callabl
         raise RPCError("'inputResponses' must be an object of objects", code=jsonrpc.INVALID_PARAMS)
     if "requestState" not in params:
         return Inputs(answers, {})
-    state = sealer().open(_binding(request, principal), params["requestState"])
+    state = sealer.open(_binding(request, principal), params["requestState"])
     # What was answered before stays as it was.
     return Inputs({**answers, **state["answers"]}, state["kept"])
 
