@@ -16,6 +16,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..protocol.names import CLIENT_INFO, LOG_LEVEL
+
 __all__ = ["CACHEABLE", "ResultCache"]
 
 CACHEABLE = frozenset((
@@ -34,8 +36,7 @@ _STALE_AFTER: Mapping[str, tuple[str, ...]] = {
 # Members of `_meta` that are of one request alone, and say nothing of what is asked. All others may: a gateway may look
 # at any, so results are told apart by them.
 _OF_ONE_REQUEST = frozenset((
-    "progressToken", "traceparent", "tracestate", "baggage", "io.modelcontextprotocol/clientInfo",
-    "io.modelcontextprotocol/logLevel",
+    "progressToken", "traceparent", "tracestate", "baggage", CLIENT_INFO, LOG_LEVEL,
 ))  # fmt: skip
 
 # A number of milliseconds that floats can still count, so that no server can make us fail with a larger one.

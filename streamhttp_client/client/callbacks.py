@@ -13,12 +13,11 @@ from typing import Any
 
 from .. import jsonrpc
 from ..exceptions import InvalidResult, LocalProtocolError, RPCError
+from ..protocol.names import RELATED_TASK
 
 __all__ = ["Callbacks", "ElicitationCallback", "RootsLike", "SamplingCallback", "check_function"]
 
 logger = logging.getLogger("streamhttp_client")
-
-_RELATED_TASK = "io.modelcontextprotocol/related-task"
 
 SamplingCallback = Callable[[Any], Any]
 ElicitationCallback = Callable[[Any], Any]
@@ -167,10 +166,10 @@ class Callbacks:
 def _related(result: dict[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """The result, belonging to the same task as the request (MCP 2025-11-25, utilities/tasks, Associating)."""
     meta = params.get("_meta")
-    task = meta.get(_RELATED_TASK) if isinstance(meta, Mapping) else None
+    task = meta.get(RELATED_TASK) if isinstance(meta, Mapping) else None
     if task is None:
         return result
-    return {**result, "_meta": {**(result.get("_meta") or {}), _RELATED_TASK: task}}
+    return {**result, "_meta": {**(result.get("_meta") or {}), RELATED_TASK: task}}
 
 
 def check_function(name: str, value: Any) -> None:

@@ -12,7 +12,7 @@ from ..net.http import HTTP, AuthLike
 from ..net.retry import RetryPolicy
 from ..net.target import check_url
 from ..net.timeouts import Timeout, TimeoutLike
-from ..protocol.extensions import TASKS_EXTENSION
+from ..protocol.names import TASKS_EXTENSION
 from ..protocol.session import Session
 from ..protocol.versions import get_revision
 from .agreement import Agreement

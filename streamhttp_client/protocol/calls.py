@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ..exceptions import LocalProtocolError
 from ..jsonrpc import Notification, RequestId
-from .extensions import TASKS_EXTENSION
+from .names import TASKS_EXTENSION
 
 if TYPE_CHECKING:
     from .models.completion import CompleteResult, PromptReference, ResourceTemplateReference

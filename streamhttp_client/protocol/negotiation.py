@@ -16,13 +16,11 @@ from typing import Literal
 from .._record import Record
 from ..exceptions import HTTPStatusError, RPCError, StreamHTTPError, UnsupportedVersion
 from ..jsonrpc import METHOD_NOT_FOUND
+from .names import HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION
 from .versions import LATEST, Revision, find_revision
 
 __all__ = ["Step", "after_discovery", "after_handshake", "after_probe", "is_modern_error", "looks_legacy", "supported"]
 
-HEADER_MISMATCH = -32020
-MISSING_CAPABILITY = -32021
-UNSUPPORTED_VERSION = -32022
 _MODERN_ERRORS = frozenset((HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION))
 
 # Refusals that say nothing of what the server speaks: who asks, and how often, is the question.

@@ -15,18 +15,13 @@ from .. import jsonrpc
 from ..exceptions import InvalidResult, LocalProtocolError, RemoteProtocolError, StreamHTTPError
 from . import calls
 from .era import Listening
-from .extensions import TASKS_EXTENSION
 from .mirrored import standard_headers
+from .names import CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PROTOCOL_VERSION, TASKS_EXTENSION, UNSUPPORTED_VERSION
 from .negotiation import is_modern_error, looks_legacy
 from .session import Session
 from .versions import Revision
 
 __all__ = ["StatelessEra"]
-
-_VERSION = "io.modelcontextprotocol/protocolVersion"
-_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
-_CLIENT_INFO = "io.modelcontextprotocol/clientInfo"
-_LOG_LEVEL = "io.modelcontextprotocol/logLevel"
 
 # "The client MUST include an Accept header listing both", MCP 2026-07-28, basic/transports/streamable-http
 _ACCEPT = "application/json, text/event-stream"
@@ -61,9 +56,9 @@ class StatelessEra:
         extensions = capabilities.get("extensions") or ()
         self._result_types = ("task",) if TASKS_EXTENSION in extensions else ()
         self._meta: dict[str, Any] = {
-            _VERSION: revision.name,
-            _CLIENT_INFO: dict(client_info),
-            _CAPABILITIES: dict(capabilities),
+            PROTOCOL_VERSION: revision.name,
+            CLIENT_INFO: dict(client_info),
+            CLIENT_CAPABILITIES: dict(capabilities),
         }
 
     def dress(
@@ -84,10 +79,10 @@ class StatelessEra:
 
             meta.update(trace.current())
         if log_level is not None:
-            meta[_LOG_LEVEL] = log_level
+            meta[LOG_LEVEL] = log_level
         own = self._meta
         if also:
-            own = {**own, _CAPABILITIES: {**also, **own[_CAPABILITIES]}}
+            own = {**own, CLIENT_CAPABILITIES: {**also, **own[CLIENT_CAPABILITIES]}}
         if params is None:
             meta.update(own)
             return {"_meta": meta}
@@ -163,7 +158,7 @@ class StatelessEra:
 
     def is_foreign(self, error: StreamHTTPError) -> bool:
         """Whether a refusal is one of an older server, or of one that does not know this revision any more."""
-        return looks_legacy(error) or (is_modern_error(error) and getattr(error, "code", None) == -32022)
+        return looks_legacy(error) or (is_modern_error(error) and getattr(error, "code", None) == UNSUPPORTED_VERSION)
 
     def check_session_id(self, value: str) -> str:
         """Any: "ignore it" (ibid., Earlier Streamable HTTP Revisions)."""

@@ -24,6 +24,7 @@ from ..exceptions import (
 from ..net.body import Response
 from ..net.refusals import read_beginning
 from ..net.retry import Effort
+from ..protocol import names
 from ..protocol.session import Session
 
 if TYPE_CHECKING:
@@ -38,13 +39,12 @@ NOT_EXECUTED = frozenset((429, 503))
 _BY_CODE: dict[int, type[RPCError]] = {
     jsonrpc.METHOD_NOT_FOUND: MethodNotFound,
     jsonrpc.INVALID_PARAMS: InvalidParams,
-    -32002: ResourceNotFound,
-    -32042: URLElicitationRequired,
-    -32020: HeaderMismatch,
-    -32021: MissingCapability,
+    names.RESOURCE_NOT_FOUND: ResourceNotFound,
+    names.URL_ELICITATION_REQUIRED: URLElicitationRequired,
+    names.HEADER_MISMATCH: HeaderMismatch,
+    names.MISSING_CAPABILITY: MissingCapability,
 }
 
-_UNSUPPORTED_VERSION = -32022
 
 
 def rpc_error(
@@ -53,7 +53,7 @@ def rpc_error(
     """The exception for a JSON-RPC error object."""
     message = answer.message or "the server reported an error"
     error: RPCError | UnsupportedVersion
-    if answer.code == _UNSUPPORTED_VERSION:
+    if answer.code == names.UNSUPPORTED_VERSION:
         error = _unsupported_version(message, answer)
     else:
         error = _BY_CODE.get(answer.code, RPCError)(message, code=answer.code, data=answer.data)

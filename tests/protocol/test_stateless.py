@@ -24,7 +24,7 @@ from streamhttp_client import (
 )
 from streamhttp_client.protocol import trace
 from streamhttp_client.protocol.era import Era
-from streamhttp_client.protocol.extensions import TASKS_EXTENSION
+from streamhttp_client.protocol.names import TASKS_EXTENSION
 from streamhttp_client.protocol.stateful import StatefulEra
 from streamhttp_client.protocol.stateless import StatelessEra
 from streamhttp_client.protocol.two_channels import TwoChannelsEra

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ..extensions import TASKS_EXTENSION
+from ..names import TASKS_EXTENSION
 from .base import Result
 from .inputs import InputRequest
 

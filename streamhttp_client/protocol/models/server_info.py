@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...exceptions import InvalidResult
+from ..names import SERVER_INFO
 from .base import CacheableResult, MetaModel, Model
 from .content import Icon
 
@@ -19,10 +20,6 @@ __all__ = [
     "ResourcesCapability",
     "ServerCapabilities",
 ]
-
-
-SERVER_INFO = "io.modelcontextprotocol/serverInfo"
-"""The name in ``_meta`` of a result under which a server says who it is (since 2026-07-28)."""
 
 
 class Implementation(Model):

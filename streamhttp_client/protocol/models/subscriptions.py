@@ -9,12 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...jsonrpc import RequestId
+from ..names import SUBSCRIPTION_ID
 from .base import Model, Result
 
 __all__ = ["SUBSCRIPTION_ID", "SubscriptionFilter", "SubscriptionsListenResult", "subscription_id"]
-
-SUBSCRIPTION_ID = "io.modelcontextprotocol/subscriptionId"
-"""The name in ``_meta`` under which every message of such a stream carries the id of the request that opened it."""
 
 
 def subscription_id(params: Mapping[str, Any] | None) -> RequestId | None:

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..names import RELATED_TASK
 from .base import MetaModel, Model, Page
 
 __all__ = ["RELATED_TASK", "CreateTaskResult", "ListTasksResult", "RelatedTask", "Task", "TaskMetadata"]
-
-RELATED_TASK = "io.modelcontextprotocol/related-task"
-"""The name in ``_meta`` under which messages that belong to a task carry a :class:`RelatedTask`."""
 
 
 class TaskMetadata(Model):
