@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,6 +27,7 @@ from streamhttp_client import (
 )
 from tests.client._modern import (
     ALL,
+    CAPABILITIES,
     DONE,
     answered,
     asks,
@@ -32,6 +35,7 @@ from tests.client._modern import (
     elicit,
     kept,
     log_levels,
+    meta_of,
     no_other_requests,
     only_posts,
     open_modern,
@@ -314,6 +318,113 @@ def test_a_handler_that_fails(server: ModernMCPServer, handler: Any, kind: type[
             client.call_tool("t")
         assert no_other_requests(server, "tools/call")
         assert client.list_tools()
+
+
+@pytest.mark.parametrize("handler", [_fail, lambda params: {"name": "Ada"}], ids=["raises", "no action"])
+@pytest.mark.parametrize("kind", ["call", "task"])
+def test_a_handler_that_fails_tells_no_secrets(
+    server: ModernMCPServer, handler: Any, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M26-04, G-03: neither the log nor the traceback of a handler's error, with all that led to it, has the server's
+    state or questions in it; the error is the handler's own.
+    """
+    secret = "verborgen"
+    question = elicit(secret)
+    if kind == "call":
+        server.on("tools/call", asks({"who": question}, secret), DONE)
+    else:
+        task = {"taskId": "t", "ttlMs": None, "pollIntervalMs": 0, "createdAt": "2026-08-01T10:00:00Z",
+                "lastUpdatedAt": "2026-08-01T10:00:00Z", "_meta": {"x/y": secret}}  # fmt: skip
+        server.on("tools/call", {**task, "resultType": "task", "status": "working"})
+        server.on("tasks/get", complete(**task, status="input_required", inputRequests={"who": question}))
+        server.on("tasks/cancel", complete())
+    with caplog.at_level(logging.DEBUG), open_modern(server, elicitation=handler) as client:
+        with pytest.raises((RuntimeError, LocalProtocolError)) as caught:
+            client.call_tool("t")
+    if handler is not _fail:
+        assert "action" in str(caught.value)
+    told = "".join(traceback.format_exception(caught.value))
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert secret not in repr(error.args)
+        error = error.__context__
+    assert secret not in told and secret not in caplog.text
+
+
+def test_nobody_is_asked_in_vain(server: ModernMCPServer) -> None:
+    """M26-09, M26-02: if one of the questions has no handler, none of the others is put to the user."""
+    asked: list[Any] = []
+
+    def handler(params: Any) -> Any:
+        asked.append(params)
+        return ADA
+
+    server.on("tools/call", asks({"a": elicit(), "b": SAMPLE}, "s"), asks({"b": ROOTS, "a": elicit()}, "s"))
+    with open_modern(server, elicitation=handler) as client:
+        for method in ("sampling/createMessage", "roots/list"):
+            with pytest.raises(InputRequired, match=method):
+                client.call_tool("t")
+    assert asked == [] and no_other_requests(server, "tools/call", "tools/call")
+
+
+#: What a question needs of the client, as it is declared.
+NEEDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "form": (elicit(), ADA, {"elicitation": {"form": {}}}),
+    "no mode": (
+        {"method": "elicitation/create", "params": {"message": "m", "requestedSchema": {"type": "object"}}},
+        ADA,
+        {"elicitation": {"form": {}}},
+    ),
+    "page": (
+        {"method": "elicitation/create", "params": {"mode": "url", "message": "m", "url": "https://example.com/"}},
+        {"action": "accept"},
+        {"elicitation": {"url": {}}},
+    ),
+    "sampling": (SAMPLE, SAID, {"sampling": {}}),
+    "roots": (ROOTS, {"roots": []}, {"roots": {}}),
+}
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_going_on_without_callbacks(server: ModernMCPServer, name: str) -> None:
+    """M26-01, V26-09: a client that carries answers says for that call that it can answer such questions, for a server
+    looks at it again, and says nothing of it in other calls.
+    """
+    question, answer, needed = NEEDS[name]
+    needs = rpc_refusal(400, -32021, "needs it", {"requiredCapabilities": needed})
+
+    def last(peer: Peer, request: Request) -> None:
+        declared = meta_of(request)[CAPABILITIES]
+        fits = all(declared.get(part) == what for part, what in needed.items())
+        peer.respond_result(request, DONE) if fits else needs(peer, request)
+
+    server.on("tools/call", asks({"q": question}, "s"), last)
+    with open_modern(server) as client:
+        with pytest.raises(InputRequired) as caught:
+            client.call_tool("t")
+        assert client.continue_call(caught.value.to_json(), {"q": answer}).text == "ok"
+        client.list_tools()
+    first, *_, later = (meta_of(request)[CAPABILITIES] for request in server.requests)
+    assert first == later and not set(needed) & set(first)
+
+
+def test_going_on_with_callbacks(server: ModernMCPServer) -> None:
+    """M26-01, V26-09: what the client declares by itself is not made less by the answers that it carries."""
+    server.on("tools/call", asks({"a": elicit(), "b": SAMPLE}, "s"), DONE)
+    with open_modern(server, elicitation=answer_ada, url_elicitation=True) as client:
+        with pytest.raises(InputRequired) as caught:
+            client.call_tool("t")
+        client.continue_call(caught.value, {"a": ADA, "b": SAID})
+    declared = meta_of(server.seen("tools/call")[1])[CAPABILITIES]
+    assert declared["elicitation"] == {"form": {}, "url": {}} and declared["sampling"] == {}
+
+
+@pytest.mark.parametrize("saved", [5, None, 1.5, [], object()], ids=repr)
+def test_going_on_from_something_else(server: ModernMCPServer, saved: Any) -> None:
+    """BASE-10: what is neither such an error nor a text is refused as it is."""
+    with open_modern(server) as client, pytest.raises(LocalProtocolError):
+        client.continue_call(saved, {})
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("kind", ["elicitation", "sampling"])

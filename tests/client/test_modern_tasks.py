@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,6 +28,7 @@ from streamhttp_client import (
     ToolError,
 )
 from streamhttp_client.net.interrupt import Interrupt
+from streamhttp_client.net.timeouts import Deadline
 from tests.client._modern import (
     ALL,
     CAPABILITIES,
@@ -374,6 +376,95 @@ def test_a_task_that_asks(server: ModernMCPServer) -> None:
     assert [request.header("Mcp-Name") for request in updates] == ["t-1", "t-1"]
     others = [request for request in server.requests if request.key != "tasks/update"]
     assert all("inputResponses" not in request.json["params"] for request in others)
+
+
+def test_an_answer_that_does_not_fit(server: ModernMCPServer) -> None:
+    """T-17, M26-02: a server that refuses an answer as invalid still wants one: the question is asked again, and what
+    was answered well meanwhile is not.
+    """
+    question = {"who": elicit("1")}
+    server.on("tasks/get", task("input_required", inputRequests=question),
+              task("input_required", inputRequests=question), task("working"), done())  # fmt: skip
+    server.on("tasks/update", rpc_refusal(200, -32602, "who: name is too short"), {"resultType": "complete"})
+    answers = iter([{"action": "accept", "content": {"name": name}} for name in ("A", "Ada")])
+    with open_modern(server, elicitation=lambda params: next(answers)) as client:
+        assert client.call_tool("t").text == "ok"
+    sent = [request.json["params"]["inputResponses"]["who"]["content"] for request in server.seen("tasks/update")]
+    assert sent == [{"name": "A"}, {"name": "Ada"}] and not server.seen("tasks/cancel")
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_answers_that_never_fit(server: ModernMCPServer, status: int) -> None:
+    """T-17, M26-08, M26-09: it is not asked for ever: after ten refusals the call ends with the question and the
+    server's words, and the task goes on with what another gives it.
+    """
+    server.on("tasks/get", task("input_required", inputRequests={"who": elicit()}))
+    server.on("tasks/update", rpc_refusal(status, -32602, "who: name is too short"))
+    asked: list[Any] = []
+
+    def handler(params: Any) -> Any:
+        asked.append(params)
+        return ADA
+
+    with open_modern(server, elicitation=handler) as client, within(BOUND):
+        with pytest.raises(InputRequired, match="who: name is too short") as caught:
+            client.call_tool("t")
+        assert len(asked) == len(server.seen("tasks/update")) == 10
+        assert isinstance(caught.value.__cause__, InvalidParams)
+        server.on("tasks/update", {"resultType": "complete"})
+        server.on("tasks/get", done("at last"))
+        assert client.continue_call(caught.value.to_json(), {"who": ADA}).text == "at last"
+    assert not server.seen("tasks/cancel")
+
+
+def test_another_refusal_of_an_answer(server: ModernMCPServer) -> None:
+    """T-17, BASE-09: what is refused for another reason than its content is not asked again."""
+    server.on("tasks/get", task("input_required", inputRequests={"who": elicit()}))
+    server.on("tasks/update", rpc_refusal(200, -32603, "no"))
+    with open_modern(server, elicitation=lambda params: ADA) as client, pytest.raises(RPCError) as caught:
+        client.call_tool("t")
+    assert caught.value.code == -32603 and len(server.seen("tasks/update")) == 1
+
+
+WHOLE = 40.0  # seconds for a verb with all that it takes
+LEFT = 0.5  # what is left of them after its first request
+
+#: Verbs of several requests: the first of them, and the one that is never answered.
+LONG: dict[str, tuple[str, str, Callable[..., Any]]] = {
+    "wait_task": ("tasks/get", "tasks/get", lambda client, **k: client.wait_task("t-1", **k)),
+    "get_task_result": ("tasks/get", "tasks/get", lambda client, **k: client.get_task_result("t-1", **k)),
+    "cancel_task": ("tasks/cancel", "tasks/get", lambda client, **k: client.cancel_task("t-1", **k)),
+    "call_tool": ("tools/call", "tasks/get", lambda client, **k: client.call_tool("t", **k)),
+    "continue_call": (
+        "tasks/update",
+        "tasks/get",
+        lambda client, **k: client.continue_call(
+            InputRequired(
+                "m", method="tasks/update", params={"taskId": "t-1"},
+                result=task("input_required", inputRequests={"who": elicit()}),
+            ),
+            {"who": ADA}, **k,
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_one_time_for_all_requests(server: ModernMCPServer, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T-17, K-06: the time that the caller gives a verb is for all of its requests, and it is what the error names."""
+    first, last, ask = LONG[name]
+    passed = [0.0]
+    monkeypatch.setattr(Deadline.__init__, "__defaults__", (lambda: time.monotonic() + passed[0],))
+
+    def slow(peer: Peer, request: Request) -> None:
+        passed[0] += WHOLE - LEFT
+        peer.respond_result(request, task("working", kind="task" if first == "tools/call" else "complete"))
+
+    server.on(last, lambda peer, request: peer.hold())
+    server.on(first, slow, lambda peer, request: peer.hold())
+    server.on("tasks/cancel" if first != "tasks/cancel" else "unknown", {"resultType": "complete"})
+    with open_modern(server) as client, within(WHOLE / 4), pytest.raises(CallTimeout, match=r"\b40 s"):
+        ask(client, timeout=WHOLE)
 
 
 def test_a_call_that_asks_and_then_becomes_a_task(server: ModernMCPServer) -> None:
