@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from streamhttp_client import HTTPStatusError, RemoteProtocolError, StreamHTTPError
+from streamhttp_client import AuthenticationError, HTTPStatusError, RemoteProtocolError, RetryPolicy, StreamHTTPError
+from streamhttp_client.client.eras import KNOWN_SERVERS
 from tests.client._peer import AT_ONCE, BOUND, OK, note, open_client, progress, refuse, token_of
 from tests.support.rawserver import Peer, RawMCPServer, Request
 from tests.transport._faults import InThread, within
@@ -313,3 +315,58 @@ def test_two_listeners(server: RawMCPServer) -> None:
     with open_client(server) as client, client.listen() as one, client.listen() as other:
         assert type(next(one)) is type(next(other))
     assert len(server.seen("GET")) == 2
+
+
+@pytest.mark.parametrize("threaded", [False, True], ids=["block", "thread"])
+@pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationError), (403, AuthenticationError),
+                                              (500, HTTPStatusError), (418, HTTPStatusError)])  # fmt: skip
+@pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
+def test_a_server_that_cannot_be_connected_to(
+    server: RawMCPServer, status: int, kind: type[StreamHTTPError], known: bool, threaded: bool
+) -> None:
+    """A listener of a client that is not connected yet connects; what the server has against that is its failure."""
+    for key in ("server/discover", "initialize"):
+        server.on(key, refuse(status))
+    client = open_client(server, retry=RetryPolicy(attempts=1))
+    if not known:
+        KNOWN_SERVERS.forget(server.url)
+    if threaded:
+        listener = client.listen(lambda event: None)
+        assert not listener.wait_open(BOUND)
+        assert listener._thread is not None
+        listener._thread.join(BOUND)
+        failure = listener.failure
+    else:
+        with pytest.raises(kind) as caught, client.listen() as listener:
+            next(listener)
+        failure = caught.value
+    client.close()
+    assert isinstance(failure, kind) and getattr(failure, "status", None) == status
+    assert server.seen("GET") == []
+
+
+@pytest.mark.parametrize("form", ["thread", "block", "iteration"])
+def test_a_client_that_nobody_else_holds(server: RawMCPServer, form: str) -> None:
+    """A listener holds its client: ``Client(url).listen()`` goes on when the client has no name, and when nobody holds
+    the listener either, all is let go of.
+    """
+    server.on("GET", events(CHANGED))
+    heard = threading.Semaphore(0)
+    if form == "thread":
+        listener = open_client(server).listen(lambda event: heard.release())
+        gc.collect()
+        assert heard.acquire(timeout=BOUND)
+        assert listener.failure is None and not listener.ended
+        listener.close()
+    elif form == "block":
+        with open_client(server).listen() as listener:
+            gc.collect()
+            assert type(next(listener)).__name__ == "ToolListChanged"
+    else:
+        for event in open_client(server).listen():
+            gc.collect()
+            assert type(event).__name__ == "ToolListChanged"
+            break
+    listener = None  # type: ignore[assignment]
+    gc.collect()
+    server.wait_connected(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -826,3 +827,54 @@ def test_calls_go_on_beside_it(server: ModernMCPServer) -> None:
             assert names([next(listener)]) == ["ToolListChanged"]
             other.join(AT_ONCE)
             assert other.value == "ok", repr(other.error)
+
+
+@pytest.mark.parametrize("form", ["thread", "block", "iteration"])
+def test_a_client_that_nobody_else_holds(server: ModernMCPServer, form: str) -> None:
+    """S26-01, S26-05: a listener holds its client: ``Client(url).listen()`` goes on when the client has no name; when
+    nobody holds the listener either, the stream is closed.
+    """
+    server.on(LISTEN, holding((TOOLS, {})))
+    heard = threading.Semaphore(0)
+    if form == "thread":
+        listener = open_modern(server).listen(lambda event: heard.release())
+        gc.collect()
+        assert heard.acquire(timeout=BOUND)
+        assert listener.failure is None and not listener.ended
+        listener.close()
+    elif form == "block":
+        with open_modern(server).listen() as listener:
+            gc.collect()
+            assert names([next(listener)]) == ["ToolListChanged"]
+    else:
+        for event in open_modern(server).listen():
+            gc.collect()
+            assert names([event]) == ["ToolListChanged"]
+            break
+    listener = None  # type: ignore[assignment]
+    gc.collect()
+    server.wait_connected(0)
+
+
+@pytest.mark.parametrize("threaded", [False, True], ids=["block", "thread"])
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_server_that_cannot_be_found_out(server: ModernMCPServer, status: int, threaded: bool) -> None:
+    """S26-06, V26-05: a listener of a client that is not connected finds out how the server speaks; what that ends with
+    is its failure.
+    """
+    for key in ("server/discover", "initialize"):
+        server.on(key, lambda peer, request: peer.respond(status))
+    client = open_modern(server, known=False, retry=RetryPolicy(attempts=1))
+    if threaded:
+        listener = client.listen(lambda event: None)
+        assert not listener.wait_open(BOUND)
+        assert listener._thread is not None
+        listener._thread.join(BOUND)
+        failure = listener.failure
+    else:
+        with pytest.raises(StreamHTTPError) as caught, client.listen():
+            pass
+        failure = caught.value
+    client.close()
+    assert isinstance(failure, HTTPStatusError) and failure.status == status
+    assert server.seen(LISTEN) == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from streamhttp_client import (
     HTTPStatusError,
+    StreamHTTPError,
     UnsupportedVersion,
 )
 from streamhttp_client.client.eras import KNOWN_SERVERS
@@ -18,6 +20,7 @@ from tests.client._kinds import (
     AnyServer,
     connect_to,
     keys,
+    not_yet,
     works,
 )
 from tests.support.rawserver import Peer, Request, rpc_refusal
@@ -168,3 +171,30 @@ def test_http_sse_only_and_another_revision_on_it(channel_server: AnyServer) -> 
         client.connect()
     client.close()
     assert caught.value.supported == ("2025-06-18",)
+
+
+@pytest.mark.parametrize("refusal", [400, 404, 405])
+@pytest.mark.parametrize(
+    ("protocol", "kind"),
+    [("2024-11-05", "session"), ("2024-11-05", "modern"), ("2025-11-25", "channel"), ("2025-03-26", "channel")],
+)
+def test_the_error_names_the_only_revision(_nothing_left: None, protocol: str, kind: str, refusal: int) -> None:
+    """V26-11, H26-21: a refusal that may well be the revision's fault says that no other was tried, and why."""
+    with AnyServer(kind, refusal=refusal) as server:
+        if protocol == "2024-11-05":
+            server.on("GET", lambda peer, request: peer.respond(refusal))
+        with not_yet(server, protocol=protocol) as client:
+            with pytest.raises(HTTPStatusError, match=f"only revision {protocol} was tried, as the caller wanted"):
+                client.connect()
+            with pytest.raises(HTTPStatusError) as caught:
+                works(client)
+        assert str(caught.value).count("only revision") == 1 and caught.value.status == refusal
+
+
+def test_a_json_rpc_refusal_names_the_only_revision_too(session_server: AnyServer) -> None:
+    """V26-11: servers that want a session id of a GET say so as JSON-RPC, which would mislead without it."""
+    session_server.on("GET", rpc_refusal(400, -32600, "the Mcp-Session-Id header is needed"))
+    with not_yet(session_server, protocol="2024-11-05") as client:
+        with pytest.raises(StreamHTTPError, match=r"Mcp-Session-Id.*only revision 2024-11-05 was tried") as caught:
+            client.connect()
+    assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args

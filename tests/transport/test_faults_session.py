@@ -16,7 +16,7 @@ from streamhttp_client import (
     StreamHTTPError,
     UnsupportedVersion,
 )
-from tests.support.rawserver import Peer, RawMCPServer, RawServer, Request
+from tests.support.rawserver import Peer, RawMCPServer, RawServer, Request, rpc_refusal
 from tests.transport._faults import RESULT, InThread, open_client, stays_usable
 
 # -- the end of a session
@@ -269,6 +269,32 @@ def test_secrets_do_not_follow_to_another_origin(status: int, own_session: bool)
             client.call_tool("echo")
             assert server.seen("tools/call")[1].header("Authorization") == sent.header("Authorization")
         assert all(request.header(name) is None for request in other.requests for name in secrets)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [(rpc_refusal(400, -32600, "Bad Request: Missing session ID"), 400), (rpc_refusal(404, -32001), 404)],
+)
+def test_a_server_behind_a_redirect_to_another_origin(status: int, answer: Any, code: int) -> None:
+    """H25-18: a session that is begun behind a redirect to another origin, where its id does not follow, is no session
+    that has ended: the error names the address to use, and no second one is begun.
+    """
+    with RawMCPServer() as other:
+
+        def elsewhere(peer: Peer) -> None:
+            while peer.open:
+                peer.read_request()
+                peer.respond(status, headers={"Location": other.url})
+
+        other.on("notifications/initialized", lambda peer, request: peer.respond(202))
+        other.on("tools/call", answer)
+        with RawServer(elsewhere) as server, open_client(server, listen_in_background=False) as client:
+            with pytest.raises(HTTPStatusError, match=f"redirect to .*{other.port}.*use that address") as caught:
+                client.call_tool("echo")
+            assert caught.value.status == code and not isinstance(caught.value, SessionExpired)
+        assert len(other.seen("initialize")) == 1
+        assert all(request.header("MCP-Session-Id") is None for request in other.requests)
 
 
 def test_a_redirect_never_turns_a_call_into_a_get() -> None:
