@@ -14,6 +14,7 @@ from streamhttp_client import (
     Client,
     HTTPStatusError,
     InvalidParams,
+    ResumeRefused,
     RetryPolicy,
     Session,
     StreamHTTPError,
@@ -33,7 +34,7 @@ from tests.client._kinds import (
 )
 from tests.client._peer import BOUND
 from tests.support.rawserver import Peer, Request, rpc_refusal
-from tests.transport._faults import InThread
+from tests.transport._faults import InThread, within
 
 Script = Callable[[Peer, Request], None]
 
@@ -396,6 +397,36 @@ def test_a_session_server_that_is_one_of_http_sse_now(
     with Client.resume(saved, timeout=BOUND, listen_in_background=False) as client:
         works(client)
         assert client.era == "http+sse"
+
+
+@pytest.mark.parametrize("refusal", [404, 405])
+@pytest.mark.parametrize("idempotent", [False, True])
+def test_a_call_that_meets_http_sse_when_it_resumes(
+    channel_server: AnyServer, refusal: int, idempotent: bool
+) -> None:
+    """V26-08, O-03, H25-19: a server that is one of HTTP+SSE by the time that a broken answer is resumed has not kept
+    it, which is known at once from its stream; a call that may run twice is made again.
+    """
+    channel_server.kind = "session"
+
+    def breaking(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info"}}, id="e")
+        channel_server.kind, channel_server.refusal = "channel", refusal
+        channel_server.expire_sessions()
+        peer.cut()
+
+    channel_server.on("tools/call", breaking, channel_server.answer)
+    with connect_to(channel_server) as client, within(BOUND / 2):
+        if idempotent:
+            assert client.call_tool("echo", idempotent=True).text == "ok"
+        else:
+            with pytest.raises(ResumeRefused, match="speaks HTTP") as caught:
+                client.call_tool("echo")
+            assert caught.value.may_have_executed
+        works(client)
+        assert client.era == "http+sse"
+    assert len(channel_server.seen("tools/call")) >= 2
 
 
 def test_what_is_learned_is_no_secret(_nothing_left: None) -> None:

@@ -320,6 +320,28 @@ def test_other_credentials_that_change(server: ModernMCPServer, field: str, form
     assert names == ["one", "one", "two", "two", "one", "one"]
 
 
+@pytest.mark.parametrize("ttl", [0, None, LONG])
+def test_an_auth_that_counts(server: ModernMCPServer, ttl: Any) -> None:
+    """C26-07: where nothing is kept, credentials are made for the request alone: an auth that spends a token of its
+    budget each time spends one for each request. A token that serves once finds nothing that was kept for another.
+    """
+    spent: list[str] = []
+
+    def auth(request: Any) -> Any:
+        spent.append(f"once-{len(spent)}")
+        request.headers["Authorization"] = f"Bearer {spent[-1]}"
+        return request
+
+    numbered("tools/list", VERBS["tools"][2], server, ttl)
+    with open_modern(server, auth=auth) as client:
+        names = [client.list_tools()[0].name for _ in range(5)]
+        assert names == ["1", "2", "3", "4", "5"]
+        if ttl == LONG:
+            assert all(token not in repr(vars(client._engine.kept)) for token in spent)
+        else:
+            assert len(spent) == len(server.requests) == 5
+
+
 def test_credentials_of_threads(server: ModernMCPServer) -> None:
     """C26-07: threads of one client that ask under tokens of their own get what is theirs, at the same time too."""
     local = threading.local()
