@@ -15,6 +15,19 @@ def _know_no_server() -> Iterator[None]:
     KNOWN_SERVERS.clear()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have ``pytest -n 2 --dist loadgroup`` keep on one worker all tests of a file, or of a live peer.
+
+    Peers take a second to start, and are asked from many files.
+    """
+    if config.getoption("loadgroup", False):
+        for item in items:
+            kind = getattr(item, "callspec", None) and item.callspec.params.get("peer")  # type: ignore[attr-defined]
+            group = getattr(kind, "name", None) or item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Escape lone surrogates in what a test printed and logged.
