@@ -41,7 +41,7 @@ def ponder(seconds: float, ctx: Context) -> str:
 def dig(metres: int, ctx: Context) -> str:
     """Dig a hole, which takes long: a client that knows tasks gets one at once, and the result later."""
     for metre in range(1, metres + 1):
-        time.sleep(0.1)
+        time.sleep(0.5)
         ctx.progress(metre, metres, f"{metre} m deep")
     return f"a hole of {metres} m"
 

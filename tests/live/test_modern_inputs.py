@@ -157,16 +157,17 @@ def test_prompts_and_resources_ask_too(peer: Peer) -> None:
 
 @for_peers(*MODERN)
 def test_what_a_callback_fails_at_is_not_answered(peer: Peer) -> None:
-    """M26-09: no error goes to the server, the call is not made again, and the client lives on."""
+    """M26-09: its error is the caller's; none goes to the server, the call is not made again, and the client lives
+    on.
+    """
     traffic = Traffic(peer)
 
     def sampling(params: Any) -> dict[str, Any]:
         raise ValueError("the password is swordfish")
 
     with meet(peer, sampling=sampling) as client:
-        with pytest.raises(InputRequired) as caught:
+        with pytest.raises(ValueError, match="swordfish"):
             client.call_tool("want_model", {"prompt": "x"})
-        assert "swordfish" not in str(caught.value)
         assert client.call_tool("echo", {"text": "alive"}).text == "alive"
     assert len(rounds(traffic)) == 2
     assert "swordfish" not in json.dumps(traffic.messages())
