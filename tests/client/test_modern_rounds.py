@@ -419,7 +419,7 @@ def test_going_on_with_callbacks(server: ModernMCPServer) -> None:
     assert declared["elicitation"] == {"form": {}, "url": {}} and declared["sampling"] == {}
 
 
-@pytest.mark.parametrize("saved", [5, None, 1.5, [], object()], ids=repr)
+@pytest.mark.parametrize("saved", [5, None, 1.5, [], object()], ids=lambda value: type(value).__name__)
 def test_going_on_from_something_else(server: ModernMCPServer, saved: Any) -> None:
     """BASE-10: what is neither such an error nor a text is refused as it is."""
     with open_modern(server) as client, pytest.raises(LocalProtocolError):
