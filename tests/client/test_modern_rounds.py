@@ -346,7 +346,7 @@ def test_a_handler_that_fails_tells_no_secrets(
     told = "".join(traceback.format_exception(caught.value))
     error: BaseException | None = caught.value
     while error is not None:
-        assert secret not in repr(error.args)
+        assert secret not in repr((error.args, vars(error)))
         error = error.__context__
     assert secret not in told and secret not in caplog.text
 

@@ -691,6 +691,20 @@ def test_there_is_no_list(server: ModernMCPServer, known: bool) -> None:
         assert set(keys(server)) <= ({"tasks/list"} if known else {"server/discover"})
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_list_is_not_asked_for(server: ModernMCPServer, known: bool) -> None:
+    """X16, T-17: what the revision does not have is refused as such, whatever the server has said of itself, and
+    nothing is sent.
+    """
+    with open_modern(server, known=known) as client:
+        client.connect()
+        before = len(server.requests)
+        for ask in (client.list_tasks, lambda: next(client.iter_tasks()), lambda: list(client.iter_tasks())):
+            with pytest.raises(CapabilityError, match="2026-07-28 has no list of tasks"):
+                ask()
+        assert len(server.requests) == before
+
+
 def test_a_server_without_the_extension(_nothing_left: None) -> None:
     """T-17, V26-09: where the server says that it lacks it, nothing about tasks is sent; calls are calls."""
     with ModernMCPServer() as server, open_modern(server, known=False) as client:
