@@ -88,7 +88,8 @@ class Agreement:
         """
         revision = LATEST_SESSION if session.protocol_version is None else get_revision(session.protocol_version)
         channel = session.era == "http+sse"
-        self._learn(revision, channel=channel)
+        if KNOWN_SERVERS.first_step(self._url) is None:  # what was found out in this process is younger
+            self._learn(revision, channel=channel)
         if channel:
             return None
         return Link(self._era(revision), session, self._transport, ("as the saved session has it",))
@@ -154,7 +155,7 @@ class Agreement:
                 return doubted
             return self._shake(step.revision, way, effort, farewell)
         if step.action == "channel":
-            return self._open_channel(step.revision, steps, effort, farewell)
+            return self._open_channel(step.revision, way, effort, farewell)
         session, versions = self._probe(step.revision or LATEST, effort)
         following = negotiation.after_discovery(versions)
         if following.action == "speak" and following.revision is not None:
@@ -280,7 +281,7 @@ class Agreement:
         return Link(link.era, link.session, link.transport, (*way.steps, agreed))
 
     def _open_channel(
-        self, offer: Revision | None, steps: list[str], effort: Effort, farewell: Callable[[Link], object]
+        self, offer: Revision | None, way: _Way, effort: Effort, farewell: Callable[[Link], object]
     ) -> Link:
         from ..protocol.two_channels import TwoChannelsEra
         from ..transport.http_sse import HTTPSSETransport
@@ -299,9 +300,10 @@ class Agreement:
         except BaseException:
             transport.close()
             raise
-        self._learn(link.era.revision, channel=True)
+        if way.sure:
+            self._learn(link.era.revision, channel=True)
         agreed = f"a GET opened the stream of HTTP+SSE, and initialize agreed on {link.era.revision.name}"
-        return Link(link.era, link.session, link.transport, (*steps, agreed))
+        return Link(link.era, link.session, link.transport, (*way.steps, agreed))
 
     def _learn(self, revision: Revision, *, channel: bool = False) -> None:
         if self._pinned is None:  # else it says what the caller wants, and not what the server does

@@ -130,7 +130,7 @@ class Asker:
         self,
         build: Callable[[str | None], Operation[T]],
         take: Callable[[T], Iterable[Item]],
-        timeout: TimeoutLike | None,
+        timeout: TimeoutLike | Effort | None,
         cache: CacheUse,
     ) -> list[Item]:
         """All of a list; once more from its beginning, and from the server, if what was kept of it led nowhere.
@@ -138,7 +138,8 @@ class Asker:
         "If a cursor is no longer valid, the client SHOULD discard all cached pages and restart pagination from the
         beginning." MCP 2026-07-28, server/utilities/caching, Interaction with Pagination
         """
-        effort = self._effort(timeout).begin()
+        effort = timeout if isinstance(timeout, Effort) else self._effort(timeout)
+        effort.begin()
         while True:
             items: list[Item] = []
             pages = 0

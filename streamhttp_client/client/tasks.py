@@ -114,8 +114,9 @@ class TaskVerbs(ToolVerbs):
 
     def list_tasks(self, *, timeout: TimeoutLike | None = None) -> list[Task]:
         """Return all tasks that the server knows of this session. There is no such list since 2026-07-28."""
-        self._check_listing(self._effort(timeout).begin())
-        return self._whole(calls.list_tasks, lambda page: page.tasks, timeout, "off")
+        effort = self._effort(timeout).begin()
+        self._check_listing(effort)
+        return self._whole(calls.list_tasks, lambda page: page.tasks, effort, "off")
 
     def _check_listing(self, effort: Effort) -> None:
         era = self._engine.ready(effort).era

@@ -125,6 +125,8 @@ class Session(Record):
             if not isinstance(value, str) and (name == "url" or value is not None):
                 raise LocalProtocolError(f"{name!r} of a saved session must be a string, got {value!r:.40}")
         info, capabilities, cursors = (fields.get(name) for name in ("server_info", "capabilities", "cursors"))
+        if texts["era"] not in (None, "stateless", "session", "http+sse"):
+            raise LocalProtocolError(f"the saved 'era' is none that is known here: {texts['era']!r:.40}")
         if texts["session_id"] is not None and not is_session_id(texts["session_id"]):
             raise LocalProtocolError("the saved 'session_id' is none that a server could have given")
         if cursors is None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from streamhttp_client import (
+    Client,
     HTTPStatusError,
+    LocalProtocolError,
     StreamHTTPError,
     UnsupportedVersion,
 )
@@ -198,3 +201,12 @@ def test_a_json_rpc_refusal_names_the_only_revision_too(session_server: AnyServe
         with pytest.raises(StreamHTTPError, match=r"Mcp-Session-Id.*only revision 2024-11-05 was tried") as caught:
             client.connect()
     assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args
+
+
+@pytest.mark.parametrize("era", ["quantum", "", "Session"])
+def test_a_saved_session_of_an_era_that_is_not_known(session_server: AnyServer, era: str) -> None:
+    """BASE-10: it is refused here, before anything is sent by rules that nobody has named."""
+    saved = {"url": session_server.url, "protocol_version": "2025-11-25", "session_id": "session-1", "era": era}
+    with pytest.raises(LocalProtocolError, match="era"), Client.resume(json.dumps(saved)) as client:
+        works(client)
+    assert keys(session_server) == []

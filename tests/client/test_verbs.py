@@ -384,6 +384,7 @@ def _silent(peer: Peer, request: Request) -> None:
 
 
 ASKING: dict[str, tuple[str, Callable[..., Any]]] = {
+    "list_tasks": ("tasks/list", lambda c, **k: c.list_tasks(**k)),
     "list_tools": ("tools/list", lambda c, **k: c.list_tools(**k)),
     "iter_tools": ("tools/list", lambda c, **k: next(c.iter_tools(**k))),
     "call_tool": ("tools/call", lambda c, **k: c.call_tool("t", **k)),

@@ -145,7 +145,7 @@ sessions = st.builds(
     st.none(),
     st.none() | texts,
     st.lists(cursors, max_size=3).map(tuple),
-    st.none() | texts,
+    st.sampled_from([None, "stateless", "session", "http+sse"]),
 )
 
 
