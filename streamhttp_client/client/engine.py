@@ -504,9 +504,7 @@ class Engine:
             self._closed = True
             for effort in list(self._efforts.values()):
                 effort.interrupt.fire()
-            if self.link is not None:
-                self.link.transport.close()
-            self._http.close()
+            self._http.close()  # a stream of HTTP+SSE ends with its transport, without waiting for its reader
 
     def _say_goodbye(self, link: Link, seconds: float = _FAREWELL_SECONDS) -> None:
         if seconds <= 0:
