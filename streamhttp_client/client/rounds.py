@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import InputRequired, LocalProtocolError
-from ..net.retry import Effort
+from ..net.retry import Backoff, Effort
 from ..protocol import calls, inputs
 from ..protocol.calls import Operation
 
@@ -42,6 +42,7 @@ class Rounds:
         self._callbacks = callbacks
         self._operation = operation
         self._count = 0
+        self._pauses: Backoff | None = None
         self.capabilities: dict[str, Any] | None = None
         self.params: Mapping[str, Any] | None = operation.params if params is None else params
 
@@ -61,8 +62,10 @@ class Rounds:
         responses: dict[str, Any] | None = None
         if wanted.requests is None:
             # A state alone: the server wants to be asked again, and "the client MAY retry the original request
-            # immediately". With the pauses of any other attempt, it cannot keep us busy.
-            if not effort.again():
+            # immediately". With pauses that grow, whatever its streams bring in between, it cannot keep us busy.
+            if self._pauses is None:
+                self._pauses = Backoff(effort.policy, effort.deadline, effort.interrupt)
+            if not self._pauses.again():
                 raise self._refused(wanted, "it wants to be asked again and again")
         else:
             responses, unanswered = answer_requests(self._callbacks, wanted.requests)
