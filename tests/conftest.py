@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
 
 from streamhttp_client.client.eras import KNOWN_SERVERS
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C: a background process of a shell starts with SIGINT ignored, and hands that down to the programs that
+    some tests interrupt.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
