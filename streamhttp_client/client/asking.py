@@ -33,7 +33,10 @@ class Asker:
     _engine: Engine
     _options: Options
 
-    def _effort(self, timeout: TimeoutLike | None) -> Effort:
+    def _effort(self, timeout: TimeoutLike | Effort | None) -> Effort:
+        """The limits of a verb: those that were given, the client's own, or those of the verb that it is a part of."""
+        if isinstance(timeout, Effort):
+            return timeout
         engine = self._engine
         limits = engine.timeout if timeout is None else Timeout.of(timeout, engine.timeout)
         return Effort(limits, engine.retry)
@@ -56,9 +59,7 @@ class Asker:
             cache: What to do with a result that was kept: see :class:`Verbs`; "off" also for requests whose results
                 never are.
         """
-        engine, keep = self._engine, None
-        effort = timeout if isinstance(timeout, Effort) else self._effort(timeout)
-        effort.begin()
+        engine, effort, keep = self._engine, self._effort(timeout).begin(), None
         if cache not in ("use", "refresh", "off"):
             raise LocalProtocolError(f"cache must be 'use', 'refresh' or 'off', got {cache!r}")
         if cache != "off" and engine.ready(effort).era.caches:
@@ -138,8 +139,7 @@ class Asker:
         "If a cursor is no longer valid, the client SHOULD discard all cached pages and restart pagination from the
         beginning." MCP 2026-07-28, server/utilities/caching, Interaction with Pagination
         """
-        effort = timeout if isinstance(timeout, Effort) else self._effort(timeout)
-        effort.begin()
+        effort = self._effort(timeout).begin()
         while True:
             items: list[Item] = []
             pages = 0

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.client._kinds import AnyServer
 from tests.support.rawserver import RawMCPServer
 from tests.transport._faults import nothing_left
 
@@ -22,4 +23,22 @@ def server(_nothing_left: None) -> Iterator[RawMCPServer]:
     from tests.client._peer import EVERYTHING
 
     with RawMCPServer(capabilities=EVERYTHING) as server:
+        yield server
+
+
+@pytest.fixture
+def session_server(_nothing_left: None) -> Iterator[AnyServer]:
+    with AnyServer("session") as server:
+        yield server
+
+
+@pytest.fixture
+def modern_server(_nothing_left: None) -> Iterator[AnyServer]:
+    with AnyServer("modern") as server:
+        yield server
+
+
+@pytest.fixture
+def channel_server(_nothing_left: None) -> Iterator[AnyServer]:
+    with AnyServer("channel") as server:
         yield server

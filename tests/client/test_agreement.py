@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -45,29 +45,6 @@ from tests.support.rawserver import Peer, RawMCPServer, Request, refusing_port, 
 from tests.transport._faults import InThread, within
 
 Script = Callable[[Peer, Request], None]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_known() -> None:
-    KNOWN_SERVERS.clear()
-
-
-@pytest.fixture
-def session_server(_nothing_left: None) -> Iterator[AnyServer]:
-    with AnyServer("session") as server:
-        yield server
-
-
-@pytest.fixture
-def modern_server(_nothing_left: None) -> Iterator[AnyServer]:
-    with AnyServer("modern") as server:
-        yield server
-
-
-@pytest.fixture
-def channel_server(_nothing_left: None) -> Iterator[AnyServer]:
-    with AnyServer("channel") as server:
-        yield server
 
 
 # --- answers to the probe

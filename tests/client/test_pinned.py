@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -29,29 +29,6 @@ from tests.client._kinds import (
 from tests.support.rawserver import Peer, Request, rpc_refusal
 
 Script = Callable[[Peer, Request], None]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_known() -> None:
-    KNOWN_SERVERS.clear()
-
-
-@pytest.fixture
-def session_server(_nothing_left: None) -> Iterator[AnyServer]:
-    with AnyServer("session") as server:
-        yield server
-
-
-@pytest.fixture
-def modern_server(_nothing_left: None) -> Iterator[AnyServer]:
-    with AnyServer("modern") as server:
-        yield server
-
-
-@pytest.fixture
-def channel_server(_nothing_left: None) -> Iterator[AnyServer]:
-    with AnyServer("channel") as server:
-        yield server
 
 
 @pytest.mark.parametrize("kind", ["modern", "both"])
