@@ -59,13 +59,10 @@ class InRedis:
         self.redis: Any = redis.Redis.from_url(url)
         self.store: Any = RedisStore(url, prefix=prefix, **options)
         self._prefix = prefix
-        self._before = self._used()
-
-    def _used(self) -> int:
-        return int(self.redis.info("memory")["used_memory"])
 
     def taken(self) -> int:
-        return self._used() - self._before
+        """Bytes of all keys. Not of the whole server: it counts the buffers of connections, which come and go."""
+        return sum(self.redis.memory_usage(key, samples=0) or 0 for key in self.redis.keys(f"{self._prefix}:*"))
 
     def counted(self) -> int:
         return int(self.redis.hget(f"{self._prefix}:bytes", "") or 0)

@@ -234,14 +234,14 @@ def test_delete_ends_the_session_and_its_streams(wire: Wire, gate: Gate) -> None
         assert response.status == 404
 
 
-def test_stop_ends_streams_with_a_retry(gate: Gate) -> None:
-    """A client that is connected when the server stops knows when to come back."""
+def test_stop_ends_streams_with_a_retry() -> None:
+    """A client that is connected when the server stops knows when to come back, though handlers still run."""
     server = Server("test", "1.0")
+    released = threading.Event()
 
     @server.tool()
-    def wait(ctx: Context) -> str:
-        while not ctx.cancelled:
-            threading.Event().wait(0.01)
+    def wait() -> str:
+        released.wait(PATIENCE)
         return ""
 
     with server.serve(retry_ms=50) as running:
@@ -251,11 +251,31 @@ def test_stop_ends_streams_with_a_retry(gate: Gate) -> None:
         assert next(stream)["retry"] == "50"
         calling = wire.call("wait")
         next(events(calling))
-    assert [event.get("retry") for event in stream] == ["50"]
-    (last,) = events(calling)
-    # The handler ends at once when it is told, so its result may just have made it.
-    assert last.get("retry") == "50" or "result" in json.loads(last["data"])
+        stopping = threading.Thread(target=running.stop)
+        stopping.start()
+        assert [event.get("retry") for event in stream] == ["50"]
+        assert [event.get("retry") for event in events(calling)] == ["50"]
+        released.set()
+        stopping.join(PATIENCE)
     running.stop()
+
+
+def test_half_a_result_is_none() -> None:
+    """What a handler returns at once when it is told is no result; the stream may have ended before it came."""
+    server = Server("test", "1.0")
+
+    @server.tool()
+    def wait(ctx: Context) -> str:
+        while not ctx.cancelled:
+            threading.Event().wait(0.01)
+        return "half"
+
+    with server.serve(retry_ms=50) as running:
+        calling = Wire(running.url).initialize().call("wait")
+        next(events(calling))
+    (last,) = events(calling)
+    stopped = {"code": -32603, "message": "the server stopped before the call ended"}
+    assert last.get("retry") == "50" or json.loads(last["data"])["error"] == stopped
 
 
 @pytest.mark.parametrize("revision", ["2025-03-26", "2025-06-18"])
