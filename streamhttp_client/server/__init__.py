@@ -34,9 +34,11 @@ It stands on the pure layers only, and the client never imports it. What is wher
   round), :mod:`.tasks` (results that are collected later), :mod:`.subscriptions` (``subscriptions/listen``).
 * Both: :mod:`.calls` (a request that runs), :mod:`.workers` (threads of handlers), :mod:`.stores` (what outlives a
   request, for one process or many).
-* What is offered: :mod:`.tools`, :mod:`.resources`, :mod:`.templates`, :mod:`.prompts`, :mod:`.completions`,
-  :mod:`.pages`; :mod:`.arguments` and :mod:`.schemas` check what comes in, :mod:`.forms` what a user has filled in,
-  :mod:`.results` and :mod:`.outputs` shape what goes out.
+* What is offered: :mod:`.offer` (which method is answered by what), :mod:`.tools`, :mod:`.resources`,
+  :mod:`.templates`, :mod:`.prompts`, :mod:`.completions`, :mod:`.pages`; :mod:`.arguments` and :mod:`.schemas` check
+  what comes in, :mod:`.forms` what a user has filled in, :mod:`.results` and :mod:`.outputs` shape what goes out.
+
+Imports go from the top of this list to its end, never back, not even for a type.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import jsonrpc
 from ..exceptions import RPCError
@@ -22,14 +22,12 @@ from .http_answers import Answer, HTTPError
 from .inputs import Inputs, Sealer, read_inputs
 from .modern_calls import ModernCall
 from .modern_runs import Method, ModernRuns, lacking, status_of
+from .offer import Offer
 from .pipes import Pipe, PipeStream
 from .request_meta import Caller, check_param_headers, read_caller
+from .runner import Runner
 from .stores.base import Store, StoreError, StoreFull
 from .subscriptions import SubscriptionStream, honoured, subscribe
-
-if TYPE_CHECKING:
-    from .runner import Runner
-    from .server import Server
 
 __all__ = ["ModernEndpoint"]
 
@@ -54,7 +52,7 @@ class ModernEndpoint:
 
     def __init__(
         self,
-        server: Server,
+        offer: Offer,
         runner: Runner,
         store: Store,
         *,
@@ -67,15 +65,15 @@ class ModernEndpoint:
         task_ttl: float,
     ) -> None:
         self.supported = tuple(supported)
-        self._server = server
+        self._offer = offer
         self._runner = runner
         self._store = store
         self._json = json_response
         self._keepalive = keepalive
         # One secret may serve several endpoints, and what one of them has asked is nothing to the others.
-        self._sealer = Sealer(state_secret, audience=(server.name, path or ""), ttl=state_ttl)
+        self._sealer = Sealer(state_secret, audience=(offer.name, path or ""), ttl=state_ttl)
         self._runs = ModernRuns(
-            server,
+            offer,
             runner,
             store,
             method=lambda name: self._methods[name][0],
@@ -83,7 +81,7 @@ class ModernEndpoint:
             task_ttl=task_ttl,
         )
         tasks = self._runs.tasks
-        tools, resources, prompts = server.tools, server.resources, server.prompts
+        tools, resources, prompts = offer.tools, offer.resources, offer.prompts
         # Each with what must be there for it: "or one gated behind a server capability the server did not advertise"
         # (schema, MethodNotFoundError).
         self._methods: dict[str, tuple[Method, Callable[[], Any]]] = {
@@ -98,7 +96,7 @@ class ModernEndpoint:
             "tasks/get": (tasks.get, lambda: len(tools)),
             "tasks/update": (tasks.update, lambda: len(tools)),
             "tasks/cancel": (tasks.cancel, lambda: len(tools)),
-            "completion/complete": (server.completions.complete, lambda: len(server.completions)),
+            "completion/complete": (offer.completions.complete, lambda: len(offer.completions)),
         }
 
     # --- HTTP
@@ -127,7 +125,7 @@ class ModernEndpoint:
             problem = f"unknown method: {message.method:.100}"
             raise HTTPError(404, problem, code=jsonrpc.METHOD_NOT_FOUND, request_id=message.id)
         if message.method == "tools/call":
-            tool = self._server.tools.get((message.params or {}).get("name"))
+            tool = self._offer.tools.get((message.params or {}).get("name"))
             if tool is not None and tool.mirrored:
                 check_param_headers(environ, message, tool.mirrored)
         try:
@@ -139,7 +137,7 @@ class ModernEndpoint:
             return self._to_answer(jsonrpc.ErrorResponse(message.id, error.code, error.message, error.data))
         except MissingCapability as missing:
             return self._to_answer(lacking(message, missing))
-        if self._json or not self._server.streams(message):
+        if self._json or not self._offer.streams(message):
             return self._answer_here(environ, caller, message, inputs)
         return self._answer_from_thread(environ, caller, message, inputs)
 
@@ -165,7 +163,7 @@ class ModernEndpoint:
         outlet = JSONOutlet()
         # Nobody else looks whether the client is there: this thread is busy.
         gone = connection_probe(environ) if self._json else None
-        call = ModernCall(self._runner, self._store, caller, request, outlet, inputs, gone)
+        call = ModernCall(self._store, caller, request, outlet, self._runner.backlog, inputs, gone)
         self._runner.running.add(call)
         self._runs.run(call)
         if call.store_error is not None:
@@ -180,7 +178,7 @@ class ModernEndpoint:
     ) -> Answer | PipeStream:
         """Run a request on a thread of its own, and answer by what it does first."""
         pipe = Pipe()
-        call = ModernCall(self._runner, self._store, caller, request, pipe, inputs)
+        call = ModernCall(self._store, caller, request, pipe, self._runner.backlog, inputs)
         gone = connection_probe(environ)
         self._runner.begin_stream()
 
@@ -210,7 +208,7 @@ class ModernEndpoint:
 
     def capabilities(self) -> dict[str, Any]:
         """What the server declares in this era."""
-        found = self._server.capabilities()
+        found = self._offer.capabilities()
         if self._json:
             # Changes are told on streams, which this endpoint does not have.
             found = {name: {} for name in found}
@@ -220,8 +218,8 @@ class ModernEndpoint:
 
     def _discover(self, call: Call) -> dict[str, Any]:
         result: dict[str, Any] = {"supportedVersions": list(self.supported), "capabilities": self.capabilities()}
-        if self._server.instructions is not None:
-            result["instructions"] = self._server.instructions
+        if self._offer.instructions is not None:
+            result["instructions"] = self._offer.instructions
         return result
 
     def _listen(self, environ: Environ, request: jsonrpc.Request, caller: Caller) -> SubscriptionStream:
@@ -234,7 +232,7 @@ class ModernEndpoint:
             wanted = honoured(
                 given,
                 self.capabilities(),
-                self._server.resources.has,
+                self._offer.resources.has,
                 lambda name: self._runs.tasks.can_be_followed(name, caller),
             )
         except RPCError as error:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from .. import jsonrpc
 from ..protocol.names import TASKS_EXTENSION
 from .calls import Call, MissingCapability, Outlet
+from .delivery import Backlog
 from .inputs import Inputs
 from .request_meta import Caller
 from .stores.base import Store, StoreError
 from .tasks import TaskNeeded, TaskRun, needs_tasks
-
-if TYPE_CHECKING:
-    from .runner import Runner
 
 __all__ = ["ModernCall", "TaskCall"]
 
@@ -33,15 +31,15 @@ class ModernCall(Call):
 
     def __init__(
         self,
-        runner: Runner,
         store: Store,
         caller: Caller,
         request: jsonrpc.Request,
         outlet: Outlet,
+        backlog: Backlog,
         inputs: Inputs,
         gone: Callable[[], bool] | None = None,
     ) -> None:
-        super().__init__(store, caller, request, outlet, runner.backlog)
+        super().__init__(store, caller, request, outlet, backlog)
         self._gone = gone
         self._next_look = 0.0
         # Two clients may use the same id at the same time.
@@ -90,8 +88,8 @@ class TaskCall(ModernCall):
 
     progress_token = "task"
 
-    def __init__(self, runner: Runner, store: Store, run: TaskRun) -> None:
-        super().__init__(runner, store, run.caller, run.request, run, run.inputs)
+    def __init__(self, store: Store, run: TaskRun, backlog: Backlog) -> None:
+        super().__init__(store, run.caller, run.request, run, backlog, run.inputs)
         self._task_run = run
 
     def _is_unwanted(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import jsonrpc
 from ..exceptions import ClientClosed, LocalProtocolError, RPCError
@@ -24,13 +24,11 @@ from ..protocol.names import (
 from .calls import Call, MissingCapability
 from .inputs import InputNeeded, Sealer, input_required
 from .modern_calls import ModernCall, TaskCall
+from .offer import Offer
 from .request_meta import Caller
+from .runner import Runner
 from .stores.base import Store, StoreError
 from .tasks import TaskNeeded, TaskRun, Tasks, needs_tasks
-
-if TYPE_CHECKING:
-    from .runner import Runner
-    from .server import Server
 
 __all__ = ["Method", "ModernRuns", "lacking", "status_of"]
 
@@ -60,7 +58,7 @@ class ModernRuns:
 
     def __init__(
         self,
-        server: Server,
+        offer: Offer,
         runner: Runner,
         store: Store,
         *,
@@ -68,13 +66,13 @@ class ModernRuns:
         sealer: Sealer,
         task_ttl: float,
     ) -> None:
-        self._server = server
+        self._offer = offer
         self._runner = runner
         self._store = store
         self._method = method
         self._sealer = sealer
         #: ``_meta`` of each result.
-        self.meta = {SERVER_INFO: server.info()}
+        self.meta = {SERVER_INFO: offer.info()}
         self.tasks = Tasks(store, runner.backlog, self._start_task, ttl=task_ttl)
 
     def run(self, call: ModernCall) -> None:
@@ -88,7 +86,7 @@ class ModernRuns:
                 call.store_error = error
                 response = jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, str(error))
             except BaseException:
-                # Like Server.run: SystemExit and the like must not leave the client waiting.
+                # Like Offer.run: SystemExit and the like must not leave the client waiting.
                 _log.exception("%s failed", request.method)
                 response = _internal_error(request)
             try:
@@ -131,9 +129,9 @@ class ModernRuns:
         """A result as this era wants it: its type, who the server is, and how long it may be cached."""
         method = request.method
         if method in _LISTS:
-            result = {**result, "ttlMs": self._server.ttl_ms, "cacheScope": self._server.cache_scope}
+            result = {**result, "ttlMs": self._offer.ttl_ms, "cacheScope": self._offer.cache_scope}
         elif method == "resources/read":
-            ttl, scope = self._server.resources.hints((request.params or {}).get("uri"))
+            ttl, scope = self._offer.resources.hints((request.params or {}).get("uri"))
             if _ROUNDS & (request.params or {}).keys():
                 ttl = 0  # "MUST NOT be cached, as they depend on inputs that are not part of the cache key"
             result = {**result, "ttlMs": ttl, "cacheScope": scope}
@@ -153,7 +151,7 @@ class ModernRuns:
         """
         if request.method != "tools/call":
             return False
-        tool = self._server.tools.get((request.params or {}).get("name"))
+        tool = self._offer.tools.get((request.params or {}).get("name"))
         if tool is None or not tool.task:
             return False
         if caller.has_extension(TASKS_EXTENSION):
@@ -164,7 +162,7 @@ class ModernRuns:
         return False
 
     def _start_task(self, run: TaskRun) -> bool:
-        call = TaskCall(self._runner, self._store, run)
+        call = TaskCall(self._store, run, self._runner.backlog)
         return self._runner.submit(call, lambda: self.run(call), task=True)
 
 

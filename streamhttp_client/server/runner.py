@@ -12,21 +12,19 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import jsonrpc
 from .calls import Call, JSONOutlet, LogOutlet, RunningCalls
 from .delivery import Backlog
 from .disconnect import connection_probe
 from .http_answers import Answer, HTTPError
+from .offer import Offer
 from .pace import Pace
 from .sessions import ServerSession, new_token
 from .stores.base import Store, StoreFull
 from .streams import EventStream
 from .workers import Workers
-
-if TYPE_CHECKING:
-    from .server import Server
 
 __all__ = ["Runner"]
 
@@ -48,11 +46,11 @@ class Runner:
         max_streams: Streams that are open at the same time; one more is answered with 503.
     """
 
-    def __init__(self, server: Server, *, max_threads: int, max_streams: int, keepalive: float, retry_ms: int) -> None:
+    def __init__(self, offer: Offer, *, max_threads: int, max_streams: int, keepalive: float, retry_ms: int) -> None:
         self.running = RunningCalls()
         self.stopping = False
         self._backlog = Backlog()
-        self._server = server
+        self._offer = offer
         self._workers = Workers("handler", max_threads, max_waiting=max_threads * 4)
         # Tasks may take hours, and shall not keep others waiting.
         self._task_workers = Workers("task", max_threads, max_waiting=max_threads * 4)
@@ -151,7 +149,7 @@ class Runner:
 
     def _run(self, call: Call) -> None:
         try:
-            self._server.run(call)
+            self._offer.run(call)
         finally:
             self.running.discard(call)
 

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 from ..exceptions import LocalProtocolError, MissingExtra
 from .stores.base import StoreUnavailable
 from .workers import Workers
+from .wsgi import WSGIApp
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from .wsgi import WSGIApp
 
 __all__ = ["RunningServer"]
 

@@ -1,38 +1,29 @@
-"""The server: what it offers, and which method of the protocol is answered by what."""
+"""The server as its users see it: functions are registered on it, and endpoints made of it."""
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from .. import jsonrpc
-from ..exceptions import ClientClosed, LocalProtocolError, RPCError
-from ..protocol.versions import LATEST_SESSION
-from .calls import Call
-from .completions import Completions
+from ..exceptions import LocalProtocolError
+from .bearer import BearerAuth
 from .listeners import tell
-from .pages import cache_hints
-from .prompts import Prompt, Prompts
-from .resources import Resource, Resources
-from .sessions import LOG_LEVELS, ServerSession, find_served, kept_of_client
-from .tools import Tool, Tools
-
-if TYPE_CHECKING:
-    from .bearer import BearerAuth
-    from .running import RunningServer
-    from .stores.base import Store
-    from .wsgi import Principal, WSGIApp
+from .offer import Offer
+from .prompts import Prompt
+from .resources import Resource
+from .running import RunningServer
+from .sessions import ServerSession
+from .stores.base import Store
+from .tools import Tool
+from .wsgi import Principal, WSGIApp
 
 __all__ = ["Server"]
-
-_log = logging.getLogger("streamhttp_client.server")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Server:
+class Server(Offer):
     """What one endpoint offers: register functions on it, then mount :meth:`wsgi` or run :meth:`serve`.
 
     Registering is safe from any thread, also while the server runs. Handlers are plain blocking functions,
@@ -60,31 +51,11 @@ class Server:
         ttl: float = 0.0,
         cache_scope: Literal["public", "private"] = "private",
     ) -> None:
-        self.name = name
-        self.version = version
-        self.title = title
-        self.instructions = instructions
-        self.ttl_ms, self.cache_scope = cache_hints(ttl, cache_scope)
-        self.tools = Tools(page_size)
-        self.resources = Resources(page_size)
-        self.prompts = Prompts(page_size)
-        self.completions = Completions()
+        super().__init__(
+            name, version, instructions, title=title, page_size=page_size, ttl=ttl, cache_scope=cache_scope
+        )
         # The endpoints made from this server, for what is sent to all clients.
         self._apps: weakref.WeakSet[WSGIApp] = weakref.WeakSet()
-        self._methods: dict[str, Callable[[Call], dict[str, Any]]] = {
-            "ping": lambda call: {},
-            "logging/setLevel": self._check_level,
-            "tools/list": self.tools.list,
-            "tools/call": self.tools.call,
-            "resources/list": self.resources.list,
-            "resources/templates/list": self.resources.list_templates,
-            "resources/read": self.resources.read,
-            "resources/subscribe": self.resources.subscribe,
-            "resources/unsubscribe": self.resources.unsubscribe,
-            "prompts/list": self.prompts.list,
-            "prompts/get": self.prompts.get,
-            "completion/complete": self.completions.complete,
-        }
 
     def tool(
         self,
@@ -294,8 +265,6 @@ class Server:
             task_ttl: Seconds for which a task can be asked for after it last changed; at most the store's
                 ``session_ttl``. One that runs for longer than that without being asked for is lost.
         """
-        from .wsgi import WSGIApp
-
         app = WSGIApp(
             self,
             path=path,
@@ -347,104 +316,6 @@ class Server:
             StoreUnavailable: The store does not answer.
             MissingExtra: cheroot is not installed, or what the store needs.
         """
-        from .running import RunningServer
-
         most = max(max_connections * 3 // 4, 1)
         options["max_streams"] = min(options.get("max_streams", most), most)
         return RunningServer(self.wsgi(path, **options), host, port, path, max_connections)
-
-    # What the HTTP half asks.
-
-    def capabilities(self) -> dict[str, Any]:
-        """What the server declares in the handshake."""
-        offered: dict[str, Any] = {"logging": {}}
-        if len(self.tools):
-            offered["tools"] = {"listChanged": True}
-        if len(self.resources):
-            offered["resources"] = {"subscribe": True, "listChanged": True}
-        if len(self.prompts):
-            offered["prompts"] = {"listChanged": True}
-        if len(self.completions):
-            offered["completions"] = {}
-        return offered
-
-    def info(self) -> dict[str, Any]:
-        """Who the server says that it is."""
-        info = {"name": self.name, "version": self.version}
-        if self.title is not None:
-            info["title"] = self.title
-        return info
-
-    def initialize(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Answer the handshake: the result, and what is to be kept of the client.
-
-        "If the server supports the requested protocol version, it MUST respond with the same version.
-        Otherwise, the server MUST respond with another protocol version it supports." MCP 2025-11-25,
-        basic/lifecycle
-
-        Raises:
-            RPCError: The parameters are not those of a handshake.
-        """
-        asked, client, capabilities = (params.get(key) for key in ("protocolVersion", "clientInfo", "capabilities"))
-        if not isinstance(asked, str) or not isinstance(client, dict) or not isinstance(capabilities, dict):
-            raise RPCError(
-                "initialize needs 'protocolVersion' (a string), 'capabilities' and 'clientInfo' (objects)",
-                code=jsonrpc.INVALID_PARAMS,
-            )
-        revision = find_served(asked) or LATEST_SESSION
-        result = {
-            "protocolVersion": revision.name,
-            "capabilities": self.capabilities(),
-            "serverInfo": self.info(),
-        }
-        if self.instructions is not None:
-            result["instructions"] = self.instructions
-        return result, {"revision": revision.name, **kept_of_client(client, capabilities)}
-
-    def streams(self, request: jsonrpc.Request) -> bool:
-        """Whether a request deserves a stream and a thread: its handler may take long, or speak meanwhile."""
-        params = request.params or {}
-        if request.method == "resources/read":
-            return self.resources.wants_stream(params)
-        if request.method == "prompts/get":
-            return self.prompts.wants_stream(params)
-        return request.method == "tools/call"
-
-    def run(self, call: Call) -> None:
-        """Answer one request, on this thread. Never raises."""
-        try:
-            response = self._answer(call)
-        except BaseException:
-            # What a handler raises is caught below; this is for SystemExit and the like, which a thread may
-            # not swallow without an answer, since the client would wait for it.
-            _log.exception("%s failed", call.request.method)
-            response = jsonrpc.ErrorResponse(call.request.id, jsonrpc.INTERNAL_ERROR, "internal error")
-        try:
-            call.finish(response)
-        except LocalProtocolError:
-            # The result has no JSON form: NaN, a lone surrogate.
-            _log.exception("the result of %s cannot be sent", call.request.method)
-            call.outlet.finish(jsonrpc.ErrorResponse(call.request.id, jsonrpc.INTERNAL_ERROR, "internal error"))
-
-    def _answer(self, call: Call) -> jsonrpc.Response | jsonrpc.ErrorResponse:
-        request = call.request
-        method = self._methods.get(request.method)
-        if method is None:
-            return jsonrpc.ErrorResponse(request.id, jsonrpc.METHOD_NOT_FOUND, f"unknown method: {request.method:.100}")
-        try:
-            return jsonrpc.Response(request.id, method(call))
-        except RPCError as error:
-            return jsonrpc.ErrorResponse(request.id, error.code, error.message, error.data)
-        except ClientClosed:
-            # Cancelled, then nobody hears this; or the server stops, then the client shall know.
-            problem = "the server stopped before the call ended"
-            return jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, problem)
-        except Exception:
-            _log.exception("%s failed", request.method)
-            return jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, "internal error")
-
-    def _check_level(self, call: Call) -> dict[str, Any]:
-        if call.params.get("level") not in LOG_LEVELS:
-            raise RPCError(f"'level' must be one of {', '.join(LOG_LEVELS)}", code=jsonrpc.INVALID_PARAMS)
-        call.update_session({"log_level": call.params["level"]})
-        return {}

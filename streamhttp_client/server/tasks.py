@@ -17,21 +17,19 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from .. import jsonrpc
 from ..exceptions import LocalProtocolError, RPCError
 from ..protocol.names import TASKS_EXTENSION
 from ..protocol.versions import get_revision
 from .calls import PROGRESS, Call, MissingCapability
+from .delivery import Backlog
 from .inputs import MAX_KEPT, Inputs, SchemaError, read_answer
 from .request_meta import Caller
 from .sessions import new_token
 from .stores.base import Store, StoreError
 from .subscriptions import notify
-
-if TYPE_CHECKING:
-    from .delivery import Backlog
 
 __all__ = ["TaskNeeded", "TaskRun", "Tasks", "needs_tasks"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import jsonrpc
 from ..exceptions import ClientClosed, LocalProtocolError, RPCError
@@ -20,6 +20,7 @@ from .http_answers import Answer, HTTPError, StartResponse
 from .http_requests import check_accept, read_messages
 from .listeners import listen
 from .modern import ModernEndpoint
+from .offer import Offer
 from .pipes import PipeStream
 from .request_meta import is_modern
 from .runner import Runner
@@ -28,9 +29,6 @@ from .sessions import ServerSession, find_served, open_session
 from .stores.base import Store, StoreError, StoreFull
 from .stores.memory import MemoryStore
 from .streams import EVENT_STREAM_HEADERS, EventStream, read_event_id
-
-if TYPE_CHECKING:
-    from .server import Server
 
 __all__ = ["Principal", "WSGIApp"]
 
@@ -90,7 +88,7 @@ class WSGIApp:
 
     def __init__(
         self,
-        server: Server,
+        offer: Offer,
         *,
         path: str | None,
         protocol: str,
@@ -116,7 +114,7 @@ class WSGIApp:
         elif session_ttl is not None:
             raise LocalProtocolError("session_ttl belongs to the store, so give one of the two")
         self.store: Store = store
-        self._server = server
+        self._offer = offer
         self._path = None if path is None else "/" + path.strip("/")
         self._stateless = stateless
         self._json = json_response
@@ -127,7 +125,7 @@ class WSGIApp:
         self._principal = principal if bearer is None else bearer.principal
         self._max_body = max_body
         self._runner = Runner(
-            server, max_threads=max_threads, max_streams=max_streams, keepalive=keepalive, retry_ms=retry_ms
+            offer, max_threads=max_threads, max_streams=max_streams, keepalive=keepalive, retry_ms=retry_ms
         )
         spoken = _spoken(protocol)
         self._handshake = any(revision.handshake for revision in spoken)
@@ -135,7 +133,7 @@ class WSGIApp:
         self._modern: ModernEndpoint | None = None
         if not all(revision.handshake for revision in spoken):
             self._modern = ModernEndpoint(
-                server,
+                offer,
                 self._runner,
                 store,
                 path=self._path,
@@ -252,7 +250,7 @@ class WSGIApp:
                 self._take(session, message)
         if not requests:
             return Answer(202)
-        if self._json or not any(self._server.streams(request) for request in requests):
+        if self._json or not any(self._offer.streams(request) for request in requests):
             return self._runner.answer_json(self.store, session, requests, batch)
         if self._stateless:
             self._scratch.create_session(session.key, {})
@@ -265,7 +263,7 @@ class WSGIApp:
 
     def _initialize(self, request: jsonrpc.Request, principal: str | None) -> Answer:
         try:
-            result, fields = self._server.initialize(request.params or {})
+            result, fields = self._offer.initialize(request.params or {})
         except RPCError as error:
             return Answer(200, jsonrpc.dump(jsonrpc.ErrorResponse(request.id, error.code, error.message)))
         body = jsonrpc.dump(jsonrpc.Response(request.id, result))
