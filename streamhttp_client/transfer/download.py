@@ -17,7 +17,8 @@ from ..net.timeouts import Timeout, TimeoutLike
 from ..progress import OnProgress
 from . import progressbar
 from .digests import parse_digest
-from .fetching import DownloadResult, Fetch, Settings
+from .downloading import DownloadResult, Settings
+from .fetching import Fetch
 from .pace import Reporter, check_min_speed, check_rate_limit
 
 if TYPE_CHECKING:

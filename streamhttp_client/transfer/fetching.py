@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from .._record import Record
 from ..exceptions import (
     DigestMismatch,
     HTTPStatusError,
@@ -26,10 +25,9 @@ from ..exceptions import (
 from ..net.body import Response
 from ..net.http import AuthLike
 from ..net.interrupt import Interrupt
-from ..net.retry import RetryPolicy
-from ..net.timeouts import Timeout
 from .codings import as_stored
 from .digests import ContentCheck, Digester, parse_digest_field
+from .downloading import DownloadResult, Settings
 from .flow import Effort, Failed, Flow, final_error, is_hopeless, make_effort, open_http, refusal
 from .names import name_for
 from .pace import Reporter
@@ -40,53 +38,10 @@ from .segments import MIN_SEGMENT_SIZE, Piece, Segments
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["DownloadResult", "Fetch", "Settings"]
+__all__ = ["Fetch"]
 
 # A file that changes more often while it is fetched is never going to be whole.
 _MAX_CHANGES = 5
-
-
-class Settings(Record, kw_only=True):
-    """The arguments of a download, checked."""
-
-    resume: bool
-    overwrite: bool
-    digest: tuple[str, str] | None
-    expected_size: int | None
-    segments: int
-    min_speed: tuple[float, float] | None
-    rate_limit: float | None
-    timeout: Timeout
-    retry: RetryPolicy | None
-
-
-class DownloadResult(Record, kw_only=True):
-    """What a download came to.
-
-    Attributes:
-        path: The file, whole and in its place.
-        bytes: Its size.
-        total: The size that the server had named, or None: then the end of the answer was taken for the end of the
-            file, and nobody can know whether it was.
-        resumed_from: Bytes that an earlier call had left and that were not fetched again.
-        restarts: How often it had to begin again: the file changed, or the server does not do ranges.
-        attempts: Requests made.
-        etag: The entity tag of what was fetched, or None.
-        digest: ``algorithm:hex`` of the file, if one was asked for or the server named one.
-        verified: True if that digest was compared with one that was given, and is equal.
-        elapsed: Seconds.
-    """
-
-    path: str
-    bytes: int
-    total: int | None = None
-    resumed_from: int = 0
-    restarts: int = 0
-    attempts: int = 1
-    etag: str | None = None
-    digest: str | None = None
-    verified: bool = False
-    elapsed: float = 0.0
 
 
 class Fetch:
@@ -102,9 +57,9 @@ class Fetch:
         headers: Mapping[str, str] | None,
         auth: AuthLike,
     ) -> None:
-        self.url = url
-        self.settings = settings
-        self.effort = make_effort(settings.timeout, settings.retry)
+        self._url = url
+        self._settings = settings
+        self._effort = make_effort(settings.timeout, settings.retry)
         self.part: PartFile | None = None
         self._address = address
         self._target = target
@@ -127,7 +82,7 @@ class Fetch:
         self._asks_range = True  # whether the next request does
         self._interrupt = Interrupt()
         self._clock: Callable[[], float] = time.monotonic
-        self.http = open_http(http, headers, auth)
+        self._http = open_http(http, headers, auth)
 
     def run(self, reporter: Reporter) -> DownloadResult:
         began = self._clock()
@@ -135,7 +90,7 @@ class Fetch:
         try:
             if not self._is_folder:
                 self._claim(self._target)
-            self._flow = Flow(self.effort, self.settings.min_speed, self.settings.rate_limit)
+            self._flow = Flow(self._effort, self._settings.min_speed, self._settings.rate_limit)
             if self.part is not None:  # else how much is there shows with the name that the answer gives
                 reporter.begin(self._kept, self.part.version.total)
             try:
@@ -158,7 +113,7 @@ class Fetch:
         finally:
             if self.part is not None:
                 self.part.release()
-            self.http.close()
+            self._http.close()
         reporter.finish(result.bytes)
         return result
 
@@ -186,8 +141,8 @@ class Fetch:
             return True
         if self._kept > self._highest:  # it went well and was not all: the next request is no retry
             self._highest = self._kept
-            self.effort.progressed()
-            self.effort.pause()
+            self._effort.progressed()
+            self._effort.pause()
             return False
         self._before_next(RemoteProtocolError(reason), 0.0)
         return False
@@ -196,12 +151,12 @@ class Fetch:
         """Count a failed attempt and wait; raise if that was the last one."""
         if self._kept > self._highest:
             self._highest = self._kept
-            self.effort.progressed()
-        if not self.effort.deadline.expired and not is_hopeless(error) and self.effort.again(floor):
+            self._effort.progressed()
+        if not self._effort.deadline.expired and not is_hopeless(error) and self._effort.again(floor):
             return
         raise final_error(
             error,
-            expired=self.effort.deadline.expired,
+            expired=self._effort.deadline.expired,
             kept=self._kept,
             resumable=self._resumable and self._ranges,
             attempts=self._requests,
@@ -221,12 +176,12 @@ class Fetch:
             if self._asks_range and part.version.validator is not None:
                 headers["range"] = f"bytes={offset}-"
                 headers["if-range"] = part.version.validator
-        effort = self.effort
+        effort = self._effort
         self._requests += 1
         self._reporter.attempt = self._requests
         # One of its own: another thread may go on reading this answer, and must be woken without ending the rest.
         self._interrupt = Interrupt()
-        response = self.ask(headers, effort, self._interrupt)
+        response = self._ask(headers, effort, self._interrupt)
         complete = False
         try:
             have = part.version if part is not None else Representation()
@@ -238,12 +193,12 @@ class Fetch:
             if not complete:
                 self._fall_back()
 
-    def ask(self, headers: Mapping[str, str], effort: Effort, interrupt: Interrupt) -> Response:
+    def _ask(self, headers: Mapping[str, str], effort: Effort, interrupt: Interrupt) -> Response:
         """One request for the file or a part of it. Any thread."""
-        response = self.http.send(
-            "GET", self.url, headers, timeout=effort.timeout, deadline=effort.deadline, interrupt=interrupt
+        response = self._http.send(
+            "GET", self._url, headers, timeout=effort.timeout, deadline=effort.deadline, interrupt=interrupt
         )
-        named = [name_for(response.headers.get("content-disposition"), url) for url in (self.url, response.url)]
+        named = [name_for(response.headers.get("content-disposition"), url) for url in (self._url, response.url)]
         return as_stored(response, [self._target, *named])
 
     def _obey(self, response: Response, verdict: Verdict, offset: int) -> tuple[bool, str]:
@@ -251,7 +206,7 @@ class Fetch:
         if verdict.kind == "refused":
             if 200 <= response.status < 400:
                 raise _refused(f"expected a file, got status {response.status}", response)
-            error = refusal(response, "GET", self.effort.deadline)
+            error = refusal(response, "GET", self._effort.deadline)
             raise final_error(
                 error, expired=False, kept=self._kept, resumable=self._resumable, attempts=self._requests
             ) from error
@@ -266,7 +221,7 @@ class Fetch:
             return False, verdict.reason
         part = self.part
         if part is None:
-            self._claim(os.path.join(self._target, name_for(response.headers.get("content-disposition"), self.url)))
+            self._claim(os.path.join(self._target, name_for(response.headers.get("content-disposition"), self._url)))
             part = self.part
             assert part is not None
             if part.kept and part.version.confirmed_by(verdict.version):
@@ -295,7 +250,7 @@ class Fetch:
         total = part.version.total
         self._reporter.total = total
         self._want_digests(response)
-        if self.settings.segments > 1 and self._may_split(response, verdict):
+        if self._settings.segments > 1 and self._may_split(response, verdict):
             return self._in_segments(response, verdict.end)
         length = None if verdict.end is None else verdict.end - part.offset
         self._pour(response, verdict.skip, length)
@@ -308,7 +263,7 @@ class Fetch:
         part, digester, reporter = self.part, self._digester, self._reporter
         assert part is not None
         check = ContentCheck(response.headers, whole=not skip)
-        total, expected = part.version.total, self.settings.expected_size
+        total, expected = part.version.total, self._settings.expected_size
 
         def write(data: bytes | memoryview) -> None:
             at = part.offset
@@ -373,9 +328,10 @@ class Fetch:
     def _in_segments(self, response: Response | None, end: int | None = None) -> tuple[bool, str]:
         part = self.part
         assert part is not None
-        crew = Segments(self, part, None if response is None else Piece(response, end), self._interrupt)
+        first = None if response is None else Piece(response, end)
+        crew = Segments(self._ask, self._settings, self._effort.deadline, part, first, self._interrupt)
         try:
-            crew.run(self.settings.segments, self._reporter)
+            crew.run(self._settings.segments, self._reporter)
         finally:
             self._requests += crew.requests
         if crew.verdict is not None:
@@ -395,10 +351,10 @@ class Fetch:
     def _claim(self, target: str) -> None:
         """Get the part file, and find what an earlier call has left."""
         if self._is_folder:
-            check_target(target, self.settings.overwrite)
-        self.part = part = PartFile(target, self._address, resume=self.settings.resume)
+            check_target(target, self._settings.overwrite)
+        self.part = part = PartFile(target, self._address, resume=self._settings.resume)
         self._resumed_from = self._found = part.kept
-        expected = self.settings.expected_size
+        expected = self._settings.expected_size
         if part.kept and expected is not None and part.version.total not in (None, expected):
             part.begin(Representation())
             self._resumed_from = self._found = 0
@@ -408,17 +364,17 @@ class Fetch:
             self._highest = part.kept
 
     def _check_size(self, total: int | None) -> None:
-        expected = self.settings.expected_size
+        expected = self._settings.expected_size
         if expected is not None and total is not None and total != expected:
             raise SizeMismatch(f"the server says that the file has {total} bytes, expected {expected}")
 
     def _is_expected(self) -> bool:
-        expected = self.settings.expected_size
+        expected = self._settings.expected_size
         return expected is None or self._kept >= expected
 
     @property
     def _user_digest(self) -> dict[str, str]:
-        return dict([self.settings.digest]) if self.settings.digest else {}
+        return dict([self._settings.digest]) if self._settings.digest else {}
 
     def _want_digests(self, response: Response) -> None:
         """Check what the server says of the whole file; of a compressed answer it would not be the file as written."""
@@ -434,7 +390,7 @@ class Fetch:
         assert part is not None
         if not part.begun:  # an empty file, of which no byte made the part file
             part.begin(Representation())
-        size, expected = part.offset, self.settings.expected_size
+        size, expected = part.offset, self._settings.expected_size
         if expected is not None and size != expected:
             part.discard()
             raise SizeMismatch(f"the file has {size} bytes, expected {expected}")
@@ -450,9 +406,9 @@ class Fetch:
                     if self._decoded:
                         text += f"; the server sent it under Content-Encoding {self._decoded!r:.40}, which was undone"
                     raise DigestMismatch(text)
-            shown = "{}:{}".format(*(self.settings.digest or next(iter(wanted.items()))))
+            shown = "{}:{}".format(*(self._settings.digest or next(iter(wanted.items()))))
         version = part.version
-        part.finish(overwrite=self.settings.overwrite)
+        part.finish(overwrite=self._settings.overwrite)
         return DownloadResult(
             path=part.target,
             bytes=size,

@@ -11,20 +11,19 @@ import os
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 from .._record import Record
 from ..exceptions import ClientClosed, RemoteProtocolError, StreamHTTPError, TransportError
 from ..net.body import Response
 from ..net.interrupt import Interrupt
+from ..net.timeouts import Deadline
 from .digests import ContentCheck
+from .downloading import Settings
 from .flow import BUFFER_SIZE, Effort, Failed, Flow, final_error, is_hopeless, make_effort, refusal
 from .pace import Reporter
 from .partfile import PartFile
 from .ranges import Verdict, judge, parse_content_range
-
-if TYPE_CHECKING:
-    from .fetching import Fetch
 
 __all__ = ["MIN_SEGMENT_SIZE", "Piece", "Segments"]
 
@@ -48,7 +47,9 @@ class Segments:
     """The threads of one download.
 
     Args:
-        job: The download that they belong to.
+        ask: Makes one request for the file with these headers; any thread may.
+        settings: Of the download that they belong to.
+        deadline: Of all of it.
         part: Its part file; ``gaps`` say what is missing, or all from ``offset`` on is.
         first: What is there for the first gap, or None.
         interrupt: What ends the reading of ``first``.
@@ -58,10 +59,20 @@ class Segments:
         verdict: The answer that showed that this does not work, or None.
     """
 
-    def __init__(self, job: Fetch, part: PartFile, first: Piece | None, interrupt: Interrupt) -> None:
+    def __init__(
+        self,
+        ask: Callable[[Mapping[str, str], Effort, Interrupt], Response],
+        settings: Settings,
+        deadline: Deadline,
+        part: PartFile,
+        first: Piece | None,
+        interrupt: Interrupt,
+    ) -> None:
         self.requests = 0
         self.verdict: Verdict | None = None
-        self._job = job
+        self._send = ask
+        self._settings = settings
+        self._deadline = deadline
         self._part = part
         self._first = first
         # Guards everything below and part.gaps, and announces the end of each thread.
@@ -128,7 +139,7 @@ class Segments:
 
     def _work(self) -> None:
         """One thread: take gaps until there are none."""
-        settings = self._job.settings
+        settings = self._settings
         fd = -1
         try:
             fd = self._part.open_again()
@@ -137,7 +148,7 @@ class Segments:
                     if self._stopping or not self._queue:
                         return
                     gap, first = self._queue.popleft()
-                    effort = make_effort(settings.timeout, settings.retry, self._job.effort.deadline)
+                    effort = make_effort(settings.timeout, settings.retry, self._deadline)
                     self._interrupts.append(effort.interrupt)
                 rate = settings.rate_limit and settings.rate_limit / settings.segments
                 flow = Flow(effort, settings.min_speed, rate, max(_LEAST_BUFFER, BUFFER_SIZE // settings.segments))
@@ -194,7 +205,7 @@ class Segments:
         }
         with self._changed:
             self.requests += 1
-        response = self._job.ask(headers, effort, effort.interrupt)
+        response = self._send(headers, effort, effort.interrupt)
         try:
             verdict = judge(response.status, response.headers, version, start, end)
             if verdict.kind == "refused":
