@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from ..exceptions import NotReplayable, RemoteProtocolError, StreamHTTPError, TargetChanged, TransportError
 from ..net.body import Response
@@ -14,19 +14,14 @@ from ..net.retry import parse_retry_after
 from ..net.sending import Piece
 from .chunks import Chunks
 from .flow import Failed, make_effort, refusal
+from .payload import Payload
+from .tus_server import Gone, TusServer, offset_of
 from .uploading import UploadAnswer, answer_of
 
-if TYPE_CHECKING:
-    from .tus import TusUpload
-
-__all__ = ["Gone", "Lane", "offset_of"]
+__all__ = ["Lane"]
 
 # A checksum must be known before its data is sent, so that data is read twice; and it is held if it cannot be.
 _CHECKED_CHUNK = 16 << 20
-
-
-class Gone(Exception):
-    """The server does not know the upload (any more)."""
 
 
 class Lane:
@@ -40,8 +35,8 @@ class Lane:
         given: The most that can have left for the server in any request; None if an earlier process sent some too.
     """
 
-    def __init__(self, job: TusUpload, url: str, start: int, end: int | None, given: int | None = 0) -> None:
-        self.job = job
+    def __init__(self, server: TusServer, url: str, start: int, end: int | None, given: int | None = 0) -> None:
+        self._server = server
         self.url = url
         self.start = start
         self.end = end
@@ -49,27 +44,27 @@ class Lane:
         self.offset = 0
         self.sent = 0
         self.given = given
-        self.effort = make_effort(job.settings.timeout, job.settings.retry, job.effort.deadline)
-        chunk = job.settings.chunk_size
-        self._chunks = Chunks(None if chunk == "auto" else chunk)
+        settings = server.settings
+        self.effort = make_effort(settings.timeout, settings.retry, server.effort.deadline)
+        self._chunks = Chunks(None if settings.chunk_size == "auto" else settings.chunk_size)
 
-    def run(self, moved: Callable[[int], object]) -> None:
-        """Send what is missing."""
+    def run(self, payload: Payload, moved: Callable[[int], object], before: Callable[[int], object]) -> None:
+        """Send what is missing of its range; ``before`` is told each time up to where."""
         assert self.length is not None and self.end is not None
-        job = self.job
+        server = self._server
         while self.offset < self.length:
             size = self._chunks.next(self.length - self.offset)
-            if job.checksum is not None:
+            if server.checksum is not None:
                 size = min(size, _CHECKED_CHUNK)
             start = self.start + self.offset
             end = start + size
-            job.payload.check()
-            job.before_last(end)
+            payload.check()
+            before(end)
             headers = {}
-            if job.checksum is not None:
-                headers["upload-checksum"] = self._checksum(job.payload.pieces(start, end, in_memory=True))
-            self._patch(lambda begin=start, stop=end: job.payload.pieces(begin, stop), size, headers, moved)  # type: ignore[misc]
-        job.payload.check()
+            if server.checksum is not None:
+                headers["upload-checksum"] = self._checksum(payload.pieces(start, end, in_memory=True))
+            self._patch(lambda begin=start, stop=end: payload.pieces(begin, stop), size, headers, moved)  # type: ignore[misc]
+        payload.check()
 
     def send_held(self, chunk: bytes, moved: Callable[[int], object]) -> None:
         """Send a chunk of a source that cannot be read again, in as many attempts as it takes."""
@@ -85,7 +80,7 @@ class Lane:
             headers = {}
             if self.length is not None:
                 headers["upload-length"] = str(self.length)
-            if self.job.checksum is not None:
+            if self._server.checksum is not None:
                 headers["upload-checksum"] = self._checksum([rest])
             self._patch(lambda piece=rest: iter((piece,)), len(rest), headers, moved, empty=not rest)  # type: ignore[misc]
 
@@ -98,19 +93,19 @@ class Lane:
         """
         while True:
             try:
-                response = self.job.send("HEAD", self.url, {}, None, self.effort)
+                response = self._server.send("HEAD", self.url, {}, None, self.effort)
                 response.body.close()
                 status = response.status
                 # "If the resource is not found, the Server SHOULD return either the 404 Not Found, 410 Gone or 403
                 # Forbidden status without the Upload-Offset header." tus 1.0.0, HEAD. Where there are credentials, 403
                 # more probably means that they have ended.
-                if status in (404, 410) or (status == 403 and not self.job.has_credentials):
+                if status in (404, 410) or (status == 403 and not self._server.has_credentials):
                     raise Gone
                 if not 200 <= status < 300:
                     if status == 423:
                         locked = status_error(response, "HEAD", self.effort.deadline)
                         raise Failed(locked, parse_retry_after(response.headers))
-                    raise self.job.final(refusal(response, "HEAD", self.effort.deadline), self.effort)
+                    raise self._server.final(refusal(response, "HEAD", self.effort.deadline), self.effort)
                 offset = offset_of(response.headers)
                 if offset is None:
                     raise RemoteProtocolError("the server did not say how much it has of the upload")
@@ -122,15 +117,15 @@ class Lane:
                         f"the upload has {offset} of {length or 'unknown'} bytes on the server, expected {self.length}"
                     )
                 if not self._is_possible(offset):
-                    self.job.note.forget()  # the next call would believe it
+                    self._server.note.forget()  # the next call would believe it
                     raise TargetChanged(f"the server says that it has {offset} bytes, and {self.given} were sent to it")
-                self.job.heard(UploadAnswer(status=status, headers=response.headers))
+                self._server.heard(UploadAnswer(status=status, headers=response.headers))
                 return offset
             except Failed as failed:
                 error, floor = failed.error, failed.floor
             except TransportError as lost:
                 error, floor = lost, 0.0
-            self.job.again(error, floor, self.effort)
+            self._server.again(error, floor, self.effort)
 
     def _is_possible(self, offset: int) -> bool:
         """Whether the server can have so much from us."""
@@ -145,8 +140,8 @@ class Lane:
         empty: bool = False,
     ) -> None:
         """One PATCH; after it, ``offset`` is what the server has, whatever happened."""
-        job, effort, before = self.job, self.effort, self.offset
-        job.count_attempt()
+        server, effort, before = self._server, self.effort, self.offset
+        server.count_attempt()
         self.sent = before
         floor = 0.0
 
@@ -155,7 +150,7 @@ class Lane:
             for piece in pieces():
                 if self.given is not None:
                     self.given = max(self.given, self.sent + len(piece))
-                job.note.show_life()
+                server.note.show_life()
                 yield piece
                 self.sent += len(piece)
                 moved(self.sent)
@@ -168,9 +163,9 @@ class Lane:
         }
         error: StreamHTTPError
         try:
-            response = job.send("PATCH", self.url, fields, body, effort)
+            response = server.send("PATCH", self.url, fields, body, effort)
             if 200 <= response.status < 300:
-                job.heard(answer_of(response, read_beginning(response, effort.deadline)))
+                server.heard(answer_of(response, read_beginning(response, effort.deadline)))
                 offset = offset_of(response.headers)
                 moving = offset is not None and before < offset <= before + size and self._is_possible(offset)
                 if offset is not None and (moving or (empty and offset == before)):
@@ -194,7 +189,7 @@ class Lane:
             return
         if isinstance(error, TransportError):
             self._chunks.lost(sent)
-        job.again(error, floor, effort)
+        server.again(error, floor, effort)
 
     def _refused(self, response: Response, size: int) -> tuple[StreamHTTPError, float]:
         """What to do about a status: why to try again, and after how long; else it raises."""
@@ -207,15 +202,10 @@ class Lane:
             return status_error(response, "PATCH", deadline), floor
         if status == 413 and self._chunks.too_large(size):
             return status_error(response, "PATCH", deadline), floor
-        raise self.job.final(refusal(response, "PATCH", deadline), self.effort)
+        raise self._server.final(refusal(response, "PATCH", deadline), self.effort)
 
     def _checksum(self, pieces: Any) -> str:
-        known = hashlib.new(self.job.checksum or "sha1", usedforsecurity=False)
+        known = hashlib.new(self._server.checksum or "sha1", usedforsecurity=False)
         for piece in pieces:
             known.update(piece)
-        return f"{self.job.checksum} {base64.b64encode(known.digest()).decode()}"
-
-
-def offset_of(headers: Mapping[str, str]) -> int | None:
-    value = headers.get("upload-offset", "").strip()
-    return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
+        return f"{self._server.checksum} {base64.b64encode(known.digest()).decode()}"

@@ -39,12 +39,18 @@ class UploadNote:
         path: Of the sidecar; None to note nothing.
         address: The endpoint.
         fingerprint: Of the source; None if nothing tells it from another one, and nothing is noted.
+
+    Attributes:
+        parts: Address, start and end of each part.
+        expires: When the server forgets them, as it said; or None.
     """
 
     def __init__(self, path: str | None, address: str, fingerprint: dict[str, Any] | None) -> None:
         self._path = None if fingerprint is None else path
         self._address = address_key(address)
         self._fingerprint = fingerprint
+        self.parts: list[tuple[str, int, int | None]] = []
+        self.expires: str | None = None
         self._sidecar: Sidecar | None = None  # once it is ours
         self._touched = time.monotonic()
         self._lock = threading.Lock()  # one writes at a time
@@ -77,7 +83,7 @@ class UploadNote:
             same_address and state.get("fingerprint") == self._fingerprint,
         )
 
-    def write(self, parts: list[tuple[str, int, int | None]], expires: str | None, *, released: bool = False) -> None:
+    def save(self, *, released: bool = False) -> None:
         """Note where the parts are; ``released`` lets another process have it, if there are any."""
         sidecar = self._sidecar
         if sidecar is None:
@@ -85,12 +91,12 @@ class UploadNote:
         state = {
             **self._address,
             "fingerprint": self._fingerprint,
-            "uploads": [list(part) for part in parts],
-            "expires": expires,
+            "uploads": [list(part) for part in self.parts],
+            "expires": self.expires,
             "owner": None if released else owner(),
         }
         with self._lock:
-            if released and not parts:
+            if released and not self.parts:
                 sidecar.remove()
                 return
             try:
