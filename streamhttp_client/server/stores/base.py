@@ -8,13 +8,10 @@ POST that reached another thread or another machine hands it an answer or a canc
 
 Invariants that every store keeps:
 
-- Numbers have no gaps, and an entry never changes. What was dropped to keep a limit is dropped from the
-front, and a
+- Numbers have no gaps, and an entry never changes. What was dropped to keep a limit is dropped from the front, and a
   reader that needed it is told so (``Page.state == "gone"``) instead of being given a stream with a hole.
-- A log has at most one reader that counts: :meth:`Store.claim` gives a new reader number, and the reader
-before it
-  finds ``"taken"`` at its next read. So a client that comes back never shares a stream with its own dead
-  connection.
+- A log has at most one reader that counts: :meth:`Store.claim` gives a new reader number, and the reader before it
+  finds ``"taken"`` at its next read. So a client that comes back never shares a stream with its own dead connection.
 - Everything expires. Nobody has to clean up after a client that vanished.
 """
 
@@ -25,8 +22,20 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from ...exceptions import StreamHTTPError
 
-__all__ = ["PROBE_INTERVAL", "Page", "Store", "StoreClosed", "StoreError", "StoreFull", "StoreUnavailable"]
+__all__ = [
+    "PAGE_BYTES",
+    "PAGE_EVENTS",
+    "PROBE_INTERVAL",
+    "Page",
+    "Store",
+    "StoreClosed",
+    "StoreError",
+    "StoreFull",
+    "StoreUnavailable",
+]
 
+#: What one read brings at most: one chunk on the wire, which is what a slow reader makes us hold besides the log.
+PAGE_EVENTS, PAGE_BYTES = 256, 1 << 18
 #: Seconds between two questions of a wait whether it shall go on.
 PROBE_INTERVAL = 1.0
 

@@ -7,13 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from .base import PROBE_INTERVAL, Page, State, Store, StoreFull
+from .base import PAGE_BYTES, PAGE_EVENTS, PROBE_INTERVAL, Page, State, Store, StoreFull
 
 __all__ = ["MemoryStore"]
 
-# One page becomes one chunk on the wire; this bounds what a slow reader makes us hold besides the log itself.
-_PAGE_EVENTS = 256
-_PAGE_BYTES = 1 << 18
 # What an entry, a log and a session cost besides their data, in bytes; measured on CPython 3.11, rounded up.
 _ENTRY_COST = 64
 _LOG_COST = 1024
@@ -333,8 +330,8 @@ class MemoryStore(Store):
         if log.gone or begin < 0 or begin > len(log.entries) or self._has_expired(log, self._clock()):
             return Page([], "gone")
         entries: list[tuple[int, bytes]] = []
-        room = _PAGE_BYTES
-        for data in log.entries[begin : begin + _PAGE_EVENTS]:
+        room = PAGE_BYTES
+        for data in log.entries[begin : begin + PAGE_EVENTS]:
             entries.append((after + len(entries) + 1, data))
             room -= len(data)
             if room <= 0:

@@ -11,120 +11,32 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from ...exceptions import LocalProtocolError
-from .base import Page, State, Store, StoreClosed, StoreFull, StoreUnavailable
-from .waiting import Waiters
+from .base import PAGE_BYTES, PAGE_EVENTS, Page, State, StoreFull, StoreUnavailable
+from .shared import LIFE_LOOK, LOOK, SharedStore
+from .sqlite_file import BUSY_TIMEOUT, Connection, translated
 
 __all__ = ["SQLiteStore"]
 
 _log = logging.getLogger("streamhttp_client.server")
 
-# One page becomes one chunk on the wire.
-_PAGE_EVENTS = 256
-_PAGE_BYTES = 1 << 18
 # Seconds between two looks for changes of other processes, while somebody waits.
 _POLL = 0.005
 # Seconds without anybody who waits after which it is looked no more, until somebody does.
 _WAKEFUL = 1.0
-# Seconds between two signs of life of a process.
-_HEARTBEAT = 2.0
-# Seconds that a write waits for those of other processes.
-_BUSY_TIMEOUT = 10.0
-
-# Seconds after which a stream that waits for another process looks whether that one is still alive, and the longest
-# that any stream waits without a look.
-_LIFE_LOOK, _LOOK = 1.0, 60.0
 # What an entry, a log and a session cost besides their data, in bytes; a dropped log costs until its row goes too.
 _ENTRY_COST = 64
 _LOG_COST = 1024
 _SESSION_COST = 1024
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS workers (worker TEXT PRIMARY KEY, seen REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sessions (
-    session TEXT PRIMARY KEY, fields TEXT NOT NULL, touched REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS logs (
-    id INTEGER PRIMARY KEY, session TEXT NOT NULL, log TEXT NOT NULL,
-    first INTEGER NOT NULL DEFAULT 1, last INTEGER NOT NULL DEFAULT 0, size INTEGER NOT NULL DEFAULT 0,
-    ended INTEGER NOT NULL DEFAULT 0, gone INTEGER NOT NULL DEFAULT 0,
-    reader INTEGER NOT NULL DEFAULT 0, reading TEXT, position INTEGER NOT NULL DEFAULT 0,
-    writer TEXT NOT NULL, will BLOB, touched REAL NOT NULL, changed INTEGER NOT NULL,
-    UNIQUE (session, log));
-CREATE INDEX IF NOT EXISTS logs_changed ON logs (changed);
-CREATE TABLE IF NOT EXISTS entries (
-    log INTEGER NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (log, number));
-CREATE TABLE IF NOT EXISTS state (change INTEGER NOT NULL, bytes INTEGER NOT NULL);
-INSERT INTO state SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM state);
-"""
-
-
-class _Connection:
-    """One process's connections, and the name under which it is known to the others.
-
-    One connection writes and one reads, so that reads go on while a write waits for another process. Each has a
-    lock that guards it: a statement takes microseconds, and a connection for each thread would cost more than it
-    gives, since SQLite lets one write at a time anyway. Nobody who holds the lock of the reads may ask for the
-    other.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.process = os.getpid()
-        self.worker = secrets.token_hex(8)
-        self.lock = threading.RLock()
-        self.read_lock = threading.Lock()
-        self.sql = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-        try:
-            self.reading = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-        except BaseException:
-            self.sql.close()
-            raise
-        self.stop = threading.Event()
-        self.thread: threading.Thread | None = None
-
-
-    def prepare(self) -> None:
-        """Make the file ready, which others may do at the same time."""
-        _patiently(lambda: self.sql.execute("PRAGMA journal_mode = WAL"))
-        # What the last milliseconds before a power cut wrote may be lost, never the file's consistency.
-        self.sql.execute("PRAGMA synchronous = NORMAL")
-        self.sql.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        self.reading.execute("PRAGMA query_only = 1")
-
-    def close(self) -> None:
-        self.sql.close()
-        self.reading.close()
-
-
-def _patiently(change: Callable[[], object]) -> None:
-    """Change the journal mode, which does not wait by itself while another process does the same."""
-    deadline = time.monotonic() + _BUSY_TIMEOUT
-    while True:
-        try:
-            change()
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-
-
-def _translated(error: sqlite3.DatabaseError) -> Exception:
-    """What the server says: the file is locked for too long, broken, or its disk is full. Or the error is ours."""
-    if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
-        return StoreUnavailable("the store does not answer")
-    return error
-
-
-class SQLiteStore(Store):
+class SQLiteStore(SharedStore[Connection]):
     """Sessions and events in a file. Give each process its own object on the same path, or fork with one.
 
     Args:
@@ -136,8 +48,6 @@ class SQLiteStore(Store):
             failed.
         clock: Seconds since the epoch, since processes must agree on it; for tests.
     """
-
-    shared = True
 
     def __init__(
         self,
@@ -154,6 +64,7 @@ class SQLiteStore(Store):
         worker_timeout: float = 10.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(worker_timeout)
         self._path = os.fspath(path)
         if self._path in ("", ":memory:"):
             raise LocalProtocolError("a store in memory is a MemoryStore; this one needs a file")
@@ -165,18 +76,11 @@ class SQLiteStore(Store):
         self._max_log_events = max_log_events
         self._max_log_bytes = max_log_bytes
         self._max_bytes = max_bytes
-        self._worker_timeout = worker_timeout
-        self._heartbeat = min(_HEARTBEAT, worker_timeout / 5)
         self._clock = clock
-        self._waiters = Waiters()
         self._changed = 0
         # When this process last gave a sign of life, and from when on it may take others for dead; by the clock.
         self._beaten = clock()
         self._judging = float("-inf")
-        # Guards the making of the connection.
-        self._lock = threading.Lock()
-        self._connection: _Connection | None = None
-        self._closed = False
         if not os.path.exists(self._path):
             # Made with these rights and not by SQLite, so that it is never open to others, not even for a
             # moment.
@@ -184,63 +88,25 @@ class SQLiteStore(Store):
 
     # The connection.
 
-    def _open(self) -> _Connection:
-        connection = self._connection
-        if connection is not None and connection.process == os.getpid():
-            return connection
-        with self._lock:
-            connection = self._connection
-            if connection is None or connection.process != os.getpid():
-                if self._closed:
-                    raise StoreClosed("the store is closed")
-                # After a fork: "Do not open an SQLite database connection, then fork(2), then try to use that
-                # database connection in the child process" (sqlite.org, How To Corrupt). The parent's is left
-                # as it is.
-                self._waiters = Waiters()
-                connection = None
-                try:
-                    connection = _Connection(self._path)
-                    self._beaten = self._clock()  # the time before the first use is no gap
-                    connection.prepare()
-                    self._beat(connection)
-                except sqlite3.DatabaseError as error:
-                    if connection is not None:
-                        connection.close()
-                    raise _translated(error) from error
-                connection.thread = threading.Thread(
-                    target=self._watch, args=(connection,), name="streamhttp-store", daemon=True
-                )
-                connection.thread.start()
-                self._connection = connection
-            return connection
-
-    @contextmanager
-    def _reading(self, connection: _Connection | None = None) -> Iterator[sqlite3.Connection]:
-        connection = connection or self._open()
-        with connection.read_lock:
+    def _connect(self) -> Connection:
+        with translated():
+            connection = Connection(self._path)
             try:
-                yield connection.reading
-            except sqlite3.DatabaseError as error:
-                raise _translated(error) from error
-
-    @contextmanager
-    def _writing(self, connection: _Connection | None = None) -> Iterator[sqlite3.Connection]:
-        connection = connection or self._open()
-        with connection.lock:
-            try:
-                connection.sql.execute("BEGIN IMMEDIATE")
-                yield connection.sql
-                connection.sql.execute("COMMIT")
-            except BaseException as error:
-                # A failed COMMIT leaves the transaction open too; and SQLite may have ended it by itself.
-                if connection.sql.in_transaction:
-                    connection.sql.execute("ROLLBACK")
-                if isinstance(error, sqlite3.DatabaseError):
-                    raise _translated(error) from error
+                self._beaten = self._clock()  # the time before the first use is no gap
+                connection.prepare()
+                self._beat(connection)
+            except BaseException:
+                connection.close()
                 raise
+            return connection
 
-    def _watch(self, connection: _Connection) -> None:
-        """The thread of the store: signs of life, changes of others, and what has expired."""
+    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._open().read()
+
+    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._open().write()
+
+    def _watch(self, connection: Connection) -> None:
         version = beaten = swept = 0.0
         waited = time.monotonic()
         while not connection.stop.wait(_POLL if len(self._waiters) else _POLL * 10):
@@ -252,7 +118,7 @@ class SQLiteStore(Store):
                 if not len(self._waiters) and not connection.stop.is_set():
                     self._waiters.begun.wait(self._heartbeat / 2)
             try:
-                with self._reading(connection) as sql:
+                with connection.read() as sql:
                     (found,) = sql.execute("PRAGMA data_version").fetchone()
                 if found != version:
                     version = found
@@ -268,14 +134,14 @@ class SQLiteStore(Store):
                 # The file may be locked for long, or the disk full; the next round tries again.
                 _log.exception("the store could not look for changes")
 
-    def _beat(self, connection: _Connection) -> None:
+    def _beat(self, connection: Connection) -> None:
         now = self._clock()
         self._living()  # notices a gap, which is over then
         connection.sql.execute("INSERT OR REPLACE INTO workers (worker, seen) VALUES (?, ?)", (connection.worker, now))
         self._beaten = now
 
-    def _wake_changed(self, connection: _Connection) -> None:
-        with self._reading(connection) as sql:
+    def _wake_changed(self, connection: Connection) -> None:
+        with connection.read() as sql:
             rows = sql.execute("SELECT session, log, changed FROM logs WHERE changed > ?", (self._changed,)).fetchall()
         for _, _, changed in rows:
             self._changed = max(self._changed, changed)
@@ -378,12 +244,12 @@ class SQLiteStore(Store):
             return
         try:
             connection.sql.execute("PRAGMA busy_timeout = 0")
-            with self._writing(connection) as sql:
+            with connection.write() as sql:
                 sql.execute("UPDATE sessions SET touched = ? WHERE session = ?", (now, session))
         except StoreUnavailable:
             _log.debug("the store could not note the use of a session", exc_info=True)
         finally:
-            connection.sql.execute(f"PRAGMA busy_timeout = {int(_BUSY_TIMEOUT * 1000)}")
+            connection.sql.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
             connection.lock.release()
 
     def _is_read(self, sql: sqlite3.Connection, session: str) -> bool:
@@ -545,7 +411,7 @@ class SQLiteStore(Store):
 
     def _read(self, session: str, log: str, after: int, reader: int) -> tuple[Page, float]:
         """What there is, and when to look again."""
-        orphaned, patience = False, _LOOK
+        orphaned, patience = False, LOOK
         with self._reading() as sql:
             row = sql.execute(
                 "SELECT id, first, last, ended, reader, will, writer FROM logs"
@@ -561,10 +427,10 @@ class SQLiteStore(Store):
                 return Page([], "gone"), 0.0
             entries: list[tuple[int, bytes]] = []
             if after < last:
-                room = _PAGE_BYTES
+                room = PAGE_BYTES
                 found = sql.execute(
                     "SELECT number, data FROM entries WHERE log = ? AND number > ? ORDER BY number LIMIT ?",
-                    (number, after, _PAGE_EVENTS),
+                    (number, after, PAGE_EVENTS),
                 )
                 for entry in found:
                     entries.append(entry)
@@ -573,7 +439,7 @@ class SQLiteStore(Store):
                         break
                 found.close()
             elif not ended and will is not None and not self._is_own(writer):
-                orphaned, patience = not self._is_alive(sql, writer), _LIFE_LOOK
+                orphaned, patience = not self._is_alive(sql, writer), LIFE_LOOK
         if orphaned:
             self._execute_will(session, log, will)
             return self._read(session, log, after, reader)
@@ -624,10 +490,10 @@ class SQLiteStore(Store):
 
     # The rest.
 
-    def _sweep(self, connection: _Connection) -> None:
+    def _sweep(self, connection: Connection) -> None:
         """Drop what has expired, and the rows of what was dropped a while ago."""
         now = self._clock()
-        with self._writing(connection) as sql:
+        with connection.write() as sql:
             unread = "NOT EXISTS (SELECT 1 FROM workers WHERE worker = reading AND seen > ?)"
             self._bury(sql, "touched < ?", now - self._log_ttl)
             sql.execute("DELETE FROM workers WHERE seen < ?", (self._living() - 9 * self._worker_timeout,))
@@ -647,24 +513,13 @@ class SQLiteStore(Store):
                     dropped += self._drop_session(sql, session)[1]
         self._waiters.wake(dropped)
 
-    def wake(self) -> None:
-        self._waiters.wake_all()
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            connection, self._connection = self._connection, None
-        if connection is None or connection.process != os.getpid():
-            return
-        connection.stop.set()
+    def _interrupt(self, connection: Connection) -> None:
         self._waiters.begun.set()
-        if connection.thread is not None:
-            connection.thread.join()
+
+    def _leave(self, connection: Connection) -> None:
         with connection.lock, connection.read_lock:
             try:
-                # Said, and not left to the timeout: whatever this process has not ended will not be.
                 connection.sql.execute("DELETE FROM workers WHERE worker = ?", (connection.worker,))
             except sqlite3.DatabaseError:
                 _log.warning("the store could not say goodbye", exc_info=True)
             connection.close()
-        self._waiters.wake_all()
