@@ -41,7 +41,8 @@ class _Connection(ProcessConnection):
         # A pool that waits: there are many more threads than connections are needed, since no script takes long.
         options = {"max_connections": _CONNECTIONS, "timeout": _POOL_TIMEOUT, "protocol": 2}
         self.pool: Any = redis.BlockingConnectionPool.from_url(url, **options)
-        self.redis: Any = redis.Redis(connection_pool=self.pool)
+        client: Any = redis.Redis
+        self.redis = client(connection_pool=self.pool)
         self.scripts = {name: self.redis.register_script(script) for name, script in SCRIPTS.items()}
         self.channel = channel
         self.listening = self.redis.pubsub()
