@@ -31,9 +31,10 @@ from .downloading import DownloadResult, Settings
 from .flow import Effort, Failed, Flow, final_error, is_hopeless, make_effort, open_http, refusal
 from .names import name_for
 from .pace import Reporter
-from .partfile import PartFile, check_target
+from .partfile import PartFile
 from .ranges import Representation, Verdict, judge
 from .segments import MIN_SEGMENT_SIZE, Piece, Segments
+from .target import check_target
 
 if TYPE_CHECKING:
     import requests

@@ -18,48 +18,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Any, NamedTuple
+from typing import Any
 
-from .._headers import check_field
-from ..exceptions import DiskFull, LocalProtocolError, TargetChanged, TargetExists
+from ..exceptions import DiskFull, TargetChanged
 from .names import name_beside
 from .ranges import Representation
-from .sidecar import Sidecar, address_key, is_ours, open_regular, owner, remove
-from .strays import sweep, take_over, tidy
+from .remains import Remains, is_of, open_remains
+from .sidecar import Sidecar, address_key, open_regular, owner, remove
+from .strays import sweep, take_over
+from .target import mode_of, put_in_place, sync_folder
 
-__all__ = ["PartFile", "check_target"]
+__all__ = ["PartFile"]
 
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-
-
-def check_target(path: str, overwrite: bool) -> None:
-    """Raise what would be raised at the end, before anything was fetched.
-
-    Raises:
-        TargetExists: Something is there, be it a dangling symbolic link, and ``overwrite`` is False.
-        IsADirectoryError, FileNotFoundError, NotADirectoryError, PermissionError: No file can be put there.
-    """
-    folder = os.path.dirname(path) or "."
-    if not stat.S_ISDIR(os.stat(folder).st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
-    if os.path.isdir(path) and not os.path.islink(path):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not overwrite and os.path.lexists(path):
-        tidy(path)
-        raise TargetExists(f"the target {path!r} exists; pass overwrite=True to replace it")
-
-
-class _Aside(NamedTuple):
-    """What was there before something that nothing vouches for began to come."""
-
-    fd: int
-    path: str
-    version: Representation
-    offset: int
-    gaps: list[list[int]] | None
 
 
 class PartFile:
@@ -84,7 +56,7 @@ class PartFile:
         self.offset = 0
         self.gaps: list[list[int]] | None = None
         self._fd = -1
-        self._aside: _Aside | None = None
+        self._aside: Remains | None = None
         self._stem = name_beside(target)
         self.path = f"{self._stem}.part"
         self._sidecar = Sidecar(f"{self.path}.json")
@@ -95,8 +67,8 @@ class PartFile:
             self.path = f"{self._stem}.{os.urandom(4).hex()}.part"
             self._sidecar = Sidecar(f"{self.path}.json")
             self._sidecar.create(self._state())
-        elif resume:
-            self._adopt(found)
+        elif resume and (remains := open_remains(self.path, self._key, found)):
+            self._fd, _, self.version, self.offset, self.gaps = remains
 
     @property
     def kept(self) -> int:
@@ -134,12 +106,12 @@ class PartFile:
             os.close(self._fd)
             self._fd = -1
         draft = f"{self.path}.{os.urandom(4).hex()}"
-        mode = self._mode_of_target()
+        mode = mode_of(self.target)
         # We must be able to open it again, whatever the mode in the end.
         mode = 0o666 if mode is None else mode | 0o600
         fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, mode)
         if lay_aside:
-            self._aside = _Aside(self._fd, self.path, self.version, self.offset, self.gaps)
+            self._aside = Remains(self._fd, self.path, self.version, self.offset, self.gaps)
             self.path = draft
         self._fd = fd
         self.offset, self.version, self.gaps = 0, version, None
@@ -246,7 +218,7 @@ class PartFile:
             written = self.offset
             self.discard()
             raise TargetChanged(f"{self.path!r} has {size} bytes, and {written} were written to it")
-        mode = self._mode_of_target() if overwrite else None
+        mode = mode_of(self.target) if overwrite else None
         if mode is not None and hasattr(os, "fchmod"):
             os.fchmod(self._fd, mode)
         try:
@@ -254,10 +226,7 @@ class PartFile:
         except OSError as error:
             raise self.disk_error(error) from error
         self._check_ours()
-        if overwrite:
-            os.replace(self.path, self.target)
-        else:
-            self._link()
+        put_in_place(self.path, self.target, overwrite=overwrite)
         os.close(self._fd)
         self._fd = -1
         if self._aside is not None:
@@ -265,34 +234,7 @@ class PartFile:
             remove(self._aside.path)
             self._aside = None
         self._sidecar.remove()
-        _sync_folder(os.path.dirname(self.target) or ".")
-
-    def _mode_of_target(self) -> int | None:
-        """The permissions of the file that is to be replaced: what was private stays so. None if there is none."""
-        try:
-            about = os.lstat(self.target)
-        except OSError:
-            return None
-        return stat.S_IMODE(about.st_mode) & 0o777 if stat.S_ISREG(about.st_mode) else None
-
-    def _link(self) -> None:
-        """Rename, unless something has the name: a plain rename would replace it."""
-        try:
-            os.link(self.path, self.target, follow_symlinks=False)
-        except FileExistsError:
-            pass
-        except (OSError, NotImplementedError):  # a file system without hard links
-            if not os.path.lexists(self.target):
-                os.replace(self.path, self.target)
-                return
-        else:
-            os.unlink(self.path)
-            return
-        raise TargetExists(
-            f"the target {self.target!r} has come to exist meanwhile; pass overwrite=True to replace it",
-            bytes_kept=self.kept,
-            resumable=self.version.validator is not None,
-        )
+        sync_folder(os.path.dirname(self.target) or ".")
 
     def discard(self) -> None:
         """What is there is wrong: remove it. What was laid aside may be right still."""
@@ -346,50 +288,7 @@ class PartFile:
             self._sidecar.remove()
             return None
         sweep(self._stem)
-        return found or take_over(self._stem, self.path, lambda state: self._is_of_us(state) is not None)
-
-    def _is_of_us(self, state: dict[str, Any]) -> bool | None:
-        """True for a part of this address, False for one whose address differs in its query, None for any other."""
-        if state.get("key") == self._key["key"]:
-            return True
-        return False if state.get("url") == self._key["url"] else None
-
-    def _adopt(self, state: dict[str, Any]) -> None:
-        """Go on with what is there, if it is what the sidecar says, of this address, and can be resumed at all."""
-        sure = self._is_of_us(state)
-        if sure is None:
-            return
-        etag, modified, total = state.get("etag"), state.get("last_modified"), state.get("total")
-        for value, kind in ((etag, str), (modified, str), (total, int)):
-            if value is not None and type(value) is not kind:
-                return
-        version = Representation(etag, modified, state.get("dated") is True, total)
-        if version.validator is None:
-            return
-        if not sure and (version.strong_etag is None or not total):
-            return
-        try:
-            check_field("if-range", version.validator)
-            fd, about = open_regular(self.path, os.O_RDWR)
-        except (LocalProtocolError, OSError):
-            return
-        gaps = _checked_gaps(state.get("gaps"), total)
-        fits = about.st_size > 0 and (total is None or about.st_size <= total)
-        if gaps is not None and total is not None:
-            # All that is no gap must be there.
-            fits = fits and about.st_size >= _end_of_data(gaps, total)
-        # Of another user, it holds what he likes; under a second name, writing changes what that one stands for, be it
-        # the target itself, if the process was killed while the file got its name.
-        fits = fits and is_ours(about) and about.st_nlink == 1
-        if not fits or ("gaps" in state and gaps is None):
-            os.close(fd)
-            return
-        self._fd, self.version, self.gaps = fd, version, gaps or None
-        self.offset = os.lseek(fd, 0, os.SEEK_END)
-        if not sure and self.offset == total:
-            # Under another query it may be another file: an answer has to say that it is not. One byte brings one.
-            os.ftruncate(fd, total - 1)
-            self.offset = os.lseek(fd, 0, os.SEEK_END)
+        return found or take_over(self._stem, self.path, lambda state: is_of(self._key, state) is not None)
 
     def _give_usual_name(self) -> bool:
         usual = Sidecar(f"{self._stem}.part.json")
@@ -416,30 +315,6 @@ class PartFile:
         return state
 
 
-def _checked_gaps(value: Any, total: int | None) -> list[list[int]] | None:
-    """Gaps as a sidecar had them: ascending, apart, within the file; None if they are not."""
-    if not isinstance(value, list) or total is None:
-        return None
-    at = 0
-    for gap in value:
-        if not isinstance(gap, list) or len(gap) != 2 or not all(type(place) is int for place in gap):
-            return None
-        if not at <= gap[0] < gap[1] <= total:
-            return None
-        at = gap[1]
-    return value
-
-
-def _end_of_data(gaps: list[list[int]], total: int) -> int:
-    """The byte after the last one that is in no gap."""
-    end = total
-    for start, stop in reversed(gaps):
-        if stop != end:
-            break
-        end = start
-    return end
-
-
 def _is_stuck(path: str) -> bool:
     """Whether something is there that only another user may take away, as in ``/tmp``."""
     try:
@@ -450,17 +325,3 @@ def _is_stuck(path: str) -> bool:
     if user is None or not folder.st_mode & stat.S_ISVTX:
         return False
     return user() not in (0, about.st_uid, folder.st_uid)
-
-
-def _sync_folder(folder: str) -> None:
-    """Make a rename last through a power failure, where folders can be opened."""
-    try:
-        fd = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(fd)
-    except OSError:
-        pass
-    finally:
-        os.close(fd)
