@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..net.retry import Effort
-from ..net.timeouts import Timeout
+from ..net.timeouts import Deadline, Timeout
 
 if TYPE_CHECKING:
     from ..transport.link import Link
@@ -88,10 +88,14 @@ class BackgroundListening:
             listener.listen_anew()
 
     def stop(self, seconds: float) -> None:
-        """End the listener; wait so long for its thread."""
-        listener = self._listener
+        """End the listener; wait so long for its thread and for those of the user's, which the client has woken."""
+        deadline = Deadline(seconds)
+        with self._lock:
+            listener, others = self._listener, list(self._others)
         if listener is not None:
             listener.close(seconds)
+        for other in others:
+            other.join(deadline.remaining() or 0.0)
 
 
 def _ignore(event: object) -> None:

@@ -191,7 +191,12 @@ class Listener:
                 pass  # another thread is in it, and has been woken
         if self._thread is None:
             self._end()
-        elif self.is_elsewhere():
+        else:
+            self.join(seconds)
+
+    def join(self, seconds: float) -> None:
+        """Wait so long for the thread of a listener with a callback, unless it is the caller's own."""
+        if self._thread is not None and self.is_elsewhere():
             self._thread.join(seconds)
 
     def is_elsewhere(self) -> bool:

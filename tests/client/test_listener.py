@@ -85,15 +85,21 @@ def test_a_thread_of_its_own(server: RawMCPServer) -> None:
 
 
 def test_closing_the_client_leaves_no_thread(server: RawMCPServer) -> None:
-    """The listener's thread has ended when the client's ``close()`` returns."""
-    server.on("GET", events())
+    """The listener's thread has ended when the client's ``close()`` returns, though its callback was busy."""
+    server.on("GET", events(CHANGED))
+    heard, closing = threading.Event(), threading.Event()
     threads: list[threading.Thread] = []
+
+    def callback(event: Any) -> None:
+        threads.append(threading.current_thread())
+        heard.set()
+        closing.wait(BOUND)
+        threading.Event().wait(0.05)  # as one that has still something to do
+
     with open_client(server) as client:
-        before = set(threading.enumerate())
-        listener = client.listen(lambda event: None)
-        assert listener.wait_open(BOUND)
-        threads += set(threading.enumerate()) - before
-    assert [thread.name for thread in threads if thread.is_alive() and thread.name.startswith("streamhttp")] == []
+        assert client.listen(callback).wait_open(BOUND) and heard.wait(BOUND)
+        closing.set()
+    assert [thread.name for thread in threads if thread.is_alive()] == [] and len(threads) == 1
 
 
 @pytest.mark.parametrize("status", [405])
