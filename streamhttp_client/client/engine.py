@@ -123,7 +123,8 @@ class Engine:
         self._trusted: tuple[Link | None, bool, float] = None, False, 0.0
         self._about: tuple[Link, Session, float] | None = None  # what a server said of itself when asked, and when
         self._declared: tuple[Session | None, dict[str, bool]] = (None, {})  # answers of require(), for one session
-        self._answered: dict[jsonrpc.RequestId, None] = {}
+        # Requests of the server that were answered, on one link: another session counts its requests anew.
+        self._answered: tuple[Link | None, dict[jsonrpc.RequestId, None]] = None, {}
         self._active: dict[int, UnderWay] = {}  # by identity; single operations on it are atomic
         self._efforts: dict[int, Effort] = {}  # whatever else close() has to wake
         self._closed = False
@@ -185,6 +186,7 @@ class Engine:
                 new, begun = self._agreement.agree(effort, self._say_goodbye, old), False
                 if new is not old:
                     self._say_goodbye(new)
+                    new.transport.close()
                     self.expired = old
                     raise failure
             else:
@@ -244,24 +246,23 @@ class Engine:
             old: What cannot be used any more.
             doubted: It may be that it can.
         """
-        with self._awake(effort):
-            self._turns.take(effort)
-            try:
-                if self._closed:
-                    raise ClientClosed("the client is closed")
-                if self.link is not None and self.link is not old:
-                    return self.link, False
-                link = self._agreement.agree(effort, self._say_goodbye, old if doubted else None)
-                if link is old:
-                    return link, False
-                self.link = link
-                self._answered = {}  # the new session counts its requests anew
-                self._began_session = True
-                if old is not None and old.transport is not link.transport:
-                    old.transport.close()
-                return link, True
-            finally:
-                self._turns.end()
+        with self._awake(effort), self._turns.turn(effort, "connecting"):
+            if self._closed:
+                raise ClientClosed("the client is closed")
+            if self.link is not None and self.link is not old:
+                return self.link, False
+            link = self._agreement.agree(effort, self._say_goodbye, old if doubted else None)
+            if link is old:
+                return link, False
+            self.link = link
+            self._began_session = True
+            if self._closed:  # meanwhile, perhaps before there was anything to say goodbye to
+                self._say_goodbye(link)
+                link.transport.close()
+                raise ClientClosed("the client is closed")
+            if old is not None and old.transport is not link.transport:
+                old.transport.close()
+            return link, True
 
     def _changed(self, link: Link, effort: Effort) -> None:
         """Another session, perhaps with another server: set in it what the user had set in the old one."""
@@ -310,7 +311,8 @@ class Engine:
             ClientClosed: The call was cancelled or the client closed meanwhile.
             CallTimeout: The time of the call was over.
         """
-        if request.id in self._answered:
+        answered = self._answered_on(link)
+        if request.id in answered:
             return  # replayed on a resumed stream
         if not link.era.server_asks:
             logger.warning("the server asked %r, which revision %s forbids", request.method, link.era.revision.name)
@@ -329,9 +331,18 @@ class Engine:
                 raise
             logger.warning("the answer to %r could not be sent: %s", request.method, str(error))
             return
-        self._answered[request.id] = None
-        for old in list(self._answered)[:-_MAX_ANSWERED]:  # a copy, since other threads answer too
-            self._answered.pop(old, None)
+        answered[request.id] = None
+        for old in list(answered)[:-_MAX_ANSWERED]:  # a copy, since other threads answer too
+            answered.pop(old, None)
+
+    def _answered_on(self, link: Link) -> dict[jsonrpc.RequestId, None]:
+        """The requests of the server that were answered on a link; of one that is over, nothing is kept."""
+        whose, answered = self._answered
+        if whose is not link:
+            answered = {}
+            if link is self.link:
+                self._answered = link, answered
+        return answered
 
     def read_notification(self, message: jsonrpc.Notification) -> Record | None:
         """The notification as a model; None, and a line in the log, if it is malformed."""

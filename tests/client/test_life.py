@@ -25,9 +25,12 @@ from streamhttp_client import (
     SessionExpired,
     Timeout,
 )
-from tests.client._peer import AT_ONCE, BOUND, OK, open_client, progress, token_of
+from streamhttp_client.net.retry import Effort
+from tests.client._peer import AT_ONCE, BOUND, OK, asking, open_client, progress, token_of
 from tests.support.rawserver import Peer, RawMCPServer, Request, refusing_port
 from tests.transport._faults import InThread, within
+
+QUESTION = {"message": "?", "requestedSchema": {"type": "object", "properties": {}}}
 
 # --- closing
 
@@ -441,3 +444,38 @@ def test_connecting_after_an_expired_session_begins_another(server: RawMCPServer
         client.connect()
         assert client.call_tool("t").text == "ok"
         assert len(server.seen("initialize")) == 2
+
+
+def test_closing_while_the_handshake_ends(server: RawMCPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L25-12: a session that is begun while the client is closed is ended too, though nobody has had it."""
+    client = open_client(server)
+    agreement: Any = client._engine._agreement
+    agree = agreement.agree
+
+    def agree_late(*args: Any) -> Any:
+        link = agree(*args)
+        client.close()
+        return link
+
+    monkeypatch.setattr(agreement, "agree", agree_late)
+    with pytest.raises(ClientClosed):
+        client.call_tool("t")
+    assert server.sessions == set()
+    assert server.seen("tools/call") == []
+
+
+def test_ids_of_another_session_are_other_ids(server: RawMCPServer) -> None:
+    """BASE-03: what the server asked in a session that is over says nothing of what it asks in the next one."""
+    engine: Any = None
+    answers: list[Any] = []
+
+    def renew(params: Any) -> None:
+        if engine.link.session.session_id == "session-1":
+            engine.renew(engine.link, Effort(Timeout(total=BOUND), RetryPolicy()))
+
+    server.on("tools/call", asking(server, ("elicitation/create", QUESTION), answers=answers))
+    with open_client(server, elicitation=renew) as client:
+        engine = client._engine
+        for _ in range(2):
+            assert client.call_tool("t", timeout=AT_ONCE).text == "ok"
+    assert [answer["id"] for answer in answers] == ["ask-0", "ask-0"]
