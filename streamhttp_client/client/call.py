@@ -79,7 +79,7 @@ class Call(Generic[T]):
         task_token: jsonrpc.RequestId | None = None,
         rounds: Rounds | None = None,
         wants_log: bool = False,
-        relist: Callable[[Effort], object] | None = None,
+        relist: Callable[[Effort, object], object] | None = None,
         awaits_task: bool = True,
         keep: Callable[[Any], object] | None = None,
         count: SharedMeter | None = None,
@@ -101,6 +101,7 @@ class Call(Generic[T]):
         self._task_token = task_token  # of the call that became the task which this one asks after
         self._rounds = rounds
         self._relist = relist
+        self._seen_tools: object = None  # how they were when the request was made
         self._keep = keep
         self._awaits_task = awaits_task
         self._wants_log = wants_log or on_log is not None
@@ -296,24 +297,16 @@ class Call(Generic[T]):
             tried: What was done about it already; each remedy is used once.
         """
         engine, method = self._engine, self._operation.method
-        if isinstance(failure, SessionExpired):
-            # The request did not run: the server did not know whom it was for.
-            if "renew" in tried or not engine.renews or not self._renewable:
-                engine.expired = link
-                raise self._lost or failure
-            tried.add("renew")
-            engine.renew(link, self._effort)
-        elif isinstance(failure, HeaderMismatch) and link.era.mirrors_arguments:
+        if isinstance(failure, HeaderMismatch) and link.era.mirrors_arguments:
             # "the client SHOULD call tools/list to check for changes to the tool's inputSchema, then retry the original
             # request with the appropriate headers." MCP 2026-07-28, basic/transports/streamable-http
             if self._relist is None or "list" in tried:
                 raise failure
             tried.add("list")
-            self._relist(self._effort)
-        elif link.era.is_foreign(failure):
-            if "agree" in tried or not engine.agree_anew(link, failure, self._effort):
-                raise failure
-            tried.add("agree")
+            self._relist(self._effort, self._seen_tools)
+        elif isinstance(failure, SessionExpired) or link.era.is_foreign(failure):
+            if not engine.heal(link, failure, self._effort, tried, renewable=self._renewable):
+                raise (isinstance(failure, SessionExpired) and self._lost) or failure
             self._rounds = None  # what was asked and answered was so by the rules of before
         elif self._repeatable and self._effort.again():
             logger.info("the answer of %s was lost, asking again: %s", method, str(failure))
@@ -339,6 +332,7 @@ class Call(Generic[T]):
         also = None if self._rounds is None else self._rounds.capabilities
         params = link.era.dress(params, log_level=engine.level(self._wants_log), also=also)
         message = jsonrpc.Request(request_id, operation.method, params)
+        self._seen_tools = engine.tools.listed
         return link.request(message, self._effort, engine.mirrored(link, operation))
 
     def _follow(self, link: Link, exchange: RequestUnderWay) -> Generator[CallEvent, None, None]:

@@ -81,6 +81,7 @@ class Engine:
         link: How it was agreed to talk with the server, or None.
         tools: What is known of the server's tools.
         kept: Results that the server allows to be kept; None before there was one of them.
+        listing_tools: One thread lists the tools, and others that need the list wait for it.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class Engine:
         self._closed = False
         self._pid = os.getpid()
         self._turns = Turns()
+        self.listing_tools = Turns()
         self._ids = ids
 
     # -- for calls
@@ -168,6 +170,33 @@ class Engine:
         self._changed(new, effort)
         if self._on_session_renewed is not None:
             self._on_session_renewed(old.session, new.session)
+
+    def heal(
+        self, link: Link, failure: StreamHTTPError, effort: Effort, tried: set[str], *, renewable: bool = True
+    ) -> bool:
+        """Do what makes it worth sending again what was refused, and so did not run; False if there is nothing to do.
+
+        Args:
+            link: On which it was sent.
+            failure: How it was refused.
+            effort: The limits of whoever sends it.
+            tried: What was done for it already: each remedy is used once.
+            renewable: Whether it means the same in a new session.
+
+        Raises:
+            StreamHTTPError: What went wrong meanwhile; UnsupportedVersion if no other revision was wanted.
+        """
+        if isinstance(failure, SessionExpired):
+            if "renew" in tried or not self.renews or not renewable:
+                self.expired = link
+                return False
+            tried.add("renew")
+            self.renew(link, effort)
+            return True
+        if "agree" in tried or not link.era.is_foreign(failure):
+            return False
+        tried.add("agree")
+        return self.agree_anew(link, failure, effort)
 
     def agree_anew(self, old: Link, failure: StreamHTTPError, effort: Effort) -> bool:
         """The server has answered as one of another era does: find out again; whether it is another than ``old``.
@@ -232,7 +261,7 @@ class Engine:
         except MethodNotFound:
             session = link.session  # it must answer this, and does not
         except StreamHTTPError as error:
-            if not link.era.is_foreign(error) or not self.agree_anew(link, error, effort):
+            if not self.heal(link, error, effort, set()):
                 raise
             return self.ready(effort).session
         self._about = link, session, time.monotonic()
@@ -388,18 +417,17 @@ class Engine:
             self.kept.clear()
 
     def notify(self, message: jsonrpc.Notification, effort: Effort) -> None:
+        """Send a notification, once more if it was refused for a reason that can be mended."""
+        tried: set[str] = set()
         with self._awake(effort.begin()):
-            link = self.ready(effort)
-            try:
-                link.post(message, effort)
-            except StreamHTTPError as error:
-                if isinstance(error, SessionExpired):
-                    if not self.renews:
+            while True:
+                link = self.ready(effort)
+                try:
+                    link.post(message, effort)
+                    return
+                except StreamHTTPError as error:
+                    if not self.heal(link, error, effort, tried):
                         raise
-                    self.renew(link, effort)
-                elif not link.era.is_foreign(error) or not self.agree_anew(link, error, effort):
-                    raise
-                self.ready(effort).post(message, effort)
 
     def level(self, wanted: bool) -> str | None:
         """The least severe log messages to ask for with a request.
@@ -530,6 +558,7 @@ class Engine:
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._turns = Turns()
+            self.listing_tools = Turns()
             self._active.clear()
             self._efforts.clear()
             self._began_session = False  # the parent did

@@ -61,7 +61,6 @@ class Hub(Protocol):
     link: Link | None
     timeout: Timeout
     retry: RetryPolicy
-    renews: bool
     on_log: Callable[[Any], object] | None
     on_notification: Callable[[Any], object] | None
 
@@ -70,9 +69,7 @@ class Hub(Protocol):
 
     def ready(self, effort: Effort) -> Link: ...
 
-    def renew(self, old: Link, effort: Effort) -> None: ...
-
-    def agree_anew(self, old: Link, failure: StreamHTTPError, effort: Effort) -> bool: ...
+    def heal(self, link: Link, failure: StreamHTTPError, effort: Effort, tried: set[str]) -> bool: ...
 
     def subscription(self, link: Link) -> jsonrpc.Request: ...
 
@@ -293,19 +290,15 @@ class Listener:
                             effort.progressed()
                         else:
                             floor = max(floor, _BRIEF_PAUSE)  # it may have brought something, and still not be a loop
-                except SessionExpired:
-                    # A server that forgets each session at once would have us begin one after the other.
-                    if link is None or not engine.renews or forgotten and not effort.again():
-                        raise
-                    forgotten = True
-                    engine.renew(link, attempt)
-                    continue
                 except (HTTPStatusError, RPCError, UnsupportedVersion) as error:
                     # Without a link, it was refused while the server was being found out.
-                    if link is None or not link.era.is_foreign(error):
+                    if link is None:
                         raise
-                    if not engine.agree_anew(link, error, attempt):
+                    expired = isinstance(error, SessionExpired)
+                    # A server that forgets each session at once would have us begin one after the other.
+                    if expired and forgotten and not effort.again() or not engine.heal(link, error, attempt, set()):
                         raise
+                    forgotten = forgotten or expired
                     continue
                 except ClientClosed:
                     if self._closed or engine.closed or self._anew is not attempt:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import InputRequired, StreamHTTPError, ToolError
 from ..net.retry import Effort
-from ..net.timeouts import TimeoutLike
+from ..net.timeouts import Deadline, TimeoutLike
 from ..progress import OnProgress
 from ..protocol import calls
 from ..protocol.calls import Operation
@@ -67,6 +67,9 @@ class ToolVerbs(Asker, ABC):
 
     def list_tools(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> list[Tool]:
         """Return all tools of the server, over all pages."""
+        return self._list_tools(timeout, cache)
+
+    def _list_tools(self, timeout: TimeoutLike | Effort | None, cache: CacheUse) -> list[Tool]:
         tools = self._whole(calls.list_tools, lambda page: self._remember_tools(page.tools), timeout, cache)
         self._engine.tools.keep_only({tool.name for tool in tools})
         return tools
@@ -276,10 +279,22 @@ class ToolVerbs(Asker, ABC):
             relist=self._relist,
         )
 
-    def _relist(self, effort: Effort) -> None:
-        """List the tools because something depends on how they are now; within what is left of a call's time."""
-        left = effort.deadline.remaining()
-        self.list_tools(timeout=None if left is None else max(left, _LEAST_SECONDS), cache="refresh")
+    def _relist(self, effort: Effort, seen: object) -> None:
+        """List the tools because something depends on how they are now, unless another thread has done so meanwhile.
+
+        Args:
+            effort: Of the call that needs it: what is left of its time, and what ends it ends this.
+            seen: What ``tools.listed`` was when the call looked at them.
+        """
+        engine, part, left = self._engine, effort.part(), effort.deadline.remaining()
+        if left is not None and left < _LEAST_SECONDS:
+            part.deadline = Deadline(_LEAST_SECONDS)
+        if engine.listing_tools.is_here:  # in a callback for what came with the list
+            self._list_tools(part, "refresh")
+            return
+        with engine.listing_tools.turn(part, "listing the tools"):
+            if engine.tools.listed is None or engine.tools.listed is seen:
+                self._list_tools(part, "refresh")
 
     def _finish_tool(self, name: str, raise_on_error: bool, effort: Effort) -> Callable[[ToolResult], ToolResult]:
         def finish(result: ToolResult) -> ToolResult:
@@ -305,12 +320,12 @@ class ToolVerbs(Asker, ABC):
         if tool is None and checker.available and tools.listed_for is not link:
             # The official SDKs list the tools here too: a schema that was never seen cannot be checked. But the tool
             # has run, and its result must not be lost because something else fails.
-            tools.listed_for = link
             try:
-                self._relist(effort)
+                self._relist(effort, tools.listed)
             except StreamHTTPError as error:
                 reason = str(error)  # not the error: a record that is kept would keep its connection too
                 logger.warning("the result of %r was not checked, for the tools could not be listed: %s", name, reason)
+            tools.listed_for = link
             tool = tools.get(name)
         if tool is not None:
             checker.check(tool, result)

@@ -21,6 +21,7 @@ class KnownTools:
     def __init__(self) -> None:
         self._tools: dict[str, tuple[Tool, ParamHeaders | None]] = {}
         self.listed_for: object = None  # for which link they were last listed because somebody needed them
+        self.listed: object = None  # another object after each whole list; None before, and when they may be others
 
     def get(self, name: str) -> Tool | None:
         """The tool of that name, if it was listed."""
@@ -53,15 +54,16 @@ class KnownTools:
         return usable
 
     def keep_only(self, names: Set[str]) -> None:
-        """These are all that there are."""
+        """These are all that there are: the list was walked to its end."""
         for name in list(self._tools):
             if name not in names:
                 self._tools.pop(name, None)
+        self.listed = object()
 
     def forget(self) -> None:
         """They may be others now."""
         self._tools.clear()
-        self.listed_for = None
+        self.listed_for = self.listed = None
 
     def headers(self, name: str, arguments: Mapping[str, Any] | None) -> dict[str, str]:
         """The arguments that go into headers too; none of a tool that was not listed."""

@@ -24,6 +24,12 @@ class Turns:
         self._lock = threading.Lock()  # guards the two below; held for a moment
         self._owner: Effort | None = None
         self._waiting: deque[tuple[Effort, threading.Event]] = deque()  # in the order in which they came
+        self._thread: int | None = None  # of whoever has it; written by that thread alone
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this thread has the turn already, so that waiting for it would be waiting for ever."""
+        return self._thread == threading.get_ident()
 
     @contextmanager
     def turn(self, effort: Effort, why: str) -> Iterator[None]:
@@ -39,8 +45,11 @@ class Turns:
         """
         try:
             self._take(effort, why)
+            self._thread = threading.get_ident()
             yield
         finally:
+            if self._owner is effort:
+                self._thread = None
             self._end(effort)
 
     def _take(self, effort: Effort, why: str) -> None:

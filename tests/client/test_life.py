@@ -479,3 +479,21 @@ def test_ids_of_another_session_are_other_ids(server: RawMCPServer) -> None:
         for _ in range(2):
             assert client.call_tool("t", timeout=AT_ONCE).text == "ok"
     assert [answer["id"] for answer in answers] == ["ask-0", "ask-0"]
+
+
+def _listens(client: Client) -> None:
+    next(client.listen())
+
+
+@pytest.mark.parametrize(
+    ("key", "use"), [("notifications/x", lambda client: client.notify("notifications/x")), ("GET", _listens)]
+)
+def test_whatever_finds_the_session_over_says_so(server: RawMCPServer, key: str, use: Any) -> None:
+    """H25-21: not calls alone find out that a session has ended; ``connect()`` begins another after each of them."""
+    server.on(key, lambda peer, request: peer.respond(404))
+    with open_client(server, on_session_expired="raise") as client:
+        client.connect()
+        with pytest.raises(SessionExpired):
+            use(client)
+        client.connect()
+        assert client.session.session_id == "session-2"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from streamhttp_client import HeaderMismatch, LocalProtocolError
+from streamhttp_client import CallCancelled, HeaderMismatch, LocalProtocolError
 from tests.client._modern import (
     ALL,
     CAPABILITIES,
@@ -24,7 +25,9 @@ from tests.client._modern import (
     open_modern,
     text,
 )
+from tests.client._peer import AT_ONCE, BOUND
 from tests.support.rawserver import ModernMCPServer, Peer, Request, rpc_refusal, sse
+from tests.transport._faults import InThread, within
 
 MOST = 2**53 - 1
 
@@ -419,3 +422,80 @@ def test_each_call_has_its_own_mismatch(server: ModernMCPServer) -> None:
     with open_modern(server) as client:
         assert client.call_tool("t").text == client.call_tool("t").text == "ok"
     assert len(server.seen("tools/list")) == 2 and len(server.seen("tools/call")) == 4
+
+
+def refuse_bare(peer: Peer, request: Request) -> None:
+    """Refuses a call without the header."""
+    if "mcp-param-region" in param_headers(request):
+        peer.respond_result(request, DONE)
+    else:
+        rpc_refusal(400, -32020)(peer, request)
+
+
+def test_many_calls_list_the_tools_once(server: ModernMCPServer) -> None:
+    """H26-18: threads whose calls were refused for the same old list ask for the new one together."""
+    together = threading.Event()
+
+    def refuse(peer: Peer, request: Request) -> None:
+        peer.hold(together)
+        refuse_bare(peer, request)
+
+    server.on("tools/list", complete(tools=[tool("t")]), complete(tools=[tool("t", REGION)]))
+    server.on("tools/call", refuse)
+    with open_modern(server) as client:
+        client.list_tools()
+        threads = [InThread(lambda: client.call_tool("t", {"region": "eu"})) for _ in range(6)]
+        server.wait_for(lambda seen: sum(request.key == "tools/call" for request in seen) == 6)
+        together.set()
+        for thread in threads:
+            thread.join(BOUND)
+            assert thread.value.text == "ok"
+    assert len(server.seen("tools/list")) == 2 and len(server.seen("tools/call")) == 12
+
+
+def test_a_call_in_the_middle_of_listing(server: ModernMCPServer) -> None:
+    """H26-18, K-07: a callback for what comes with the list may call, be refused, and list the tools itself."""
+    results: list[Any] = []
+
+    def listing(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event({"jsonrpc": "2.0", "method": "notifications/prompts/list_changed"})
+        peer.event_result(request, complete(tools=[tool("t", REGION)]))
+        peer.end_stream()
+
+    server.on("tools/list", listing, complete(tools=[tool("t", REGION)]))
+    server.on("tools/call", refuse_bare)
+    with open_modern(
+        server, on_notification=lambda event: results.append(client.call_tool("t", {"region": "eu"}).text)
+    ) as client:
+        assert client.call_tool("t", {"region": "eu"}, timeout=AT_ONCE).text == "ok"
+    assert results == ["ok"] and len(server.seen("tools/list")) == 2
+
+
+def test_cancelling_while_the_tools_are_listed(server: ModernMCPServer) -> None:
+    """K-07, H26-18: what a call does on the way ends with it, at once."""
+    server.on("tools/list", lambda peer, request: peer.hold())
+    server.on("tools/call", refuse_bare)
+    with open_modern(server) as client:
+        call = client.stream_tool("t", {"region": "eu"})
+        thread = InThread(lambda: call.result)
+        server.wait_for(lambda seen: any(request.key == "tools/list" for request in seen))
+        with within(AT_ONCE):
+            call.cancel()
+            thread.join(AT_ONCE)
+        assert isinstance(thread.error, CallCancelled)
+        server.wait_connected(0)
+
+
+def test_the_tools_are_listed_anew_if_they_changed_meanwhile(server: ModernMCPServer) -> None:
+    """H26-18: what another thread has listed does not count once the server has said that it changed."""
+    server.on("tools/list", complete(tools=[tool("t", REGION)]))
+    with open_modern(server) as client:
+        tools = client._engine.tools
+        client.list_tools()
+        seen = tools.listed
+        client.list_tools()
+        assert tools.listed is not seen
+        tools.forget()
+        client._relist(client._effort(None), seen)
+        assert len(server.seen("tools/list")) == 3 and tools.get("t") is not None
