@@ -90,7 +90,8 @@ class Runner:
             StoreFull: There are too many streams.
         """
         log = "s" + new_token()
-        if not store.create_log(session.key, log, will=_will(requests) if store.shared else None):
+        # A store of this process alone keeps none.
+        if not store.create_log(session.key, log, will=_will(requests) if store.shared else b""):
             raise HTTPError(404, "the session has ended")
         try:
             return self._start(environ, store, session, log, requests)

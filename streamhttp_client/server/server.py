@@ -254,16 +254,16 @@ class Server(Offer):
                 session has at most half of both, or one ``principal`` since 2026-07-28; what is more is answered
                 with 503.
             max_streams: Streams that are open at the same time; one more is answered with 503.
-            session_ttl: Seconds after which an unused session ends, an hour if not given. A store that is given has
-                its own.
+            session_ttl: Seconds after which an unused session ends, an hour if not given; an open stream counts as
+                use, and so does a call that runs. A store that is given has its own.
             keepalive: Seconds of silence on a stream after which a comment is sent.
             retry_ms: Milliseconds after which a client that lost a stream shall come back.
             state_secret: Signs what a client carries while it answers questions (2026-07-28). Processes that serve
                 the same clients must be given the same, at least 16 bytes that nobody can guess; else each makes up
                 its own, and an answer that reaches another process than the question is refused.
             state_ttl: Seconds that a client, and its user, may take for one round of answers.
-            task_ttl: Seconds for which a task can be asked for after it last changed; at most the store's
-                ``session_ttl``. One that runs for longer than that without being asked for is lost.
+            task_ttl: Seconds for which a task can be asked for after it last changed, and while it runs; at most the
+                store's ``session_ttl``.
         """
         app = WSGIApp(
             self,

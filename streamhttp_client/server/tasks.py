@@ -85,7 +85,7 @@ class Tasks:
         self._backlog = backlog
         self._start = start
         # No longer than the store keeps a session that nobody uses: what is promised must be kept.
-        self._ttl = min(ttl, getattr(store, "_session_ttl", ttl))
+        self._ttl = min(ttl, store.session_ttl)
         self._clock = clock
 
     # --- what clients do
@@ -250,7 +250,7 @@ class Tasks:
     def _run(self, name: str, fields: dict[str, Any], number: int) -> None:
         """Begin a run in this process."""
         will = {"final": _failed(jsonrpc.INTERNAL_ERROR, "the process that ran this task has died")}
-        self._store.create_log(name, f"run{number}", will=json.dumps(will).encode() if self._store.shared else None)
+        self._store.create_log(name, f"run{number}", will=json.dumps(will).encode())
         fields["run"] = number
         self._store.update_session(name, {"run": number})
         if not self._start(TaskRun(self, name, fields)):

@@ -423,6 +423,23 @@ def test_ttl_is_what_the_store_keeps(scene: Scene) -> None:
     app.close()
 
 
+def test_nobody_asks_for_long(scene: Scene) -> None:
+    """T-17: a task that runs for longer than the store keeps unused sessions is there when somebody asks again."""
+    now = 1000.0
+    store = MemoryStore(session_ttl=60, clock=lambda: now)
+    app = make_server(scene).wsgi(store=store)
+    direct = ModernDirect(app, CLIENT)
+    task = direct.call("slow")["taskId"]
+    assert scene.begun.wait(PATIENCE)
+    now += 100
+    assert direct.result("tasks/get", {"taskId": task})["status"] == "working"
+    now += 100
+    direct.call("quick")  # the store drops what has expired when it is used
+    scene.go.set()
+    assert app.close(PATIENCE)
+    assert store.get_session(task)["final"]["status"] == "completed"  # type: ignore[index]
+
+
 def test_stopping_server(workers: Callable[..., ModernDirect], scene: Scene) -> None:
     """T-17: what has not ended when a worker stops has failed, and another one says so."""
     here, there = workers(), workers()

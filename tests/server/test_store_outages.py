@@ -183,6 +183,39 @@ def test_redis_inbox_lives_as_long_as_its_call_looks(redis_pair: Any) -> None:
     assert redis.pttl(meta) > 1000
 
 
+def test_redis_keeps_what_a_running_call_needs(redis_pair: Any) -> None:
+    """Nobody has to ask for a call that runs for longer than a session lives without use."""
+    store, _ = redis_pair
+    begin(store)
+    connection = store._open()
+    keys = [f"{store._prefix}{name}" for name in ("s:s", "k:s", "m:s:l")]
+
+    def expire_soon() -> list[bool]:
+        for key in keys:
+            connection.redis.pexpire(key, 900)
+        store._keep_running(connection)
+        return [connection.redis.pttl(key) > 900 for key in keys]
+
+    assert expire_soon() == [True] * 3
+    store.append("s", "l", b"result", end=True)
+    assert expire_soon() == [False] * 3
+    store.create_log("s", "l2", will=b"will")
+    store.delete_session("s")
+    store._keep_running(connection)
+    assert store._running == set()
+
+
+def test_redis_end_of_a_call_is_use(redis_pair: Any) -> None:
+    """Its client has the whole life of a session to come back for the result."""
+    store, _ = redis_pair
+    store.create_session("s", {})
+    store.create_log("s", "l")
+    redis = store._open().redis
+    redis.pexpire(f"{store._prefix}s:s", 900)
+    store.append("s", "l", b"result", end=True)
+    assert redis.pttl(f"{store._prefix}s:s") > 900
+
+
 def test_redis_inbox_that_expired_is_no_cancellation(redis_pair: Any) -> None:
     """A handler that did not look for long goes on, and can still be cancelled; the end of its session ends it."""
     store, _ = redis_pair

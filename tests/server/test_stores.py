@@ -451,6 +451,35 @@ def test_open_stream_keeps_the_session(timed: Any, clock: Clock) -> None:
     assert timed.get_session("s") is None
 
 
+def test_session_outlives_a_long_stream(timed: Any, clock: Clock) -> None:
+    """A client that was connected for long comes back after its connection broke."""
+    timed.create_log("s", "l")
+    reader = timed.claim("s", "l")
+    clock.now += 150
+    timed.release("s", "l", reader, 0)
+    clock.now += 90
+    timed.expire()
+    assert timed.get_session("s") == {}
+
+
+def test_running_call_keeps_the_session(timed: Any, clock: Clock) -> None:
+    """Nobody has to ask for a call that runs for long, and there is time for it after the end."""
+    timed.create_log("s", "l", will=b"will")
+    for _ in range(3):
+        clock.now += 150
+        timed.expire()
+    clock.now += 150
+    assert timed.append("s", "l", b"result", end=True) == 1
+    clock.now += 5
+    assert timed.read("s", "l", 0).entries == [(1, b"result")]
+    clock.now += 90
+    timed.expire()
+    assert timed.get_session("s") == {}
+    clock.now += 150
+    timed.expire()
+    assert timed.get_session("s") is None
+
+
 def test_what_a_dead_process_left_expires(tmp_path: Path, clock: Clock) -> None:
     """An unfinished log goes when its writer is dead, nobody reads it, and it is old."""
     options: dict[str, Any] = {"log_ttl": 10.0, "worker_timeout": 1.0, "clock": clock}

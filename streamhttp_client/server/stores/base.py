@@ -12,7 +12,9 @@ Invariants that every store keeps:
   reader that needed it is told so (``Page.state == "gone"``) instead of being given a stream with a hole.
 - A log has at most one reader that counts: :meth:`Store.claim` gives a new reader number, and the reader before it
   finds ``"taken"`` at its next read. So a client that comes back never shares a stream with its own dead connection.
-- Everything expires. Nobody has to clean up after a client that vanished.
+- Everything expires. Nobody has to clean up after a client that vanished. A session expires ``session_ttl`` seconds
+  after it was last of use: asked for, one of its logs read by a reader that counts, or one with a will unfinished in a
+  process that lives, since a call runs there.
 """
 
 from __future__ import annotations
@@ -80,6 +82,9 @@ class Store(Protocol):
     shared: bool
     """Whether other processes use the same store, so that a message may arrive anywhere."""
 
+    session_ttl: float
+    """Seconds that a session lives without use."""
+
     def create_session(self, session: str, fields: Mapping[str, Any]) -> None:
         """Keep a new session.
 
@@ -110,8 +115,8 @@ class Store(Protocol):
 
         Args:
             will: The last entry of this log if the process that began it dies before it ends the log, so that
-                nobody waits for a handler that is no more. A store that lives in the process itself need not
-                keep it.
+                nobody waits for a handler that is no more. A store that lives in the process itself need only know
+                that there is one.
 
         Raises:
             StoreFull: The session has as many unfinished logs as may be, or the store is full.

@@ -29,18 +29,25 @@ class _Log:
         "position",
         "reader",
         "ready",
+        "runs",
         "size",
         "touched",
     )
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, *, runs: bool) -> None:
         self.ready = threading.Condition(threading.Lock())
         self.entries: list[bytes] = []
         self.first = 1
         self.size = 0
+        #: A call writes it, until it has ended.
+        self.runs = runs
         self.ended = self.gone = self.claimed = False
         self.reader = self.position = 0
         self.touched = now
+
+    @property
+    def in_use(self) -> bool:
+        return self.claimed or self.runs and not self.ended
 
     @property
     def cost(self) -> int:
@@ -77,7 +84,8 @@ class MemoryStore(Store):
     that is idle and has no recent streams costs at most 2 KiB. What has expired goes when the store is next used.
 
     Args:
-        session_ttl: Seconds after which an unused session is dropped. An open stream counts as use.
+        session_ttl: Seconds after which an unused session is dropped. An open stream counts as use, and so does a call
+            that runs.
         log_ttl: Seconds for which the events of a finished stream can still be collected.
         max_sessions: More are refused with 503 until others expire.
         max_logs: Unfinished streams and running calls of one session; more are refused with 503.
@@ -105,7 +113,7 @@ class MemoryStore(Store):
         max_bytes: int = 256 << 20,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._session_ttl = session_ttl
+        self.session_ttl = session_ttl
         self._log_ttl = log_ttl
         self._max_sessions = max_sessions
         self._max_logs = max_logs
@@ -178,11 +186,11 @@ class MemoryStore(Store):
             held = self._sessions.get(session)
             if held is None:
                 return None
-            if now - held.touched <= self._session_ttl:
+            if now - held.touched <= self.session_ttl:
                 held.touched = now
                 return dict(held.fields)
         self._sweep(now, force=True)
-        # An open stream keeps its session, so the sweep decides.
+        # What runs or is read keeps its session, so the sweep decides.
         with self._lock:
             held = self._sessions.get(session)
             return None if held is None else dict(held.fields)
@@ -231,7 +239,7 @@ class MemoryStore(Store):
                 dropped = self._make_room(held, now, log.startswith("i"))
             if (old := held.logs.pop(log, None)) is not None:
                 dropped.append(old)
-            held.logs[log] = _Log(now)
+            held.logs[log] = _Log(now, runs=will is not None)
         self._count(_LOG_COST)
         self._drop(dropped)
         return True
@@ -257,6 +265,11 @@ class MemoryStore(Store):
         if found is not None:
             self._drop([found])
 
+    def _touch(self, session: str, now: float) -> None:
+        """Put off the expiry; one assignment, so no lock is needed."""
+        if (held := self._sessions.get(session)) is not None:
+            held.touched = now
+
     def _find(self, session: str, log: str) -> _Log | None:
         held = self._sessions.get(session)
         return None if held is None else held.logs.get(log)
@@ -276,6 +289,8 @@ class MemoryStore(Store):
                     self._trim(found, self._max_log_bytes)
             found.ended = end
             found.touched = self._clock()
+            if end:
+                self._touch(session, found.touched)
             found.ready.notify_all()
             number = found.first + len(found.entries) - 1
             self._count(found.cost - before)
@@ -357,6 +372,7 @@ class MemoryStore(Store):
                     found.claimed = False
                     found.position = position
                     found.touched = self._clock()
+                    self._touch(session, found.touched)
 
     def position(self, session: str, log: str) -> int | None:
         found = self._find(session, log)
@@ -371,14 +387,15 @@ class MemoryStore(Store):
     def _sweep(self, now: float, *, force: bool = False) -> None:
         """Drop what has expired; at most once in a tenth of the shortest life, since it walks everything."""
         with self._lock:
-            if not force and now - self._swept < min(self._session_ttl, self._log_ttl) / 10:
+            if not force and now - self._swept < min(self.session_ttl, self._log_ttl) / 10:
                 return
             self._swept = now
             expired: list[_Log] = []
             freed = 0
             for name, held in list(self._sessions.items()):
-                open_logs = [log for log in held.logs.values() if log.claimed or not log.ended]
-                if now - held.touched > self._session_ttl and not any(log.claimed for log in open_logs):
+                if any(log.in_use for log in held.logs.values()):
+                    held.touched = now
+                elif now - held.touched > self.session_ttl:
                     expired.extend(self._sessions.pop(name).logs.values())
                     freed += held.cost
                     continue

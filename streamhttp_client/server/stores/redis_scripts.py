@@ -115,6 +115,7 @@ local function append(data, finish, most, bytes, ttl, log_ttl, max_bytes)
         redis.call('EXPIRE', events, log_ttl)
         redis.call('ZREM', p .. 'open', full)
         redis.call('ZADD', p .. 'finished', now() + log_ttl, full)
+        touch(ttl)
     else
         redis.call('ZADD', p .. 'open', now() + ttl, full)
         redis.call('EXPIRE', meta, ttl)
@@ -243,6 +244,16 @@ if after == last and ended == '0' and foreign and ARGV[8] == '1' and redis.call(
 end
 if after == last then return {ended, last, {}, foreign} end
 return {ended, last, redis.call('XRANGE', events, (after + 1) .. '-0', '+', 'COUNT', ARGV[6]), foreign}
+""",
+    # ttl
+    "keep": """
+local ttl = tonumber(ARGV[4])
+if redis.call('HGET', meta, 'ended') ~= '0' then return 0 end
+redis.call('EXPIRE', meta, ttl)
+redis.call('EXPIRE', events, ttl)
+redis.call('ZADD', p .. 'open', now() + ttl, session .. '/' .. log)
+touch(ttl)
+return 1
 """,
     # worker
     "claim": """

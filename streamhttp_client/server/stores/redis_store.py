@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -88,7 +89,7 @@ class RedisStore(SharedStore[_Connection]):
         super().__init__(worker_timeout)
         self._url = url
         self._prefix = prefix + ":"
-        self._session_ttl = session_ttl
+        self.session_ttl: float = session_ttl
         self._log_ttl = log_ttl
         self._max_sessions = max_sessions
         self._max_logs = max_logs
@@ -97,12 +98,17 @@ class RedisStore(SharedStore[_Connection]):
         self._max_bytes = max_bytes
         # A look also puts off the expiry of the session.
         self._look = min(LOOK, session_ttl / 4)
+        # The logs with a will that this process has not ended; guarded by a lock that is held for set operations only.
+        self._running: set[tuple[str, str]] = set()
+        self._running_lock = threading.Lock()
 
     # The connection.
 
     def _connect(self) -> _Connection:
         with _translated():
             connection = _Connection(self._url, self._prefix + "changed")
+            with self._running_lock:
+                self._running.clear()  # after a fork they are the parent's
             self._beat(connection)
             connection.listening.subscribe(connection.channel)
             return connection
@@ -126,10 +132,15 @@ class RedisStore(SharedStore[_Connection]):
         return now >= connection.judging and not self._had_gap(connection, now)
 
     def _watch(self, connection: _Connection) -> None:
+        kept = time.monotonic()
         while not connection.stop.is_set():
             try:
-                if time.monotonic() - connection.beaten >= self._heartbeat:
+                now = time.monotonic()
+                if now - connection.beaten >= self._heartbeat:
                     self._beat(connection)
+                if now - kept >= self._look:
+                    self._keep_running(connection)
+                    kept = now
                 # Comes back at once when something is said; redis-py subscribes anew after a broken
                 # connection.
                 message = connection.listening.get_message(timeout=self._heartbeat / 4)
@@ -143,6 +154,18 @@ class RedisStore(SharedStore[_Connection]):
                 _log.exception("the store could not hear of changes")
                 connection.stop.wait(1.0)
         connection.listening.close()
+
+    def _keep_running(self, connection: _Connection) -> None:
+        """Put off the expiry of what calls of this process need."""
+        with self._running_lock:
+            running = list(self._running)
+        for session, log in running:
+            if not connection.scripts["keep"](args=[self._prefix, session, log, self.session_ttl]):
+                self._note_end(session, log)
+
+    def _note_end(self, session: str, log: str) -> None:
+        with self._running_lock:
+            self._running.discard((session, log))
 
     def _run(self, script: str, session: str, log: str, *arguments: Any) -> Any:
         """Run a script.
@@ -161,7 +184,7 @@ class RedisStore(SharedStore[_Connection]):
 
     def create_session(self, session: str, fields: Mapping[str, Any]) -> None:
         pairs = [part for key, value in fields.items() for part in (key, json.dumps(value))]
-        limits = (self._session_ttl, self._max_sessions, self._max_bytes)
+        limits = (self.session_ttl, self._max_sessions, self._max_bytes)
         if not self._with_room(self._run("create_session", session, "", *limits, *pairs)):
             raise StoreFull(f"there are {self._max_sessions} sessions already")
 
@@ -171,7 +194,7 @@ class RedisStore(SharedStore[_Connection]):
         return answer
 
     def get_session(self, session: str) -> dict[str, Any] | None:
-        found = self._run("get_session", session, "", self._session_ttl)
+        found = self._run("get_session", session, "", self.session_ttl)
         return _fields(dict(zip(found[::2], found[1::2], strict=True))) if found else None
 
     def update_session(self, session: str, changes: Mapping[str, Any]) -> bool:
@@ -199,17 +222,24 @@ class RedisStore(SharedStore[_Connection]):
 
     def create_log(self, session: str, log: str, *, will: bytes | None = None) -> bool:
         worker = self._open().worker
-        options = (self._session_ttl, self._max_logs, self._max_finished, worker, will or b"", self._max_bytes)
+        options = (self.session_ttl, self._max_logs, self._max_finished, worker, will or b"", self._max_bytes)
         made = self._with_room(self._run("create_log", session, log, *options))
         if made < 0:
             raise StoreFull(f"the session has {self._max_logs} unfinished streams already")
+        if made and will is not None:
+            with self._running_lock:
+                self._running.add((session, log))
         return bool(made)
 
     def delete_log(self, session: str, log: str) -> None:
         self._run("delete_log", session, log)
 
     def append(self, session: str, log: str, data: bytes | None, *, end: bool = False) -> int:
-        return int(self._run("append", session, log, data or b"", int(data is not None), int(end), *self._limits))
+        limits = self._limits
+        number = int(self._run("append", session, log, data or b"", int(data is not None), int(end), *limits))
+        if end or not number:
+            self._note_end(session, log)
+        return number
 
     def read(
         self,

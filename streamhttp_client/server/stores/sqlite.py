@@ -68,7 +68,7 @@ class SQLiteStore(SharedStore[Connection]):
         self._path = os.fspath(path)
         if self._path in ("", ":memory:"):
             raise LocalProtocolError("a store in memory is a MemoryStore; this one needs a file")
-        self._session_ttl = session_ttl
+        self.session_ttl: float = session_ttl
         self._log_ttl = log_ttl
         self._max_sessions = max_sessions
         self._max_logs = max_logs
@@ -127,7 +127,7 @@ class SQLiteStore(SharedStore[Connection]):
                     with connection.lock:
                         self._beat(connection)
                     beaten = now  # only now: a sign of life that failed is given again
-                if now - swept >= min(self._session_ttl, self._log_ttl) / 10:
+                if now - swept >= min(self.session_ttl, self._log_ttl) / 10:
                     swept = now
                     self._sweep(connection)
             except (sqlite3.Error, StoreUnavailable):
@@ -229,9 +229,9 @@ class SQLiteStore(SharedStore[Connection]):
             if row is None:
                 return None
             fields, touched = row
-            if now - touched > self._session_ttl and not self._is_read(sql, session):
+            if now - touched > self.session_ttl and not self._is_used(sql, session):
                 return None
-        if now - touched > self._session_ttl / 10:
+        if now - touched > self.session_ttl / 10:
             # Not each time: reads are cheap, writes wait for each other.
             self._note_use(session, now)
         found: dict[str, Any] = json.loads(fields)
@@ -245,22 +245,25 @@ class SQLiteStore(SharedStore[Connection]):
         try:
             connection.sql.execute("PRAGMA busy_timeout = 0")
             with connection.write() as sql:
-                sql.execute("UPDATE sessions SET touched = ? WHERE session = ?", (now, session))
+                self._touch(sql, session, now)
         except StoreUnavailable:
             _log.debug("the store could not note the use of a session", exc_info=True)
         finally:
             connection.sql.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
             connection.lock.release()
 
-    def _is_read(self, sql: sqlite3.Connection, session: str) -> bool:
-        """Whether somebody is connected to one of the session's streams."""
-        return (
-            sql.execute(
-                "SELECT 1 FROM logs JOIN workers ON reading = worker WHERE session = ? AND seen > ?",
-                (session, self._living()),
-            ).fetchone()
-            is not None
+    def _touch(self, sql: sqlite3.Connection, session: str, now: float) -> None:
+        sql.execute("UPDATE sessions SET touched = ? WHERE session = ? AND touched < ?", (now, session, now))
+
+    def _is_used(self, sql: sqlite3.Connection, session: str) -> bool:
+        """Whether somebody is connected to one of the session's streams, or one of its calls runs."""
+        found = sql.execute(
+            "SELECT 1 FROM logs JOIN workers"
+            " ON worker = reading OR (worker = writer AND will IS NOT NULL AND NOT ended)"
+            " WHERE session = ? AND NOT gone AND seen > ?",
+            (session, self._living()),
         )
+        return found.fetchone() is not None
 
     def update_session(self, session: str, changes: Mapping[str, Any]) -> bool:
         with self._writing() as sql:
@@ -358,6 +361,8 @@ class SQLiteStore(SharedStore[Connection]):
             if row is None:
                 return 0
             number, dropped = self._append(sql, row, data, end)
+            if end:
+                self._touch(sql, session, self._clock())
         self._waiters.wake([(session, log), *dropped])
         return number
 
@@ -472,12 +477,14 @@ class SQLiteStore(SharedStore[Connection]):
         return 0 if row is None else int(row[0])
 
     def release(self, session: str, log: str, reader: int, position: int) -> None:
+        now = self._clock()
         with self._writing() as sql:
             sql.execute(
                 "UPDATE logs SET reading = NULL, position = ?, touched = ?"
                 " WHERE session = ? AND log = ? AND reader = ?",
-                (position, self._clock(), session, log, reader),
+                (position, now, session, log, reader),
             )
+            self._touch(sql, session, now)
 
     def position(self, session: str, log: str) -> int | None:
         with self._reading() as sql:
@@ -507,9 +514,11 @@ class SQLiteStore(SharedStore[Connection]):
                 self._living(),
                 self._living(),
             )
-            old = sql.execute("SELECT session FROM sessions WHERE touched < ?", (now - self._session_ttl,)).fetchall()
-            for (session,) in old:
-                if not self._is_read(sql, session):
+            found = "SELECT session, touched FROM sessions WHERE touched < ?"
+            for session, touched in sql.execute(found, (now - self.session_ttl / 2,)).fetchall():
+                if self._is_used(sql, session):
+                    self._touch(sql, session, now)
+                elif touched < now - self.session_ttl:
                     dropped += self._drop_session(sql, session)[1]
         self._waiters.wake(dropped)
 
