@@ -1,10 +1,10 @@
 """What revision 2026-07-28 has for servers. Clients of older revisions get the same tools, at the same address.
 
-    STATE_SECRET=$(openssl rand -hex 32) gunicorn -k gthread --workers 4 --threads 64 --chdir examples \
-        server_stateless:app
+    gunicorn -k gthread --workers 4 --threads 64 --chdir examples server_stateless:app
 
 There are no sessions, so any worker can answer any request. What a client carries while its user thinks is signed
-with the secret, which all workers must know; tasks and subscriptions are in the store, as in ``server_workers.py``.
+with a secret that the workers share through their store; tasks and subscriptions are there too, as in
+``server_workers.py``. Without a common store, give all the same ``state_secret=``.
 """
 
 from __future__ import annotations
@@ -57,8 +57,4 @@ def raise_prices() -> str:
     return f"told {server.notify_resource_updated('shop://prices')} clients"
 
 
-app = server.wsgi(
-    "/mcp",
-    store=SQLiteStore(os.environ.get("STORE", "streamhttp-example.db")),
-    state_secret=os.environ.get("STATE_SECRET"),
-)
+app = server.wsgi("/mcp", store=SQLiteStore(os.environ.get("STORE", "streamhttp-example.db")))

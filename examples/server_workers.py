@@ -42,6 +42,4 @@ app = server.wsgi(
     "/mcp",
     store=make_store(),
     allowed_hosts=hosts.split(",") if hosts else None,
-    # All workers must have the same; without one, tools that ask something fail for clients of 2026-07-28.
-    state_secret=os.environ.get("STATE_SECRET"),
 )

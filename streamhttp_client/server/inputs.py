@@ -16,8 +16,6 @@ import base64
 import hashlib
 import hmac
 import json
-import secrets
-import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -74,21 +72,23 @@ class Sealer:
     """Signs what clients carry from round to round.
 
     Args:
-        secret: The same in all processes that serve the same clients. None makes one up, at the first use, so that
-            processes that were forked from this one do not share it by chance.
+        secret: The same in all processes that serve the same clients; or what gives it. That is asked each time, so
+            that processes do not differ for ever after their store has lost it, and got another.
         audience: Names the endpoint, so that a state of one that shares the secret is none here.
         ttl: Seconds for which a state is good.
         clock: Seconds since the epoch; for tests.
     """
 
     def __init__(
-        self, secret: bytes | None, *, audience: Sequence[str] = (), ttl: float, clock: Callable[[], float] = time.time
+        self,
+        secret: bytes | Callable[[], bytes],
+        *,
+        audience: Sequence[str] = (),
+        ttl: float,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._secret = secret
         self._purpose = json.dumps(["streamhttp_client requestState 2", *audience]).encode()
-        # Guards the making of the key; held for a moment, once.
-        self._lock = threading.Lock()
-        self._key = b""
         self._ttl = ttl
         self._clock = clock
 
@@ -133,11 +133,10 @@ class Sealer:
         return content
 
     def _sign(self, binding: bytes, payload: bytes) -> bytes:
-        if not self._key:
-            with self._lock:
-                # A key of its own for this purpose, whatever else the secret is used for.
-                self._key = self._key or hmac.digest(self._secret or secrets.token_bytes(32), self._purpose, "sha256")
-        return hmac.digest(self._key, binding + payload, "sha256")
+        secret = self._secret if isinstance(self._secret, bytes) else self._secret()
+        # A key of its own for this purpose, whatever else the secret is used for.
+        key = hmac.digest(secret, self._purpose, "sha256")
+        return hmac.digest(key, binding + payload, "sha256")
 
 
 _NOT_BOUND = frozenset(("_meta", "inputResponses", "requestState"))

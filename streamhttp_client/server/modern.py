@@ -45,7 +45,7 @@ class ModernEndpoint:
         path: Where the endpoint is, if that is fixed.
         supported: Revisions that the endpoint speaks, the newest first.
         json_response: Nothing is ever a stream.
-        state_secret: Signs what clients carry from round to round; None makes one up.
+        state_secret: Signs what clients carry from round to round; None takes that of the store.
         state_ttl: Seconds that a client may take for one round.
         task_ttl: Seconds for which a task can be asked for after it last changed.
     """
@@ -71,7 +71,8 @@ class ModernEndpoint:
         self._json = json_response
         self._keepalive = keepalive
         # One secret may serve several endpoints, and what one of them has asked is nothing to the others.
-        self._sealer = Sealer(state_secret, audience=(offer.name, path or ""), ttl=state_ttl)
+        secret = store.secret if state_secret is None else state_secret
+        self._sealer = Sealer(secret, audience=(offer.name, path or ""), ttl=state_ttl)
         self._runs = ModernRuns(
             offer,
             runner,

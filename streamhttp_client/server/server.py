@@ -258,9 +258,10 @@ class Server(Offer):
                 use, and so does a call that runs. A store that is given has its own.
             keepalive: Seconds of silence on a stream after which a comment is sent.
             retry_ms: Milliseconds after which a client that lost a stream shall come back.
-            state_secret: Signs what a client carries while it answers questions (2026-07-28). Processes that serve
-                the same clients must be given the same, at least 16 bytes that nobody can guess; else each makes up
-                its own, and an answer that reaches another process than the question is refused.
+            state_secret: Signs what a client carries while it answers questions (2026-07-28), at least 16 bytes that
+                nobody can guess. If not given, the store makes one up, for all processes that share it. So processes
+                that serve the same clients need a common store or the same secret; else an answer that reaches
+                another process than the question is refused.
             state_ttl: Seconds that a client, and its user, may take for one round of answers.
             task_ttl: Seconds for which a task can be asked for after it last changed, and while it runs; at most the
                 store's ``session_ttl``.

@@ -35,10 +35,9 @@ def gunicorn(store: Path) -> Iterator[tuple[ModernWire, subprocess.Popen[bytes]]
         port = listener.getsockname()[1]
         command = [sys.executable, "-m", "gunicorn", "-c", EXAMPLES / "server_gunicorn.py", "--chdir", EXAMPLES]
         command += ["--bind", f"fd://{listener.fileno()}", "--log-level", "error", "--no-control-socket"]
-        secret = {"STORE": str(store), "STATE_SECRET": "a secret of all workers"}
         server = subprocess.Popen(
             [*command, "server_stateless:app"],
-            env={**os.environ, "PYTHONPATH": str(source), **secret},
+            env={**os.environ, "PYTHONPATH": str(source), "STORE": str(store)},
             pass_fds=[listener.fileno()],
             stdin=subprocess.DEVNULL,
         )

@@ -8,12 +8,13 @@ import random
 import tracemalloc
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streamhttp_client.exceptions import LocalProtocolError, RPCError
-from streamhttp_client.server import Context, Server
+from streamhttp_client.server import Context, Server, SQLiteStore
 from streamhttp_client.server.inputs import MAX_KEPT, Sealer
 from tests.server.modern_kit import ALL, ModernDirect
 
@@ -366,6 +367,22 @@ def test_state_of_another_server(asking: Scene) -> None:
     answers = {"inputResponses": {"name": accept(name="Ada")}, "requestState": state}
     assert other.call("greet", **answers)["code"] == -32602
     app.close()
+
+
+def test_secret_of_the_store(asking: Scene, tmp_path: Path) -> None:
+    """M26-04: processes that share a store share its secret, so a round may end where it did not begin."""
+    stores = [SQLiteStore(tmp_path / "store.db") for _ in range(2)]
+    apps = [asking.server.wsgi(store=store) for store in stores]
+    first, second = (ModernDirect(app, ALL) for app in apps)
+    answers = {"inputResponses": {"name": accept(name="Ada")}, "requestState": first.call("greet")["requestState"]}
+    assert text(second.call("greet", **answers)) == "Hello, Ada"
+    assert asking.first.call("greet", **answers)["code"] == -32602
+    stores[1].close()
+    with second.ask("tools/call", {"name": "greet", "arguments": {}, **answers}) as reply:
+        assert reply.status == 503 and "retry-after" in reply.headers
+    for app in apps:
+        app.close()
+    stores[0].close()
 
 
 def test_state_of_another_endpoint(asking: Scene) -> None:

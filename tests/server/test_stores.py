@@ -411,6 +411,31 @@ def test_without_redis_py(monkeypatch: pytest.MonkeyPatch) -> None:
         RedisStore("redis://127.0.0.1:1").get_session("a")
 
 
+def test_secret(make: MakeStore) -> None:
+    """All who share a store have one secret, whoever asked first and however many did at once; it outlives them."""
+    stores = [make() for _ in range(4)]
+    found: list[bytes] = []
+    barrier = threading.Barrier(len(stores))
+
+    def ask(store: Store) -> None:
+        barrier.wait(PATIENCE)
+        found.append(store.secret())
+
+    threads = [threading.Thread(target=ask, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert [len(secret) for secret in found] == [32] * len(stores)
+    assert stores[0].secret() == stores[0].secret()
+    if not stores[0].shared:
+        assert len(set(found)) == len(stores)
+        return
+    for store in stores:
+        store.close()
+    assert {*found, make().secret()} == {found[0]}
+
+
 # Time, for the stores that take a clock.
 
 

@@ -85,6 +85,11 @@ class Store(Protocol):
     session_ttl: float
     """Seconds that a session lives without use."""
 
+    def secret(self) -> bytes:
+        """32 bytes that nobody can guess: the same for all who use this store, made for the first who asks, and kept
+        for as long as the store keeps anything. Who can read the store can read it.
+        """
+
     def create_session(self, session: str, fields: Mapping[str, Any]) -> None:
         """Keep a new session.
 

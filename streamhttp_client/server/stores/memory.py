@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -122,7 +123,8 @@ class MemoryStore(Store):
         self._max_log_bytes = max_log_bytes
         self._max_bytes = max_bytes
         self._clock = clock
-        # Guards the two dicts below and each session's dict of logs; held for dict operations only.
+        self._secret = b""
+        # Guards the secret, the two dicts below and each session's dict of logs; held for such operations only.
         self._lock = threading.Lock()
         self._sessions: dict[str, _Session] = {}
         self._swept = clock()
@@ -168,6 +170,12 @@ class MemoryStore(Store):
                 dropped.append(held.logs.pop(name))
         self._drop(dropped)
         return self._sum < self._max_bytes
+
+    def secret(self) -> bytes:
+        with self._lock:
+            # Not when the store is made: processes that are forked from this one have each a store of their own.
+            self._secret = self._secret or secrets.token_bytes(32)
+            return self._secret
 
     def create_session(self, session: str, fields: Mapping[str, Any]) -> None:
         now = self._clock()

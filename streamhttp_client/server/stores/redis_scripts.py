@@ -4,8 +4,8 @@ whole.
 Keys, all below one prefix: ``s:<session>`` (fields), ``k:<session>`` (names of its logs), ``m:<session>:<log>``
 (what is known of a log), ``e:<session>:<log>`` (its events), ``w:<worker>`` (signs of life). What expires by itself
 cannot say how much it held, so there is also ``sessions``, ``open`` and ``finished`` (sessions and logs by their
-expiry) and ``bytes`` (what each costs, and under the empty name the sum). The scripts reach several keys at once, so a
-cluster is not supported.
+expiry) and ``bytes`` (what each costs, and under the empty name the sum). ``secret`` is that of all processes. The
+scripts reach several keys at once, so a cluster is not supported.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -178,6 +179,16 @@ class RedisStore(SharedStore[_Connection]):
         connection = self._open()
         with _translated():
             return connection.scripts[script](args=[self._prefix, session, log, *arguments])
+
+    def secret(self) -> bytes:
+        redis, key = self._open().redis, self._prefix + "secret"
+        with _translated():
+            found = redis.get(key)
+            if found is None:
+                # Several may come here at the same time.
+                redis.set(key, secrets.token_bytes(32), nx=True)
+                found = redis.get(key)
+        return bytes(found)
 
     # Sessions. The values of fields are JSON; an empty one stands for none. Each session has a field without
     # a name, so that its hash exists.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -40,8 +41,8 @@ class SQLiteStore(SharedStore[Connection]):
     """Sessions and events in a file. Give each process its own object on the same path, or fork with one.
 
     Args:
-        path: The file; it is made if it is not there. It holds session ids: keep it readable for the service
-            alone.
+        path: The file; it is made if it is not there. It holds session ids and what signs ``requestState``: keep it
+            readable for the service alone.
         session_ttl, log_ttl, max_sessions, max_logs, max_finished, max_log_events, max_log_bytes, max_bytes: As for
             :class:`MemoryStore`. The file stays below twice ``max_bytes``, since pages are not always full.
         worker_timeout: Seconds without a sign of life after which a process counts as dead, and its calls as
@@ -208,6 +209,16 @@ class SQLiteStore(SharedStore[Connection]):
             self._judging = max(self._judging, now + self._worker_timeout / 2)
             return float("-inf")
         return float("-inf") if now < self._judging else now - self._worker_timeout
+
+    def secret(self) -> bytes:
+        with self._reading() as sql:
+            row = sql.execute("SELECT value FROM secret").fetchone()
+        if row is None:
+            with self._writing() as sql:
+                # Several may come here at the same time.
+                sql.execute("INSERT OR IGNORE INTO secret VALUES (1, ?)", (secrets.token_bytes(32),))
+                row = sql.execute("SELECT value FROM secret").fetchone()
+        return bytes(row[0])
 
     # Sessions.
 
