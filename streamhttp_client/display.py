@@ -27,8 +27,14 @@ def _steers(char: str) -> bool:
     return unicodedata.category(char) in ("Cc", "Cs") or "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069"
 
 
-def describe(progress: Progress, unit: Unit = "") -> str:
-    """How far it has come, in words: ``34/200 (17 %), 33/s, 5 s left, attempt 2: reading``."""
+def describe(progress: Progress, unit: Unit = "", *, ended: bool = False) -> str:
+    """How far it has come, in words: ``34/200 (17 %), 33/s, 5 s left, attempt 2: reading``.
+
+    Args:
+        progress: The count.
+        unit: Of it.
+        ended: True if it goes no further, finished or not: then no time is left.
+    """
     text = amount(progress.progress, unit)
     if progress.total is not None:
         text += f"/{amount(progress.total, unit)}"
@@ -39,7 +45,7 @@ def describe(progress: Progress, unit: Unit = "") -> str:
         parts.append("started again")
     if progress.rate is not None:
         parts.append(f"{amount(progress.rate, unit)}/s")
-    if progress.eta is not None and progress.progress != progress.total:
+    if progress.eta is not None and progress.progress != progress.total and not ended:
         parts.append(f"{duration(progress.eta)} left")
     if progress.attempt > 1:
         parts.append(f"attempt {progress.attempt}")

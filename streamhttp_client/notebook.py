@@ -32,6 +32,8 @@ __all__ = ["ProgressBar"]
 # Seconds between two updates. Each is a message to the browser; ten a second look alive.
 _LIVE_INTERVAL = 0.1
 _LINE_INTERVAL = 1.0
+_ROW = "display: flex; align-items: center; gap: 0.5em; white-space: nowrap"
+_COLOURS = {"running": "", "done": "", "failed": "; accent-color: #c62828"}
 
 
 class ProgressBar:
@@ -78,8 +80,12 @@ class ProgressBar:
 
     def __repr__(self) -> str:
         """The state in one line."""
-        said = "waiting" if self._latest is None else describe(self._latest, self._unit)
-        return ": ".join(filter(None, (self._label, said))) + (", failed" if self._state == "failed" else "")
+        return ": ".join(filter(None, (self._label, self._said())))
+
+    def _said(self) -> str:
+        failed = self._state == "failed"
+        said = "waiting" if self._latest is None else describe(self._latest, self._unit, ended=failed)
+        return f"{said}, failed" if failed else said
 
     def _repr_html_(self) -> str:
         """The state as HTML; IPython asks for it. All text is escaped, since servers write some of it."""
@@ -88,7 +94,13 @@ class ProgressBar:
         value = "" if fraction is None and self._state == "running" else f' value="{fraction or 0:.4f}"'
         if fraction is None and self._state == "done":
             value = ' value="1"'
-        return f'<progress max="1"{value} style="width: 20em"></progress> {html.escape(repr(self))}'
+        bar = f'<progress max="1"{value} style="flex: 0 1 20em; min-width: 4em{_COLOURS[self._state]}"></progress>'
+        # One line whatever is said: what is below must not jump. A long text is cut, and whole under the mouse.
+        texts = [
+            f'<span style="overflow: hidden; text-overflow: ellipsis{more}" title="{text}">{text}</span>' if text else ""
+            for text, more in ((html.escape(self._label), "; max-width: 30%"), (html.escape(self._said()), ""))
+        ]
+        return f'<div style="{_ROW}">{texts[0]}{bar}{texts[1]}</div>'
 
     def _show(self) -> None:
         self._stale = False

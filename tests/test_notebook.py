@@ -61,12 +61,36 @@ def test_the_html() -> None:
     """A bar with the share that is done, and the words beside it; text from the server is escaped."""
     bar = ProgressBar("<b>", clock=lambda: -1.0)
     assert 'max="1" style' in bar._repr_html_()
-    assert "&lt;b&gt;: waiting" in bar._repr_html_()
-    bar._latest = Progress(1, 4, "<script>alert(1)</script>")
+    assert ">&lt;b&gt;</span>" in bar._repr_html_()
+    assert ">waiting</span>" in bar._repr_html_()
+    bar._latest = Progress(1, 4, '"<script>alert(1)</script>')
     assert 'value="0.2500"' in bar._repr_html_()
     assert "<script>" not in bar._repr_html_()
+    assert '="1/4 (25 %): &quot;&lt;script' in bar._repr_html_()
     bar._latest = Progress(7)
     assert "value=" not in bar._repr_html_()
+
+
+def test_the_html_is_one_line() -> None:
+    """However long label and words are, what stands below does not move; what is cut can be read under the mouse."""
+    bar = ProgressBar("l" * 300)
+    bar._latest = Progress(1, 4, "m" * 300)
+    shown = bar._repr_html_()
+    assert "white-space: nowrap" in shown
+    assert shown.count("text-overflow: ellipsis") == shown.count("<span") == 2
+    assert f'title="{"l" * 300}"' in shown
+    assert f'title="1/4 (25 %): {"m" * 300}"' in shown
+
+
+def test_what_has_failed_has_no_time_left() -> None:
+    """It stands in another colour, and says how far it came and not how long it would take."""
+    with pytest.raises(KeyError), ProgressBar("file") as bar:
+        bar._latest = Progress(1, 4, None, 0.5, 6.0)
+        assert repr(bar) == "file: 1/4 (25 %), 0.5/s, 6 s left"
+        assert "accent-color" not in bar._repr_html_()
+        raise KeyError
+    assert repr(bar) == "file: 1/4 (25 %), 0.5/s, failed"
+    assert "accent-color" in bar._repr_html_()
 
 
 def test_an_unknown_total_ends_full() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import threading
 import time
@@ -20,6 +21,12 @@ __all__ = ["Display", "make_display", "printable"]
 
 # A log is read by people: more than a line a second is noise.
 _LINE_INTERVAL = 1.0
+# The terminal itself writes "^C" where the bar ends; beyond the last column that would begin another line.
+_ECHO = 3
+_BAR = 30
+# Columns; a shorter bar says nothing, and of a name at least so much is worth more than a bar.
+_LEAST_BAR = 8
+_SHORT_LABEL = 16
 
 
 class Display:
@@ -45,6 +52,7 @@ class Display:
         self._began = self._next = clock()
         self._latest: Progress | None = None
         self._shown: Progress | None = None
+        self._ended = False
 
     def __enter__(self) -> Self:
         return self
@@ -53,6 +61,7 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
+            self._ended = True
             if _said(self._latest) != _said(self._shown):  # how far it came, also when it failed
                 self._show()
 
@@ -73,7 +82,10 @@ class Display:
     def _show(self) -> None:
         assert self._latest is not None
         self._shown = self._latest
-        self._line(": ".join(filter(None, (self._label, describe(self._latest, self._unit)))))
+        self._line(": ".join(filter(None, (self._label, self._words(self._latest)))))
+
+    def _words(self, progress: Progress) -> str:
+        return describe(progress, self._unit, ended=self._ended)
 
     def _line(self, text: str) -> None:
         try:
@@ -105,7 +117,8 @@ class LiveDisplay(Display):
         from rich.console import Console
         from rich.live import Live
 
-        self._live = Live(console=Console(file=stream), refresh_per_second=10, get_renderable=self._render)
+        self._console = Console(file=stream)
+        self._live = Live(console=self._console, refresh_per_second=10, get_renderable=self._render)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -114,6 +127,7 @@ class LiveDisplay(Display):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended = True
         self._live.transient = self._latest is None  # a call that reported nothing leaves nothing behind
         self._live.stop()
 
@@ -124,30 +138,39 @@ class LiveDisplay(Display):
     def _line(self, text: str) -> None:
         from rich.text import Text
 
-        self._live.console.print(Text(text))
+        self._console.print(Text(text))
 
     def _render(self) -> Any:
+        from rich.constrain import Constrain
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
         row = Table.grid(padding=(0, 1))
         progress = self._latest
+        width = self._console.width - _ECHO
         if progress is None:
             row.add_row(Text(self._label or "waiting"), Text(duration(self._clock() - self._began)))
-            return row
-        cells: list[Any] = [Text(self._label)] if self._label else []
-        if progress.fraction is not None:
-            cells.append(ProgressBar(100.0, 100.0 * progress.fraction, width=30))
-        cells.append(Text(describe(progress, self._unit), overflow="ellipsis", no_wrap=True))
-        row.add_row(*cells)
-        return row
+        else:
+            # The numbers are what is looked for: on a narrow terminal the others make room.
+            words = Text(self._words(progress), overflow="ellipsis", no_wrap=True)
+            room = width - words.cell_len - 1
+            if room - _LEAST_BAR >= _SHORT_LABEL:
+                room -= _LEAST_BAR + 1
+            label = Text(self._label)
+            label.truncate(max(room, _SHORT_LABEL // 2), overflow="ellipsis")
+            cells: list[Any] = [label] if self._label else []
+            room = width - words.cell_len - label.cell_len - 2
+            if progress.fraction is not None and room >= _LEAST_BAR:
+                cells.append(ProgressBar(100.0, 100.0 * progress.fraction, width=min(room, _BAR)))
+            row.add_row(*cells, words)
+        return Constrain(row, width)
 
 
 def make_display(
     stream: IO[str] | None = None, *, label: str = "", unit: Unit = "", quiet: bool = False
 ) -> Display:
-    """The display that suits a stream: live if it is a terminal and rich is installed.
+    """The display that suits a stream: live if it is a terminal that can move its cursor, and rich is installed.
 
     Args:
         stream: stderr if None.
@@ -158,6 +181,8 @@ def make_display(
     stream = sys.stderr if stream is None else stream
     if quiet:
         return Quiet(stream)
-    if stream.isatty() and importlib.util.find_spec("rich") is not None:
+    # As rich has it: a dumb terminal shows what it prints at the end, and nothing before.
+    moves = stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    if moves and importlib.util.find_spec("rich") is not None:
         return LiveDisplay(stream, label, unit)
     return Display(stream, label, unit)

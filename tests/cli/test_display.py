@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
@@ -16,6 +17,9 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal(io.StringIO):
@@ -49,6 +53,15 @@ def test_a_display_without_progress_is_silent() -> None:
     with Display(out, "work"):
         pass
     assert out.getvalue() == ""
+
+
+def test_at_the_end_no_time_is_left() -> None:
+    """The last line says how far it came; how long it would take is over if it failed."""
+    out = io.StringIO()
+    with Display(out, clock=Clock()) as display:
+        display.update(Progress(1, 4))
+        display.update(Progress(2, 4, None, 0.5, 4.0))
+    assert out.getvalue() == "1/4 (25 %)\n2/4 (50 %), 0.5/s\n"
 
 
 def test_notes_are_lines_of_their_own() -> None:
@@ -119,6 +132,29 @@ def test_a_file_gets_lines_and_a_terminal_a_bar(monkeypatch: pytest.MonkeyPatch)
     assert type(make_display(Terminal(), quiet=True)) is Quiet
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert type(make_display(Terminal())) is Display
+
+
+def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot draw a bar in place: with one, nothing would be seen before the end."""
+    monkeypatch.setenv("TERM", "dumb")
+    assert type(make_display(Terminal())) is Display
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 120])
+def test_a_narrow_terminal_shows_the_numbers(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """The bar, and then the label, make room for what is looked for. "^C" has room behind all."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    display = LiveDisplay(Terminal(), "archive-of-november.tar.gz", "bytes")
+    display.update(Progress(5 << 20, 16 << 20, None, 2 << 20, 6.0))
+    with display._console.capture() as captured:
+        display._console.print(display._render())
+    (line,) = ANSI.sub("", captured.get()).splitlines()
+    assert len(line) <= columns - len("^C")
+    words = "5.0 MiB/16.0 MiB (31 %), 2.0 MiB/s, 6 s left"
+    assert (words[:19] in line) == (columns >= 40)
+    assert (words in line) == (columns >= 60)
+    assert ("━" in line) == (columns >= 80)
 
 
 def test_the_bar() -> None:
