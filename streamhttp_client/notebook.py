@@ -96,11 +96,7 @@ class ProgressBar:
             value = ' value="1"'
         bar = f'<progress max="1"{value} style="flex: 0 1 20em; min-width: 4em{_COLOURS[self._state]}"></progress>'
         # One line whatever is said: what is below must not jump. A long text is cut, and whole under the mouse.
-        texts = [
-            f'<span style="overflow: hidden; text-overflow: ellipsis{more}" title="{text}">{text}</span>' if text else ""
-            for text, more in ((html.escape(self._label), "; max-width: 30%"), (html.escape(self._said()), ""))
-        ]
-        return f'<div style="{_ROW}">{texts[0]}{bar}{texts[1]}</div>'
+        return f'<div style="{_ROW}">{_cut(self._label, "30%")}{bar}{_cut(self._said(), "100%")}</div>'
 
     def _show(self) -> None:
         self._stale = False
@@ -114,6 +110,15 @@ class ProgressBar:
             self._handle = display(self, display_id=True)
         else:
             self._handle.update(self)
+
+
+def _cut(text: str, width: str) -> str:
+    """A text as HTML that is cut where there is no room for it."""
+    if not text:
+        return ""
+    escaped = html.escape(text)
+    style = f"overflow: hidden; text-overflow: ellipsis; max-width: {width}"
+    return f'<span title="{escaped}" style="{style}">{escaped}</span>'
 
 
 def _ipython_display() -> Any:

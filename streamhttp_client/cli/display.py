@@ -167,9 +167,7 @@ class LiveDisplay(Display):
         return Constrain(row, width)
 
 
-def make_display(
-    stream: IO[str] | None = None, *, label: str = "", unit: Unit = "", quiet: bool = False
-) -> Display:
+def make_display(stream: IO[str] | None = None, *, label: str = "", unit: Unit = "", quiet: bool = False) -> Display:
     """The display that suits a stream: live if it is a terminal that can move its cursor, and rich is installed.
 
     Args:
