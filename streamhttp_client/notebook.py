@@ -94,8 +94,9 @@ class ProgressBar:
         value = "" if fraction is None and self._state == "running" else f' value="{fraction or 0:.4f}"'
         if fraction is None and self._state == "done":
             value = ' value="1"'
-        bar = f'<progress max="1"{value} style="flex: 0 1 20em; min-width: 4em{_COLOURS[self._state]}"></progress>'
-        # One line whatever is said: what is below must not jump. A long text is cut, and whole under the mouse.
+        # One line whatever is said: what is below must not jump. The bar makes room first, down to 4em; then the texts
+        # are cut, and are whole under the mouse.
+        bar = f'<progress max="1"{value} style="flex: 0 1000 20em; min-width: 4em{_COLOURS[self._state]}"></progress>'
         return f'<div style="{_ROW}">{_cut(self._label, "30%")}{bar}{_cut(self._said(), "100%")}</div>'
 
     def _show(self) -> None:
