@@ -94,10 +94,11 @@ class ProgressBar:
         value = "" if fraction is None and self._state == "running" else f' value="{fraction or 0:.4f}"'
         if fraction is None and self._state == "done":
             value = ' value="1"'
-        # One line whatever is said: what is below must not jump. The bar makes room first, down to 4em; then the texts
-        # are cut, and are whole under the mouse.
-        bar = f'<progress max="1"{value} style="flex: 0 1000 20em; min-width: 4em{_COLOURS[self._state]}"></progress>'
-        return f'<div style="{_ROW}">{_cut(self._label, "30%")}{bar}{_cut(self._said(), "100%")}</div>'
+        # One line whatever is said: what is below must not jump. The bar has what the texts leave, and when that is too
+        # little they are cut, and whole under the mouse.
+        bar = f'<progress max="1"{value} style="flex: 1 0 4em; max-width: 20em{_COLOURS[self._state]}"></progress>'
+        label, words = _cut(self._label, "flex: none; max-width: 30%"), _cut(self._said(), "flex: 0 1 auto")
+        return f'<div style="{_ROW}">{label}{bar}{words}</div>'
 
     def _show(self) -> None:
         self._stale = False
@@ -113,13 +114,12 @@ class ProgressBar:
             self._handle.update(self)
 
 
-def _cut(text: str, width: str) -> str:
+def _cut(text: str, style: str) -> str:
     """A text as HTML that is cut where there is no room for it."""
     if not text:
         return ""
     escaped = html.escape(text)
-    style = f"overflow: hidden; text-overflow: ellipsis; max-width: {width}"
-    return f'<span title="{escaped}" style="{style}">{escaped}</span>'
+    return f'<span title="{escaped}" style="overflow: hidden; text-overflow: ellipsis; {style}">{escaped}</span>'
 
 
 def _ipython_display() -> Any:
