@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
+import signal
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -44,6 +47,7 @@ exit status:
   2    the arguments cannot be used
   3    the server could not be reached, refused, or is no MCP server
   130  interrupted with Ctrl-C
+  143  ended by SIGTERM
 """
 
 Runner = Callable[[argparse.Namespace], int]
@@ -67,7 +71,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         level = logging.INFO if options.verbose == 1 else logging.DEBUG
         logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s")
     try:
-        status = runner(options)
+        with _ended_by_sigterm():
+            status = runner(options)
         sys.stdout.flush()
         return status
     except BrokenPipeError:
@@ -81,6 +86,29 @@ def run(argv: Sequence[str] | None = None) -> int:
             logging.getLogger("streamhttp_client").error("failed", exc_info=error)
         print(f"streamhttp: {describe(error)}", file=sys.stderr)
         return exit_status(error)
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: the server is told, the terminal gets its cursor back, what came is kept.
+
+    A second one ends the process at once. Who handles the signal already, or ignores it, is left alone.
+    """
+    from .failures import Terminated
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise Terminated
+
+    number = signal.SIGTERM
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(number) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(number, end)
+    try:
+        yield
+    finally:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _choose(arguments: list[str]) -> tuple[argparse.ArgumentParser, Runner | None, list[str]]:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-__all__ = ["CommandFailed", "FAILED", "INTERRUPTED", "UNREACHABLE", "USAGE", "describe", "exit_status"]
+__all__ = [
+    "CommandFailed",
+    "FAILED",
+    "INTERRUPTED",
+    "TERMINATED",
+    "Terminated",
+    "UNREACHABLE",
+    "USAGE",
+    "describe",
+    "exit_status",
+]
 
 FAILED = 1
 USAGE = 2
 UNREACHABLE = 3
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+TERMINATED = 143  # 128 + SIGTERM
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, from ``timeout``, a supervisor or a shutdown: to be taken as Ctrl-C is."""
 
 
 class CommandFailed(Exception):
@@ -27,7 +42,7 @@ def exit_status(error: BaseException) -> int:
     if isinstance(error, CommandFailed):
         return error.status
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
     from .. import exceptions
 
     if isinstance(error, exceptions.TransferError) and isinstance(error.__cause__, exceptions.ConnectionFailed):
@@ -52,7 +67,7 @@ def describe(error: BaseException) -> str:
     from .display import printable
 
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
+        return "terminated" if isinstance(error, Terminated) else "interrupted"
     text = printable(" ".join(str(error).split()))
     if isinstance(error, AuthenticationError):
         text += " (--auth, --header, or $STREAMHTTP_TOKEN)"

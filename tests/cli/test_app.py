@@ -13,7 +13,7 @@ import pytest
 import streamhttp_client
 from streamhttp_client import exceptions
 from streamhttp_client.cli import app
-from streamhttp_client.cli.failures import CommandFailed, describe, exit_status
+from streamhttp_client.cli.failures import CommandFailed, Terminated, describe, exit_status
 from tests.cli.conftest import Ran
 
 Run = Callable[..., Ran]
@@ -25,7 +25,7 @@ def test_help_names_every_command_and_exit_status(streamhttp: Run) -> None:
     """``--help`` goes to stdout with status 0."""
     ran = streamhttp("--help")
     assert (ran.status, ran.err) == (0, "")
-    for word in ("demo", "info", "tools", "call", "listen", "exit status", "130"):
+    for word in ("demo", "info", "tools", "call", "listen", "exit status", "130", "143"):
         assert word in ran.out
 
 
@@ -76,6 +76,7 @@ def test_the_modules_of_commands_import_nothing_heavy_at_the_top() -> None:
     ("error", "status"),
     [
         (KeyboardInterrupt(), 130),
+        (Terminated(), 143),
         (CommandFailed("x", 7), 7),
         (exceptions.ToolError("x"), 1),
         (exceptions.RPCError("x", code=1), 1),

@@ -121,8 +121,10 @@ def test_get_says_that_a_file_may_be_cut_short(streamhttp: Run) -> None:
     assert status == 0 and "may be cut short" in err
 
 
-def test_get_that_is_interrupted_says_so_and_goes_on(tmp_path: Path) -> None:
-    """SIGINT, as Ctrl-C sends it: exit status 130, and the part stays."""
+@pytest.mark.skipif(os.name == "nt", reason="signals cannot be sent to one process on Windows")
+@pytest.mark.parametrize(("number", "status", "word"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
+def test_get_that_is_interrupted_says_so_and_goes_on(tmp_path: Path, number: str, status: int, word: str) -> None:
+    """SIGINT, as Ctrl-C sends it, or SIGTERM, as ``timeout`` does: exit status 130 or 143, and the part stays."""
 
     def half(peer: Peer, request: Request) -> None:
         peer.send_head(200, {"Content-Length": str(len(DATA)), "ETag": '"v1"'})
@@ -132,7 +134,7 @@ def test_get_that_is_interrupted_says_so_and_goes_on(tmp_path: Path) -> None:
             if part.exists() and part.stat().st_size == 100_000:
                 break
             threading.Event().wait(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, number))
         peer.wait_gone()
 
     command = [sys.executable, "-m", "streamhttp_client", "get"]
@@ -142,7 +144,8 @@ def test_get_that_is_interrupted_says_so_and_goes_on(tmp_path: Path) -> None:
             [*command, server.url, "x"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
         )
         _, err = process.communicate(timeout=30)
-        assert process.returncode == 130 and "interrupted; the same command goes on from there" in err
+        assert process.returncode == status and f"{word}; the same command goes on from there" in err
+        assert json.loads((tmp_path / "x.part.json").read_text())["owner"] is None
         done = subprocess.run([*command, server.url, "x", "-q"], cwd=tmp_path, env=environment, timeout=30, check=True)
         assert done.returncode == 0
         assert server.requests[1].header("Range") == "bytes=100000-"
