@@ -25,7 +25,7 @@ from ..net.timeouts import Timeout
 from ..protocol import calls, negotiation
 from ..protocol.negotiation import Step
 from ..protocol.session import Session
-from ..protocol.versions import LATEST, LATEST_SESSION, Revision, get_revision
+from ..protocol.versions import LATEST, LATEST_SESSION, Revision, find_revision, get_revision
 from ..transport.answers import await_response
 from ..transport.link import Link
 from ..transport.streamable import StreamableTransport
@@ -115,8 +115,7 @@ class Agreement:
             while True:
                 if step.action == "fail":
                     assert refused is not None
-                    # What it said to the probe says more than what it says to a handshake that it does not know.
-                    raise way.words or refused
+                    raise way.telling(refused)
                 if step.why:
                     way.steps.append(step.why)
                 try:
@@ -135,7 +134,8 @@ class Agreement:
                     return outcome
                 step = outcome
         finally:
-            refused = way.words = None  # their tracebacks lead here, and would keep the connections that they came on
+            # Their tracebacks lead here, and would keep the connections that they came on.
+            refused = way.objection = None
 
     def _take(
         self,
@@ -157,6 +157,7 @@ class Agreement:
         if step.action == "channel":
             return self._open_channel(step.revision, way, effort, farewell)
         session, versions = self._probe(step.revision or LATEST, effort)
+        way.probed.append((step.revision or LATEST).name)
         following = negotiation.after_discovery(versions)
         if following.action == "speak" and following.revision is not None:
             return self._speak(following.revision, [*steps, following.why], session)
@@ -336,11 +337,11 @@ class _Way:
 
     Attributes:
         steps: In words.
-        probed: Revisions with which the server was probed, and which it refused.
+        probed: Revisions with which the server was probed, and which it refused; or it named only older ones.
         sure: Whether all that was refused was refused by a server that understood that it was asked something. What a
             gateway in trouble says, or silence, is nothing to be remembered.
         nobody_there: Whether the address does not take requests at all, as far as the last refusal goes.
-        words: What the server said to the probe, if it was a JSON-RPC error.
+        objection: What came of the last probe that did not lead anywhere.
     """
 
     def __init__(self) -> None:
@@ -348,7 +349,7 @@ class _Way:
         self.probed: list[str] = []
         self.sure = True
         self.nobody_there = False
-        self.words: RPCError | None = None
+        self.objection: StreamHTTPError | None = None
         self._lost = 0
 
     def refused(self, step: Step, error: StreamHTTPError) -> None:
@@ -358,12 +359,23 @@ class _Way:
         if isinstance(error, ConnectionLost) or status is not None and status >= 500:
             self.sure = False
         if step.action == "probe":
-            if isinstance(error, RPCError):
-                self.words = error
+            self.objection = error
             # A probe that was lost has told nothing; but a server that loses each of them must come to an end.
             self._lost += isinstance(error, ConnectionLost)
             if self._lost != 1:
                 self.probed.append((step.revision or LATEST).name)
+
+    def telling(self, refused: StreamHTTPError) -> StreamHTTPError:
+        """The error that says most, where nothing is left to try and ``refused`` is the last one."""
+        objection = self.objection
+        if objection is None:
+            return refused
+        if isinstance(refused, UnsupportedVersion) and not any(map(find_revision, refused.supported)):
+            return refused  # it names what it speaks
+        # What a server of the stateless era has against the probe says more than that it knows no handshake.
+        if isinstance(objection, RPCError) or negotiation.knows_no_handshake(refused):
+            return objection
+        return refused
 
 
 def _is_final(error: StreamHTTPError, effort: Effort) -> bool:

@@ -19,7 +19,16 @@ from ..jsonrpc import METHOD_NOT_FOUND
 from .names import HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION
 from .versions import LATEST, Revision, find_revision
 
-__all__ = ["Step", "after_discovery", "after_handshake", "after_probe", "is_modern_error", "looks_legacy", "supported"]
+__all__ = [
+    "Step",
+    "after_discovery",
+    "after_handshake",
+    "after_probe",
+    "is_modern_error",
+    "knows_no_handshake",
+    "looks_legacy",
+    "supported",
+]
 
 _MODERN_ERRORS = frozenset((HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION))
 
@@ -92,11 +101,11 @@ def after_handshake(error: StreamHTTPError, *, probed: bool) -> Step:
     Raises:
         UnsupportedVersion: The server is of the stateless era, and speaks none of it that is spoken here.
     """
-    code, status = getattr(error, "code", None), getattr(error, "status", None)
-    if is_modern_error(error) or (status == 404 and code == METHOD_NOT_FOUND):
+    if knows_no_handshake(error):
         if probed:
             return Step("fail", None, "the server refused both the probe and the handshake")
         return Step("probe", LATEST, "the server knows no handshake")
+    status = getattr(error, "status", None)
     if status in _UNKNOWN:
         return Step("channel", None, f"the server answered initialize with HTTP {status}")
     return Step("fail", None, "initialize failed")
@@ -105,6 +114,12 @@ def after_handshake(error: StreamHTTPError, *, probed: bool) -> Step:
 def is_modern_error(error: StreamHTTPError) -> bool:
     """Whether only servers of 2026-07-28 and later refuse so."""
     return isinstance(error, (RPCError, UnsupportedVersion)) and getattr(error, "code", None) in _MODERN_ERRORS
+
+
+def knows_no_handshake(error: StreamHTTPError) -> bool:
+    """Whether ``initialize`` was refused as servers of the stateless era refuse it."""
+    code, status = getattr(error, "code", None), getattr(error, "status", None)
+    return is_modern_error(error) or (status == 404 and code == METHOD_NOT_FOUND)
 
 
 def looks_legacy(error: StreamHTTPError) -> bool:

@@ -488,6 +488,33 @@ def test_the_probes_own_refusal_is_told(modern_server: AnyServer) -> None:
     assert keys(modern_server) == ["server/discover", "initialize"]
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({}, "supportedVersions is missing"),
+        ({"supportedVersions": [5, MODERN], "capabilities": {}}, r"supportedVersions\[0\] must be a string"),
+        (html(200), "content type 'text/html'"),
+        (lambda peer, request: peer.respond(302, headers={"Location": "ftp://elsewhere/"}), "ftp://elsewhere/"),
+    ],
+)
+def test_what_is_wrong_with_the_probes_answer_is_told(
+    modern_server: AnyServer, answer: dict[str, Any] | Script, words: str
+) -> None:
+    """V26-05, BASE-09: if a server refuses the handshake as a modern one, its answer to the probe is the trouble."""
+    modern_server.on("server/discover", answer)
+    with not_yet(modern_server) as client, pytest.raises(StreamHTTPError, match=words):
+        client.connect()
+    assert keys(modern_server) == ["server/discover", "initialize"]
+
+
+def test_a_server_that_refuses_what_it_names(modern_server: AnyServer) -> None:
+    """V26-10: a server that names only revisions with a handshake, and knows no handshake, is given up at once."""
+    modern_server.on("server/discover", {"supportedVersions": ["2025-11-25"], "capabilities": {}})
+    with not_yet(modern_server) as client, pytest.raises(HeaderMismatch):
+        client.connect()
+    assert keys(modern_server) == ["server/discover", "initialize"]
+
+
 @pytest.mark.parametrize("ending", ["none", "modern"])
 def test_a_probe_that_is_kept_alive(_nothing_left: None, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """V26-05: a server that answers what it does not know with a stream of comments does not use up the time of the
