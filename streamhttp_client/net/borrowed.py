@@ -94,7 +94,14 @@ def _origin(url: str) -> str:
 def _way(url: str, settings: dict[str, Any]) -> str:
     """Through which proxy, if any; without its password."""
     proxy = requests.utils.select_proxy(url, settings.get("proxies"))
-    return "" if proxy is None else f" through the proxy {_origin(proxy)}"
+    if not proxy:
+        return ""
+    try:
+        if urllib3.util.parse_url(proxy).host:
+            return f" through the proxy {_origin(proxy)}"
+    except urllib3.exceptions.LocationParseError:
+        pass
+    return " through a proxy whose address cannot be understood"
 
 
 class _BorrowedBody(Body):

@@ -90,9 +90,11 @@ def requests_error(error: BaseException, where: str, seconds: float | None) -> S
     )
     if any(isinstance(cause, before_sending) for cause in causes):
         return connect_error(error, where)
-    local = (failures.InvalidURL, failures.InvalidHeader, failures.InvalidSchema, failures.MissingSchema)
-    if isinstance(error, local):
-        return LocalProtocolError(str(error))
+    if isinstance(error, (failures.InvalidURL, urllib3.exceptions.LocationParseError)):
+        return LocalProtocolError(f"no request can be sent to {where}")  # their words hold addresses with passwords
+    if isinstance(error, (failures.InvalidHeader, failures.InvalidSchema, failures.MissingSchema)):
+        hint = "; pip install 'requests[socks]' brings it" if "SOCKS" in str(error) else ""
+        return LocalProtocolError(f"{error}{hint}")
     return read_error(causes[-1] if causes else error, seconds)
 
 

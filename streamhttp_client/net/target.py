@@ -27,7 +27,7 @@ class Target:
             raise LocalProtocolError(f"an address must have no space or control character in it, got {shown:.80}")
         if "://" not in url:
             near = url.lower().startswith(("localhost", "127.", "[::1]"))
-            hint = f"; perhaps {'http' if near else 'https'}://{url:.60}" if url.strip() else ""
+            hint = f"; perhaps {'http' if near else 'https'}://{url.lstrip('/'):.60}" if url.strip() else ""
             shown = _hide(repr(url))
             raise LocalProtocolError(f"an address must begin with http:// or https://, got {shown:.80}{hint}")
         prepared = requests.models.PreparedRequest()

@@ -662,6 +662,14 @@ def test_a_proxy_that_refuses(make_http: MakeHTTP, certificates: Certificates) -
         assert not caught.value.may_have_executed
 
 
+@pytest.mark.parametrize("proxy", ["http://[::1", "http://user:secret@h:99999", "http://a host:80", "http://"])
+def test_a_proxy_whose_address_is_none(make_http: MakeHTTP, proxy: str) -> None:
+    """Nothing of urllib3 comes out bare, nor the password."""
+    with pytest.raises(LocalProtocolError, match="a proxy whose address cannot be understood") as caught:
+        fetch(make_http(proxies={"http": proxy}), "http://server.test/")
+    assert "secret" not in str(caught.value)
+
+
 def test_a_tunnel_to_https(make_http: MakeHTTP, certificates: Certificates) -> None:
     """CONNECT, then TLS with the server itself: the proxy sees neither the path nor the credentials."""
 
