@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from types import CodeType
 from typing import Any
 
 from .. import jsonrpc
 from ..exceptions import InvalidResult, LocalProtocolError, RPCError
 from ..protocol.names import RELATED_TASK
 
-__all__ = ["Callbacks", "ElicitationCallback", "RootsLike", "SamplingCallback", "check_function"]
+__all__ = ["Callbacks", "ElicitationCallback", "RootsLike", "SamplingCallback", "Unanswered", "check_function"]
 
 logger = logging.getLogger("streamhttp_client")
+
+_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE; importing that module takes as long as a call
 
 SamplingCallback = Callable[[Any], Any]
 ElicitationCallback = Callable[[Any], Any]
@@ -48,7 +51,9 @@ class Callbacks:
     ) -> None:
         check_function("sampling", sampling)
         check_function("elicitation", elicitation)
-        if roots is not None and not callable(roots) and not isinstance(roots, (list, tuple, Mapping)):
+        if callable(roots):
+            check_function("roots", roots)
+        elif roots is not None and not isinstance(roots, (list, tuple, Mapping)):
             raise LocalProtocolError(f"roots must be a function, a list or a mapping, got {type(roots).__name__}")
         self.sampling = sampling
         self.elicitation = elicitation
@@ -76,20 +81,23 @@ class Callbacks:
         """Whether there is a callback for what a server asks."""
         return self._handler(method) is not None
 
-    def result(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """Run what the server asked for; None if nobody answers: there is no callback, or it puts the answer off.
+    def result(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Run what the server asked for.
 
         Raises:
+            Unanswered: Nobody answers: there is no callback, it puts the answer off, or this was not declared.
             BaseException: What the callback raised, or made of it: LocalProtocolError if its answer cannot be used.
             InvalidResult: The question is malformed.
         """
         handler = self._handler(method)
         if handler is None:
-            return None
+            raise Unanswered(f"nobody here answers {method!r}")
         try:
             result: dict[str, Any] = handler(params or {})
-        except (_PutOff, _NotDeclared):
-            return None
+        except _PutOff:
+            raise Unanswered(f"the callback puts off the answer to {method!r}") from None
+        except _NotDeclared as error:
+            raise Unanswered(error.message) from None
         jsonrpc.dump(jsonrpc.Response(0, result))  # what has no JSON form is the callback's mistake
         return result
 
@@ -176,10 +184,16 @@ def check_function(name: str, value: Any) -> None:
     """Refuse a callback that cannot be called, before anything is sent.
 
     Raises:
-        LocalProtocolError: It is neither None nor a function.
+        LocalProtocolError: It is neither None nor a function; or it is one for `asyncio`, as the official SDK wants.
     """
-    if value is not None and not callable(value):
+    if value is None:
+        return
+    if not callable(value):
         raise LocalProtocolError(f"{name} must be a function, got {type(value).__name__}")
+    for function in (value, value.__call__):
+        code = getattr(getattr(function, "__func__", function), "__code__", None)
+        if isinstance(code, CodeType) and code.co_flags & _CO_COROUTINE:  # what mocks have there is anything
+            raise LocalProtocolError(f"{name} must be a plain function: an 'async def' would never be awaited here")
 
 
 def _root(root: Any) -> dict[str, Any]:
@@ -189,6 +203,10 @@ def _root(root: Any) -> dict[str, Any]:
     if not isinstance(uri, str) or not uri.startswith("file://"):
         raise LocalProtocolError(f"a root must be a file:// address, got {uri!r:.80}")
     return wire
+
+
+class Unanswered(Exception):
+    """A server asks what nobody answers now; says why. It never reaches the user."""
 
 
 class _NotDeclared(RPCError):

@@ -19,6 +19,7 @@ from ..protocol import calls
 from ..protocol.inputs import MAX_ROUNDS
 from ..protocol.models.deferred import DeferredTask
 from ..transport.answers import rpc_error
+from .callbacks import Unanswered
 from .rounds import answer_requests
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def follow(
     """
     answered: set[str] = set()
     refused = 0
+    asked_before = False
     seen: tuple[str, str | None] | None = None
     engine.register(effort)
     try:
@@ -73,27 +75,22 @@ def follow(
                 return _outcome(task)
             requests = {key: asked for key, asked in (task.input_requests or {}).items() if key not in answered}
             if requests:
-                responses, unanswered = answer_requests(engine.callbacks, requests)
-                if unanswered is not None:
-                    raise InputRequired(
-                        f"the task cannot go on without input, and nobody here answers {unanswered!r}",
-                        method="tasks/update",
-                        params={"taskId": task.task_id},
-                        result=task.to_wire(),
-                    )
+                try:
+                    responses = answer_requests(engine.callbacks, requests)
+                except Unanswered as why:
+                    raise _refused(task, str(why)) from None
                 try:
                     yield from _ask(engine, calls.update_task(task.task_id, responses), effort, callbacks)
                     answered.update(requests)
                 except InvalidParams as error:  # an answer does not fit: it is asked for once more
                     refused += 1
                     if refused >= MAX_ROUNDS:
-                        raise InputRequired(
-                            f"the task cannot go on without input, and no answer fits: {error}",
-                            method="tasks/update",
-                            params={"taskId": task.task_id},
-                            result=task.to_wire(),
-                        ) from error
+                        raise _refused(task, f"no answer fits: {error}") from error
+                if asked_before:
+                    _pause(engine, task, effort)  # it asks one thing after the other, and must not keep us busy
+                asked_before = True
             else:
+                asked_before = False
                 _pause(engine, task, effort)
             task_id = task.task_id
             task = yield from _ask(engine, calls.poll_task(task_id), effort, callbacks)
@@ -118,6 +115,15 @@ def _outcome(task: DeferredTask) -> Any:
             )
         )
     return task.result
+
+
+def _refused(task: DeferredTask, why: str) -> InputRequired:
+    return InputRequired(
+        f"the task cannot go on without input, and {why}",
+        method="tasks/update",
+        params={"taskId": task.task_id},
+        result=task.to_wire(),
+    )
 
 
 def _pause(engine: Engine, task: DeferredTask, effort: Effort) -> None:

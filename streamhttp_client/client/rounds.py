@@ -13,6 +13,7 @@ from ..exceptions import InputRequired, LocalProtocolError
 from ..net.retry import Backoff, Effort
 from ..protocol import calls, inputs
 from ..protocol.calls import Operation
+from .callbacks import Unanswered
 
 if TYPE_CHECKING:
     from .callbacks import Callbacks
@@ -68,9 +69,10 @@ class Rounds:
             if not self._pauses.again():
                 raise self._refused(wanted, "it wants to be asked again and again")
         else:
-            responses, unanswered = answer_requests(self._callbacks, wanted.requests)
-            if unanswered is not None:
-                raise self._refused(wanted, f"nobody here answers {unanswered!r}")
+            try:
+                responses = answer_requests(self._callbacks, wanted.requests)
+            except Unanswered as why:
+                raise self._refused(wanted, str(why)) from None
         self.params = inputs.retry_params(operation.params, wanted, responses)
 
     def _refused(self, wanted: inputs.WantedInput, why: str) -> InputRequired:
@@ -127,25 +129,15 @@ def go_on(
     return operation, rounds
 
 
-def answer_requests(
-    callbacks: Callbacks, requests: Mapping[str, Any]
-) -> tuple[dict[str, Any], str | None]:
-    """Ask the user what a server wants to know.
-
-    Returns:
-        The answers under the server's names, and the first method that could not be answered, or None. Then nothing is
-        to be sent: "the client just does not retry" (client/sampling, Error Handling).
+def answer_requests(callbacks: Callbacks, requests: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask the user what a server wants to know; the answers under the server's names.
 
     Raises:
+        Unanswered: One of them has no answer. Then nothing is to be sent: "the client just does not retry"
+            (client/sampling, Error Handling).
         BaseException: What a callback raised: the call ends with it.
     """
     for request in requests.values():  # before anybody is asked in vain
         if request.method not in _QUESTIONS or not callbacks.answers(request.method):
-            return {}, request.method
-    responses = {}
-    for key, request in requests.items():
-        answer = callbacks.result(request.method, request.params)
-        if answer is None:
-            return {}, request.method
-        responses[key] = answer
-    return responses, None
+            raise Unanswered(f"nobody here answers {request.method!r}")
+    return {key: callbacks.result(request.method, request.params) for key, request in requests.items()}

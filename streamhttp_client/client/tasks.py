@@ -10,7 +10,14 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import CallTimeout, CapabilityError, ClientClosed, RemoteProtocolError, StreamHTTPError
+from ..exceptions import (
+    CallTimeout,
+    CapabilityError,
+    ClientClosed,
+    LocalProtocolError,
+    RemoteProtocolError,
+    StreamHTTPError,
+)
 from ..net.retry import Effort
 from ..net.timeouts import TimeoutLike
 from ..progress import OnProgress, SharedMeter
@@ -170,7 +177,9 @@ class TaskVerbs(ToolVerbs):
             ToolError: The tool reported a failure.
             CallTimeout: It took longer; the task goes on.
         """
-        task_id = task if isinstance(task, str) else task.task_id
+        task_id = task if isinstance(task, str) else getattr(task, "task_id", None)
+        if not isinstance(task_id, str):
+            raise LocalProtocolError(f"a task or its id is wanted, got {type(task).__name__}")
         check_function("on_progress", on_progress)
         check_function("on_log", on_log)
         return self._wait_task(task_id, self._effort(timeout).begin(), raise_on_error, on_progress, on_log)

@@ -437,7 +437,7 @@ def test_a_handler_that_puts_its_answer_off(server: ModernMCPServer, kind: str) 
     server.on("tools/call", asks({"later": question}, "st"), DONE)
     options: dict[str, Any] = {kind: lambda params: NotImplemented}
     with open_modern(server, **options) as client:
-        with pytest.raises(InputRequired) as caught:
+        with pytest.raises(InputRequired, match=f"puts off the answer to '{question['method']}'") as caught:
             client.call_tool("t")
         assert no_other_requests(server, "tools/call")
         assert client.continue_call(caught.value.to_json(), {"later": answer}).text == "ok"
@@ -706,6 +706,15 @@ def test_questions_that_must_not_be(server: ModernMCPServer, request_: Any) -> N
             client.call_tool("t")
         assert no_other_requests(server, "tools/call")
         assert client.list_tools()
+
+
+def test_a_page_that_was_not_declared(server: ModernMCPServer) -> None:
+    """E-07, BASE-09: there is a callback, but not for pages; the error says which of the two it is."""
+    question = {"method": "elicitation/create", "params": {"mode": "url", "message": "m", "url": "https://example.com/x"}}
+    server.on("tools/call", asks({"visit": question}, "s"))
+    with open_modern(server, elicitation=answer_ada) as client:
+        with pytest.raises(InputRequired, match="elicitation in mode 'url' was not declared"):
+            client.call_tool("t")
 
 
 def test_a_page_to_visit(server: ModernMCPServer) -> None:

@@ -378,6 +378,19 @@ def test_a_task_that_asks(server: ModernMCPServer) -> None:
     assert all("inputResponses" not in request.json["params"] for request in others)
 
 
+def test_a_task_that_asks_and_asks(server: ModernMCPServer, pauses: Pauses) -> None:
+    """T-17, K-06: a task that has another question after each answer is looked at in its own interval after the first
+    one, so that it cannot keep client and server busy where no user has to think.
+    """
+    questions = [task("input_required", inputRequests={str(n): elicit(str(n))}, pollIntervalMs=500) for n in range(4)]
+    server.on("tasks/get", *questions, task("working", pollIntervalMs=700), done())
+    server.on("tasks/update", {})
+    with open_modern(server, elicitation=lambda params: ADA) as client:
+        assert client.call_tool("t").text == "ok"
+    assert len(server.seen("tasks/update")) == 4
+    assert pauses.seconds == [0.05, 0.5, 0.5, 0.5, 0.7]
+
+
 def test_an_answer_that_does_not_fit(server: ModernMCPServer) -> None:
     """T-17, M26-02: a server that refuses an answer as invalid still wants one: the question is asked again, and what
     was answered well meanwhile is not.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import MagicMock, Mock
 
 import pytest
 
@@ -34,6 +36,18 @@ def test_addresses_that_cannot_be(url: Any) -> None:
         Client(url)
 
 
+async def for_asyncio(*_: object) -> None:
+    """A callback as the official SDK has it, which nobody here would await."""
+
+
+class ForAsyncio:
+    async def __call__(self, params: object) -> None:
+        """The same as an object."""
+
+    async def method(self, event: object) -> None:
+        """The same as a method."""
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -44,6 +58,7 @@ def test_addresses_that_cannot_be(url: Any) -> None:
         ("timeout", True), ("retry", 3), ("retry", "never"), ("retry", {}),
         ("sampling", "function"), ("sampling", 7), ("elicitation", {}), ("elicitation", True),
         ("roots", 7), ("roots", True),
+        ("sampling", for_asyncio), ("elicitation", ForAsyncio()), ("roots", for_asyncio), ("on_log", for_asyncio),
         ("on_log", "print"), ("on_notification", 7), ("on_session_renewed", "renew"),
         ("on_session_expired", "ignore"), ("on_session_expired", None),
         ("max_message_size", 0), ("max_message_size", -1), ("max_message_size", 1.5), ("max_message_size", True),
@@ -59,6 +74,17 @@ def test_options_that_cannot_be(server: RawMCPServer, option: str, value: Any) -
         with open_client(server, **{option: value}):
             pass
     assert server.accepted == 0
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [Mock(), MagicMock(), print, functools.partial(print, end="")],
+    ids=["mock", "magic", "builtin", "partial"],
+)
+def test_anything_that_can_be_called_is_a_callback(server: RawMCPServer, callback: Any) -> None:
+    """Mocks, builtins and partials too."""
+    with open_client(server, on_log=callback, elicitation=callback) as client:
+        assert client.call_tool("echo", on_progress=callback).text == "ok"
 
 
 def test_options_have_names_only(server: RawMCPServer) -> None:
@@ -91,6 +117,10 @@ def test_options_have_names_only(server: RawMCPServer) -> None:
         lambda client: client.call_tool("t", on_progress="print"),
         lambda client: client.call_tool("t", on_log=7),
         lambda client: client.stream_tool("t", on_progress=7).result,
+        lambda client: client.call_tool("t", on_progress=for_asyncio),
+        lambda client: client.listen(ForAsyncio().method),
+        lambda client: client.wait_task(7),
+        lambda client: client.wait_task(None),
         lambda client: client.read_resource(""),
         lambda client: client.read_resource(None),
         lambda client: client.subscribe_resource(7),
