@@ -32,7 +32,8 @@ It stands on the pure layers only, and the client never imports it. What is wher
 * The era without: :mod:`.modern` (one POST), :mod:`.request_meta` (what it must say of itself), :mod:`.modern_runs` and
   :mod:`.modern_calls` (its handler), :mod:`.pipes` (its answer as a stream), :mod:`.inputs` (questions, from round to
   round), :mod:`.tasks` (results that are collected later), :mod:`.subscriptions` (``subscriptions/listen``).
-* Both: :mod:`.calls` (a request that runs), :mod:`.workers` (threads of handlers), :mod:`.stores` (what outlives a
+* Both: :mod:`.calls` (a request that runs), :mod:`.inbox` (what it is told meanwhile), :mod:`.workers` (threads of
+  handlers), :mod:`.stores` (what outlives a
   request, for one process or many).
 * What is offered: :mod:`.offer` (which method is answered by what), :mod:`.tools`, :mod:`.resources`,
   :mod:`.templates`, :mod:`.prompts`, :mod:`.completions`, :mod:`.pages`; :mod:`.arguments` and :mod:`.schemas` check

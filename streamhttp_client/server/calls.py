@@ -5,13 +5,12 @@ which an HTTP answer reads at its own pace, so that a broken connection changes 
 answer that is one JSON object has an outlet that keeps the responses and drops the rest.
 
 What comes the other way (answers to the server's own requests, cancellation) arrives in other POSTs, perhaps
-at another process. It goes through the call's inbox, a second log of the store.
+at another process; see :mod:`.inbox`.
 """
 
 from __future__ import annotations
 
-import json
-import logging
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,17 +21,16 @@ from ..exceptions import (
     CallCancelled,
     CallTimeout,
     CapabilityError,
-    ClientClosed,
     InvalidResult,
-    RemoteProtocolError,
     RPCError,
 )
 from .delivery import Backlog, LogWriter
 from .forms import SchemaError, read_form
+from .inbox import Inbox, Place, canonical, inbox_of
 from .pace import Pace
 from .results import plain
 from .sessions import ServerSession
-from .stores.base import Store, StoreClosed, StoreError
+from .stores.base import Store, StoreError
 
 __all__ = [
     "Call",
@@ -41,8 +39,6 @@ __all__ = [
     "MissingCapability",
     "Outlet",
     "RunningCalls",
-    "inbox_of",
-    "inbox_of_answer",
 ]
 
 # Longer waits are cut into pieces of this many seconds, after which a call looks whether it should end.
@@ -53,8 +49,6 @@ _PEEK_INTERVAL = 0.1
 
 #: Of all messages of a handler only these can be spared: each replaces the one before.
 PROGRESS = "notifications/progress"
-
-_log = logging.getLogger("streamhttp_client.server")
 
 K = TypeVar("K", str, "str | None")
 
@@ -159,26 +153,6 @@ class JSONOutlet:
         pass
 
 
-def _canonical(request_id: jsonrpc.RequestId) -> str:
-    return str(request_id) if type(request_id) is int else json.dumps(request_id)
-
-
-def inbox_of(request_id: jsonrpc.RequestId) -> str:
-    """The log that holds what is meant for the call with this id."""
-    return "i" + _canonical(request_id)
-
-
-def inbox_of_answer(answer_id: jsonrpc.RequestId) -> str | None:
-    """The inbox to which an answer of the client belongs, or None if no call can have asked with this id.
-
-    The id of a server's request is ``number~id`` with the id of the client's call, so any process can tell.
-    """
-    if not isinstance(answer_id, str):
-        return None
-    number, separator, call = answer_id.partition("~")
-    return "i" + call if separator and number.isdigit() else None
-
-
 class Call:
     """One request of a client, while it runs.
 
@@ -191,15 +165,14 @@ class Call:
         self.session = session
         self.request = request
         self.outlet = outlet
-        name = _canonical(request.id)
-        self.key = (session.key, name)
+        self.key = (session.key, canonical(request.id))
         self._store = store
         self._backlog = backlog
-        self._inbox = "i" + name
-        self._inbox_made = False
-        self._read_to = 0
-        self._asked = 0
         self._cancelled = threading.Event()
+        self._inbox = Inbox(store, session.key, inbox_of(request.id), self._cancelled.wait)
+        # How far it was looked at for a cancellation.
+        self._peeked = self._inbox.place()
+        self._numbers_asked = itertools.count(1)
         self._stopping = False
         self._ends_early = False  # the handler has been told that the server stops
         self._next_peek = 0.0
@@ -210,7 +183,7 @@ class Call:
     def begin(self) -> None:
         """Get ready to be told something from other processes."""
         if self._store.shared and self.outlet.interactive:
-            self._make_inbox()
+            self._inbox.begin()
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -244,14 +217,13 @@ class Call:
         try:
             self.outlet.finish(response)
         finally:
-            if self._inbox_made and self.session.session_id is not None:
-                self._backlog.attempt(self._drop_inbox, "the end of an inbox")
+            if self._inbox.begun:
+                self._backlog.attempt(self._inbox.drop, "the end of an inbox")
 
     def cancel(self) -> None:
         """The client does not want the result any more.
 
-        The stream ends now and without a response: "receivers … SHOULD … not send a response for the
-            cancelled
+        The stream ends now and without a response: "receivers … SHOULD … not send a response for the cancelled
         request" (MCP 2025-11-25, basic/utilities/cancellation). The handler finds out when it looks.
         """
         self._cancelled.set()
@@ -281,11 +253,11 @@ class Call:
     @property
     def cancelled(self) -> bool:
         """Whether the client cancelled, its session ended, or the server stops. Cheap enough for a loop."""
-        if not self._cancelled.is_set() and self._inbox_made:
+        if not self._cancelled.is_set() and self._inbox.begun:
             now = time.monotonic()
             if now >= self._next_peek:
                 self._next_peek = now + (_PEEK_INTERVAL if self._store.shared else 0)
-                self._take_messages(0.0)
+                self._hear(self._peeked, 0.0)
         return self._heard()
 
     def ask(self, method: str, params: Mapping[str, Any], timeout: float) -> Any:
@@ -298,13 +270,11 @@ class Call:
             CallCancelled: The client cancelled this call, or ended its session.
             CapabilityError: The answer of this call is one JSON object, so nothing can be asked.
         """
-        session_id = self.session.session_id
-        if session_id is None or not self.outlet.interactive:
+        if self.session.session_id is None or not self.outlet.interactive:
             raise CapabilityError(f"{method} needs a server with sessions and event streams")
-        if not self._inbox_made:
-            self._make_inbox()
-        self._asked += 1
-        answer_id = f"{self._asked}~{_canonical(self.request.id)}"
+        self._inbox.begin()
+        place = self._inbox.place()
+        answer_id = f"{next(self._numbers_asked)}~{canonical(self.request.id)}"
         self.outlet.send(jsonrpc.Request(answer_id, method, params))
         deadline = time.monotonic() + timeout
         while True:
@@ -315,7 +285,7 @@ class Call:
                 reason = {"requestId": answer_id, "reason": f"no answer within {timeout:g} s"}
                 self.notify("notifications/cancelled", reason)
                 raise CallTimeout(f"the client did not answer {method} within {timeout:g} s")
-            for message in self._take_messages(min(left, _SLICE)):
+            for message in self._hear(place, min(left, _SLICE)):
                 if isinstance(message, jsonrpc.Response) and message.id == answer_id:
                     return message.result
                 if isinstance(message, jsonrpc.ErrorResponse) and message.id == answer_id:
@@ -356,49 +326,12 @@ class Call:
         """
         raise CapabilityError(f"the client did not declare the capability {capability!r}")
 
-    def _make_inbox(self) -> None:
-        if self.session.session_id is None or not self._store.create_log(self.session.session_id, self._inbox):
-            raise ClientClosed("the session has ended")
-        self._inbox_made = True
-
-    def _drop_inbox(self) -> None:
-        assert self.session.session_id is not None
-        self._store.delete_log(self.session.session_id, self._inbox)
-
-    def _take_messages(self, wait: float) -> list[jsonrpc.Message]:
-        assert self.session.session_id is not None
-        try:
-            page = self._store.read(self.session.session_id, self._inbox, self._read_to, wait=wait)
-        except StoreClosed:
-            raise ClientClosed("the server has stopped") from None
-        except StoreError:
-            # The handler shall not fail because the store is away for a moment. Whoever waits, comes again.
-            _log.debug("the store cannot say what the client answered", exc_info=True)
-            self._cancelled.wait(min(wait, _SLICE))
-            return []
-        found: list[jsonrpc.Message] = []
-        for number, data in page.entries:
-            self._read_to = number
-            try:
-                found.extend(jsonrpc.parse(data))
-            except RemoteProtocolError:  # pragma: no cover - it was parsed before it was put here
-                continue
-        if any(_is_cancellation(message) for message in found) or (page.state == "gone" and not self._renew_inbox()):
+    def _hear(self, place: Place, wait: float) -> list[jsonrpc.Message]:
+        """What the client has said after a place."""
+        found = self._inbox.read(place, wait)
+        if found is None or any(_is_cancellation(message) for message in found):
             self.cancel()
-        return found
-
-    def _renew_inbox(self) -> bool:
-        """Begin an inbox anew that has expired, since the handler did not look for long; False if the session has
-        ended.
-        """
-        assert self.session.session_id is not None
-        try:
-            held = self._store.get_session(self.session.session_id) is not None
-            held = held and self._store.create_log(self.session.session_id, self._inbox)
-        except StoreError:
-            return True  # the next look tells
-        self._read_to = 0
-        return held
+        return found or []
 
 
 def _is_cancellation(message: jsonrpc.Message) -> bool:
@@ -435,7 +368,7 @@ class RunningCalls:
     def cancel(self, session: str, request_id: jsonrpc.RequestId) -> bool:
         """Cancel one call; return False if it does not run here."""
         with self._lock:
-            call = self._calls.get((session, _canonical(request_id)))
+            call = self._calls.get((session, canonical(request_id)))
         if call is not None:
             call.cancel()
         return call is not None

@@ -15,9 +15,9 @@ from .. import jsonrpc
 from ..exceptions import ClientClosed, LocalProtocolError, RPCError
 from ..protocol.versions import LATEST_SESSION, REVISIONS, Revision, find_stateless_revision
 from .bearer import BearerAuth
-from .calls import inbox_of, inbox_of_answer
 from .http_answers import Answer, HTTPError, StartResponse
 from .http_requests import check_accept, read_messages
+from .inbox import inbox_of, inbox_of_answer
 from .listeners import listen
 from .modern import ModernEndpoint
 from .offer import Offer

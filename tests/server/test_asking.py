@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from streamhttp_client import jsonrpc
 from streamhttp_client.exceptions import CallTimeout, CapabilityError, ClientClosed, InvalidResult, RPCError, ToolError
-from streamhttp_client.server import Context, MemoryStore, Server, WSGIApp
+from streamhttp_client.server import Context, MemoryStore, Server, ServerSession, WSGIApp
+from streamhttp_client.server.calls import Call
+from streamhttp_client.server.delivery import Backlog
 from tests.server.kit import PATIENCE, Direct, Reply
 
 Handler = Callable[[Context], Any]
@@ -193,6 +196,42 @@ def test_no_answer(make: Callable[..., Bench]) -> None:
     assert result["isError"] and text(result) == "gave up"
     asked, cancelled = bench.asked
     assert cancelled["method"] == "notifications/cancelled" and cancelled["params"]["requestId"] == asked["id"]
+
+
+class Answering:
+    """The way to a client that answers at once, and a handler with a second thread, which looks before the first does
+    whether it is still wanted.
+    """
+
+    interactive = True
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.call: Call
+
+    def send(self, message: jsonrpc.Message) -> None:
+        assert isinstance(message, jsonrpc.Request)
+        answer = jsonrpc.Response(message.id, {"to": message.method})
+        self.store.append("s", "i1", jsonrpc.dump(answer))
+        assert not self.call.cancelled
+
+    def finish(self, response: Any) -> None: ...
+    def pause(self, retry_ms: int | None) -> None: ...
+
+
+def test_threads_of_a_handler() -> None:
+    """One may ask, others may look meanwhile whether the client has cancelled, or ask something else."""
+    store = MemoryStore()
+    store.create_session("s", {})
+    outlet = Answering(store)
+    call = outlet.call = Call(
+        store, ServerSession("s", {}), jsonrpc.Request(1, "tools/call", {}), outlet, Backlog()
+    )
+    assert [call.ask(method, {}, PATIENCE) for method in ("a", "b")] == [{"to": "a"}, {"to": "b"}]
+    store.append("s", "i1", jsonrpc.dump(jsonrpc.Notification("notifications/cancelled", {"requestId": 1})))
+    assert call.cancelled
+    call.finish(None)
+    assert store.read("s", "i1", 0).state == "gone"
 
 
 def test_several_questions(make: Callable[..., Bench]) -> None:

@@ -181,7 +181,7 @@ def test_notification_from_another_worker(worker: MakeWorker) -> None:
     direct = Direct(a).initialize()
     with direct.send("GET") as listening:
         next(listening.chunks)
-        b._server.notify_list_changed("tools")
+        b._offer.notify_list_changed("tools")
         ((_, message),) = read_until(listening, 1)
     assert message["method"] == "notifications/tools/list_changed"
 
