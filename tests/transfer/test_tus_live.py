@@ -104,7 +104,7 @@ def test_real_server_and_a_killed_uploader(tus: TusServer, tmp_path: Path) -> No
     assert result.resumed_from >= 4 << 20 and tus.stored(result.url) == data
 
 
-def test_real_server_where_the_upload_has_expired(tmp_path: Path, file: Path) -> None:
+def test_real_server_where_the_upload_has_expired(tmp_path: Path, file: Path, every_report: None) -> None:
     """It says when in Upload-Expires; after that it is begun anew."""
     (tmp_path / "server").mkdir()
     with TusServer(tmp_path / "server", expiry_ms=200) as server:
@@ -113,8 +113,8 @@ def test_real_server_where_the_upload_has_expired(tmp_path: Path, file: Path) ->
             if report.progress >= 100_000 and report.state == "running":
                 raise Stop
 
-        with pytest.raises(Stop):  # in many requests, so that there are reports in between
-            real(server, file, on_progress=stop, chunk_size=1 << 14)
+        with pytest.raises(Stop):
+            real(server, file, on_progress=stop, chunk_size=1 << 18)
         assert len(sidecars(tmp_path)) == 1
         threading.Event().wait(0.5)  # the server's own clock
         result = real(server, file)
@@ -130,7 +130,9 @@ def test_real_server_is_told_to_throw_a_wrong_file_away(tus: TusServer, tmp_path
     assert list(tus.folder.iterdir()) == [] and sidecars(tmp_path) == []
 
 
-def test_real_server_is_told_to_throw_an_outdated_file_away(tus: TusServer, tmp_path: Path) -> None:
+def test_real_server_is_told_to_throw_an_outdated_file_away(
+    tus: TusServer, tmp_path: Path, every_report: None
+) -> None:
     """Termination of what an earlier call left, once the source has changed."""
     path = tmp_path / "x"
     path.write_bytes(DATA)
