@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from .._headers import Headers
 from ..exceptions import ConnectionLost, MessageTooLarge, RemoteProtocolError
+from .errors import RefusedAnswer
 
 __all__ = ["CHUNK_SIZE", "Body", "Decoder", "Response", "decoder_for"]
 
@@ -72,14 +73,15 @@ class Body(ABC):
         Raises:
             MessageTooLarge: It is longer than ``limit``.
         """
-        parts: list[bytes] = []
-        size = 0
-        while data := self.read1(timeout=remaining()):
-            parts.append(data)
-            size += len(data)
-            if size > limit:
+        first = self.read1(timeout=remaining())
+        rest = bytearray()  # a list of pieces would take forty times their size if they come byte by byte
+        data = first
+        while data:
+            if len(first) + len(rest) > limit:
                 raise MessageTooLarge(f"the answer is longer than {limit} bytes", limit=limit)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            data = self.read1(timeout=remaining())
+            rest += data
+        return first + rest if rest else first
 
 
 class Response:
@@ -149,7 +151,7 @@ def decoder_for(headers: Headers) -> Decoder | None:
     """The decoder for an answer's content coding, or None if it is plain.
 
     Raises:
-        RemoteProtocolError: A coding that was not asked for.
+        RefusedAnswer: A coding that was not asked for.
     """
     coding = headers.get("content-encoding")
     if coding is None:
@@ -161,4 +163,4 @@ def decoder_for(headers: Headers) -> Decoder | None:
         return Decoder("gzip")
     if coding == "deflate":
         return Decoder("deflate")
-    raise RemoteProtocolError(f"expected content coding gzip, deflate or none, got {coding!r:.40}")
+    raise RefusedAnswer(f"expected content coding gzip, deflate or none, got {coding!r:.40}")

@@ -17,8 +17,12 @@ from ..exceptions import ClientClosed, ConnectionFailed, ReadTimeout, RemoteProt
 from .body import CHUNK_SIZE, Body, Response
 from .errors import is_foreign, read_error, requests_error
 from .interrupt import Interrupt
+from .timeouts import Deadline
 
 __all__ = ["send", "unverified_session"]
+
+# By so much the limits inside requests come first: they know how far it came.
+_GRACE = 0.25
 
 
 def send(
@@ -27,15 +31,16 @@ def send(
     *,
     connect_timeout: float | None,
     remaining: Callable[[], float | None],
+    deadline: Deadline,
     interrupt: Interrupt,
     settings: dict[str, Any],
 ) -> Response:
     """Send one prepared request and return the answer with its body unread. Redirects are not followed.
 
     Nothing reaches a connection inside requests before the head of its answer is here. So that an interrupt wakes that
-    wait too, it takes place on a thread that can be left behind; not for a request with response hooks, which may keep
-    state for the thread that prepared it, as HTTP Digest does: there the timeouts end it. What is left behind while it
-    connects may still send its request.
+    wait too, and a head in drips does not last for ever, it takes place on a thread that can be left behind; not for a
+    request with response hooks, which may keep state for the thread that prepared it, as HTTP Digest does: there the
+    timeouts end it. What is left behind while it connects may still send its request.
     """
     seconds = remaining()
     where = request.url or ""
@@ -43,6 +48,12 @@ def send(
         raise ConnectionFailed("no time was left to connect", may_have_executed=False)
     if interrupt.fired:
         raise ClientClosed("the request was closed before it was sent")
+
+    limit = deadline.remaining()
+    if request.body is None and seconds is not None and connect_timeout is not None:
+        limit = connect_timeout + seconds if limit is None else min(limit, connect_timeout + seconds)
+    if limit is not None:
+        limit += _GRACE
 
     def exchange() -> requests.Response:
         return session.send(
@@ -53,7 +64,7 @@ def send(
         if request.hooks["response"]:
             answer: requests.Response | None = exchange()
         else:
-            answer = interrupt.run(exchange, requests.Response.close)
+            answer = interrupt.run(exchange, requests.Response.close, limit)
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         if is_foreign(error):
             raise
@@ -63,7 +74,9 @@ def send(
             raise
         raise RemoteProtocolError(f"the answer cannot be understood: {error}") from error
     if answer is None:
-        raise ClientClosed("the request was closed before its answer came")
+        if interrupt.fired or limit is None:
+            raise ClientClosed("the request was closed before its answer came")
+        raise ReadTimeout(f"no whole head of an answer came within {limit:g} s")
     if 100 <= answer.status_code < 200 and answer.status_code != 101:
         # http.client takes it for the final answer, and would give the final one to the next request.
         connection = getattr(answer.raw, "connection", None)
@@ -121,7 +134,7 @@ class _BorrowedBody(Body):
         raw = self._raw
         if raw is None or getattr(self._answer, "_content_consumed", False):
             # A hook read the body already, or an adapter made the answer up.
-            pieces = iter([self._answer.content])
+            pieces = iter([self._answer.content or b""])
             return lambda size: next(pieces, b"")
         if isinstance(raw, urllib3.HTTPResponse):
             return lambda size: raw.read1(size, decode_content=True)

@@ -15,9 +15,20 @@ from typing import Any
 import requests
 import urllib3
 
-from ..exceptions import ConnectionFailed, ConnectionLost, LocalProtocolError, ReadTimeout, StreamHTTPError
+from ..exceptions import (
+    ConnectionFailed,
+    ConnectionLost,
+    LocalProtocolError,
+    ReadTimeout,
+    RemoteProtocolError,
+    StreamHTTPError,
+)
 
-__all__ = ["connect_error", "is_foreign", "read_error", "requests_error"]
+__all__ = ["RefusedAnswer", "connect_error", "is_foreign", "read_error", "requests_error"]
+
+
+class RefusedAnswer(RemoteProtocolError):
+    """What a server means to say and we do not go along with: unlike what was garbled, it would come again."""
 
 
 def is_foreign(error: BaseException) -> bool:

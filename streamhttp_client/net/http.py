@@ -23,9 +23,10 @@ import requests.utils
 
 from .._headers import Headers, check_field, check_header
 from .._version import __version__
-from ..exceptions import LocalProtocolError, RemoteProtocolError
+from ..exceptions import LocalProtocolError
 from . import direct
 from .body import Response
+from .errors import RefusedAnswer
 from .interrupt import Interrupt
 from .pool import ConnectionPool, tcp_connector
 from .sending import Piece, RewindableBody, in_memory
@@ -185,6 +186,7 @@ class HTTP:
 
         Raises:
             TransportError: No answer; see its ``may_have_executed``.
+            RefusedAnswer: A redirect that is not followed.
             LocalProtocolError: The address cannot be used.
         """
         target = first = self._target(url, first=True)
@@ -195,7 +197,9 @@ class HTTP:
         for _ in range(_MAX_REDIRECTS + 1):
             # Once elsewhere, a way back is one that the other origin chose.
             home = home and target.origin == first.origin
-            response = self._send_once(method, target, headers, body, home, timeout, deadline, interrupt)
+            # What stood in the address that was asked for holds for its whole origin.
+            login = target.authorization or first.authorization if home else None
+            response = self._send_once(method, target, headers, body, home, login, timeout, deadline, interrupt)
             status = response.status
             if status in _REDIRECTS and follow and "location" in response.headers and status not in final:
                 target = self._redirected(target, response)
@@ -208,7 +212,7 @@ class HTTP:
                     response.body.close()
                     continue
             return response
-        raise RemoteProtocolError(f"more than {_MAX_REDIRECTS} redirects, the last one to {target.host}")
+        raise RefusedAnswer(f"more than {_MAX_REDIRECTS} redirects, the last one to {target.host}")
 
     def credentials(self, url: str) -> str:
         """What tells the credentials that a request would have now apart from others: a digest of all that the options,
@@ -241,6 +245,7 @@ class HTTP:
         headers: Mapping[str, str],
         body: Body,
         home: bool,
+        login: str | None,
         timeout: Timeout,
         deadline: Deadline,
         interrupt: Interrupt,
@@ -257,7 +262,7 @@ class HTTP:
             fields["content-length"] = str(len(body))
         elif "content-length" not in fields:
             fields["transfer-encoding"] = "chunked"
-        authorization = self._fixed_authorization or (target.authorization if home else None)
+        authorization = self._fixed_authorization or login
         if authorization and home and "authorization" not in fields:
             fields["authorization"] = authorization
         prepared, changed = None, False
@@ -282,6 +287,7 @@ class HTTP:
                 prepared,
                 connect_timeout=deadline.within(timeout.connect),
                 remaining=remaining,
+                deadline=deadline,
                 interrupt=interrupt,
                 settings=target.settings,
             )
@@ -375,9 +381,9 @@ class HTTP:
         try:
             after = self._target(urljoin(target.url, location))
         except ValueError as error:  # LocalProtocolError too: here it is the server that gave the address
-            raise RemoteProtocolError(f"a redirect to an address that cannot be used: {error}") from None
+            raise RefusedAnswer(f"a redirect to an address that cannot be used: {error}") from None
         if target.scheme == "https" and after.scheme == "http":
-            raise RemoteProtocolError(f"refused a redirect from https to http, at {target.host}")
+            raise RefusedAnswer(f"refused a redirect from https to http, at {target.host}")
         return after
 
     def _prepare(

@@ -100,6 +100,8 @@ def parse_head(data: bytes) -> Head:
         headers.cookies = tuple(cookies)
     connection = dict.get(headers, "connection", "").lower()
     keep_alive = "close" not in connection if version == "HTTP/1.1" else "keep-alive" in connection
+    if version == "HTTP/1.0" and "transfer-encoding" in headers:
+        keep_alive = False  # "the message framing is faulty" (RFC 9112, section 6.1): close after it
     return Head(int(code), reason, headers, keep_alive)
 
 

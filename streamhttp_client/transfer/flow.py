@@ -26,6 +26,7 @@ from ..exceptions import (
 )
 from ..net import retry as retrying
 from ..net.body import Body, Response
+from ..net.errors import RefusedAnswer
 from ..net.http import HTTP, AuthLike
 from ..net.interrupt import Interrupt
 from ..net.refusals import is_temporary, status_error
@@ -76,7 +77,10 @@ class Slow(TransferError):
 
 
 class TransferHTTP(HTTP):
-    """Takes an answer that makes no sense for a broken connection: mostly somebody on the way garbled it, once."""
+    """Takes an answer that makes no sense for a broken connection: mostly somebody on the way garbled it, once.
+
+    The first of all that is clear, and not to be gone along with (a redirect to http, say), is the server's own.
+    """
 
     _answered = False
 
@@ -85,7 +89,8 @@ class TransferHTTP(HTTP):
         try:
             response = super().send(method, url, headers, body, **how)
         except (RemoteProtocolError, MessageTooLarge) as error:
-            raise ConnectionLost(str(error), may_have_executed=True) from error
+            settled = isinstance(error, RefusedAnswer) and not self._answered
+            raise ConnectionLost(str(error), may_have_executed=True, permanent=settled) from error
         except TransportError as error:
             # A name that was known a moment ago will be again, when the network is back.
             error.permanent = error.permanent and not self._answered

@@ -212,3 +212,24 @@ def test_content_types(value: str | None, expected: str) -> None:
     """H25-05: the type without its parameters, in lower case."""
     headers = Headers() if value is None else Headers({"content-type": value})
     assert Response(200, "OK", headers, "http://h/", Pieces()).content_type == expected
+
+
+def test_a_body_in_single_bytes_takes_no_more_than_its_size() -> None:
+    """A limit on a message bounds what holding it takes, however it is sent."""
+
+    class Drips(Body):
+        left = 100_000
+
+        def read1(self, size: int = 0, *, timeout: float | None = None) -> bytes:
+            self.left -= 1
+            return b"x" if self.left >= 0 else b""
+
+        def close(self) -> None:
+            """Nothing to close."""
+
+    tracemalloc.start()
+    try:
+        assert Drips().read_all(100_000, lambda: None) == b"x" * 100_000
+        assert tracemalloc.get_traced_memory()[1] < 400_000
+    finally:
+        tracemalloc.stop()

@@ -659,23 +659,3 @@ def test_an_answer_before_the_request_was_whole_says_so(http: HTTP) -> None:
         response = send(http, server.url, "POST", bytes(size))
         assert response.status == 200 and response.request_sent is False
         response.body.close()
-
-
-def test_a_head_in_drips_has_the_time_of_one_read(http: HTTP) -> None:
-    """A byte now and then, or one interim answer after the other, does not keep a request waiting for ever."""
-    for piece in (b"x", b"HTTP/1.1 102 Processing\r\n\r\n"):
-        ended = threading.Event()
-
-        def script(peer: Peer, piece: bytes = piece, ended: threading.Event = ended) -> None:
-            peer.read_request()
-            if piece == b"x":
-                peer.send(b"HTTP/1.1 200 OK\r\nx: ")
-            while not ended.wait(0.05):
-                peer.send(piece)
-
-        with RawServer(script) as server, within(AT_ONCE):
-            try:
-                with pytest.raises(ReadTimeout):
-                    send(http, server.url, timeout=Timeout(read=0.3, total=None))
-            finally:
-                ended.set()

@@ -29,7 +29,7 @@ from streamhttp_client.net.interrupt import Interrupt
 from streamhttp_client.net.timeouts import Timeout
 from tests.net._send import BOUND, Certificates, fetch, over_tls, send
 from tests.support.rawserver import Peer, RawServer, Request
-from tests.transport._faults import AT_ONCE, InThread
+from tests.transport._faults import AT_ONCE, InThread, within
 
 MakeHTTP = Callable[..., HTTP]
 
@@ -377,6 +377,16 @@ def test_basic_credentials(make_http: MakeHTTP) -> None:
         seen = [request.header("Authorization") for request in server.requests]
         assert seen == [basic("käthe", "p:w"), basic("käthe", "p:w"), basic("user", "p@w")]
         assert all("@" not in request.target for request in server.requests)
+
+
+def test_credentials_of_the_address_follow_within_its_origin(make_http: MakeHTTP) -> None:
+    """What stood in the address that was asked for; one that a redirect names has none, and means the same server."""
+    http = make_http()
+    with serve(redirect(307, "/there")) as server:
+        assert fetch(http, server.url.replace("//", "//user:pw@"))[0] == 200
+        assert [request.header("Authorization") for request in server.requests] == [basic("user", "pw")] * 2
+        assert fetch(http, server.url)[0] == 200  # and nothing of it is remembered for others
+        assert [request.header("Authorization") for request in server.requests[2:]] == [None, None]
 
 
 def test_an_auth_is_applied_anew_to_each_request(make_http: MakeHTTP) -> None:
@@ -793,3 +803,47 @@ def test_a_redirect_from_http_to_https(make_http: MakeHTTP, certificates: Certif
         http = make_http(verify=str(certificates.ca), auth=("user", "pw"))
         assert fetch(http, server.url) == (200, b"ok")
         assert secure.requests[0].header("Authorization") is None
+
+
+# --- time
+
+
+def test_a_head_in_drips_has_the_time_of_one_read(make_http: MakeHTTP) -> None:
+    """A byte now and then, or one interim answer after the other, does not keep a request waiting for ever."""
+    for piece in (b"x", b"HTTP/1.1 102 Processing\r\n\r\n"):
+        if piece != b"x" and make_http.way == "borrowed":  # type: ignore[attr-defined]
+            continue  # requests takes the first of them for the answer
+        ended = threading.Event()
+
+        def script(peer: Peer, piece: bytes = piece, ended: threading.Event = ended) -> None:
+            peer.read_request()
+            if piece == b"x":
+                peer.send(b"HTTP/1.1 200 OK\r\nx: ")
+            while not ended.wait(0.05):
+                peer.send(piece)
+
+        with RawServer(script) as server, within(AT_ONCE):
+            try:
+                with pytest.raises(ReadTimeout):
+                    send(make_http(), server.url, timeout=Timeout(connect=0.3, read=0.3, total=None))
+            finally:
+                ended.set()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_head_in_drips_outlasts_the_deadline(make_http: MakeHTTP, method: str) -> None:
+    """Whatever is sent along, and however short each silence is."""
+    ended = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nx: ")
+        while not ended.wait(0.05):
+            peer.send(b"x")
+
+    with RawServer(script) as server, within(AT_ONCE):
+        try:
+            with pytest.raises(ReadTimeout):
+                send(make_http(), server.url, method, b"{}" if method == "POST" else None, total=0.3)
+        finally:
+            ended.set()

@@ -148,6 +148,13 @@ def test_connections_that_stay(start: str, connection: str | None, keep_alive: b
     assert parse_head(head(*lines, start=start)).keep_alive is keep_alive
 
 
+def test_a_transfer_coding_under_http_1_0_ends_the_connection() -> None:
+    """RFC 9112, section 6.1: "treat the message as if the framing is faulty ... and close the connection"."""
+    lines = ["Connection: keep-alive", "Transfer-Encoding: chunked"]
+    assert parse_head(head(*lines, start="HTTP/1.0 200 OK")).keep_alive is False
+    assert parse_head(head(*lines, start="HTTP/1.1 200 OK")).keep_alive is True
+
+
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
 def test_the_end_of_a_head(end: str) -> None:
     """Found only when it is whole, wherever the search begins, and not in the body."""

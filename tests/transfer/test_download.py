@@ -608,6 +608,16 @@ def test_an_answer_that_makes_no_sense_is_an_attempt(tmp_path: Path, head: bytes
     assert (caught.value.bytes_kept, caught.value.resumable, caught.value.attempts) == (30_000, True, 4)
 
 
+@pytest.mark.parametrize("headers", [{"Location": "ftp://example.org/x"}, {"Location": "/folder/file.bin"}])
+def test_a_redirect_that_leads_nowhere_is_no_matter_of_time(tmp_path: Path, headers: dict[str, str]) -> None:
+    """To what is no web address, or in a circle: it is an error at once, and not after all attempts."""
+    with FileServer(DATA, *[answer(302, headers=headers)] * 20) as server:
+        with pytest.raises(TransferInterrupted, match="redirect"):
+            download(server.url, tmp_path / "x", retry=RetryPolicy(attempts=3, base=100))
+        assert len(server.requests) <= 6
+    assert leftovers(tmp_path) == []
+
+
 def test_a_broken_chunk_is_an_attempt(tmp_path: Path) -> None:
     def broken(peer: Peer, request: Request) -> None:
         peer.start_stream(headers={"ETag": '"v1"'})
