@@ -15,6 +15,7 @@ import pytest
 from streamhttp_client.exceptions import MissingExtra
 from streamhttp_client.server import MemoryStore, RedisStore, Server, SQLiteStore, Store
 from streamhttp_client.server.stores.base import StoreFull
+from streamhttp_client.server.stores.sqlite import _pause
 from tests.server.kit import PATIENCE, Direct
 from tests.server.redis_server import redis_url  # noqa: F401
 
@@ -434,6 +435,34 @@ def test_secret(make: MakeStore) -> None:
     for store in stores:
         store.close()
     assert {*found, make().secret()} == {found[0]}
+
+
+def test_no_hole_where_another_process_drops_entries(tmp_path: Path) -> None:
+    """SQLite: what was dropped while a page was read is not skipped in silence."""
+    store, other = (SQLiteStore(tmp_path / "store.db", max_log_events=8) for _ in range(2))
+    store.create_session("s", {})
+    store.create_log("s", "l")
+    for number in range(1, 9):
+        store.append("s", "l", b"%d" % number)
+
+    def look(statement: str) -> None:
+        if "FROM entries" in statement:
+            store._open().reading.set_trace_callback(None)
+            for number in range(9, 13):
+                other.append("s", "l", b"%d" % number)
+
+    store._open().reading.set_trace_callback(look)
+    assert store.read("s", "l", 2) == ([], "open")
+    assert store.read("s", "l", 2) == ([], "gone")
+    assert [number for number, _ in store.read("s", "l", 4).entries] == list(range(5, 13))
+    for made in (store, other):
+        made.close()
+
+
+def test_idle_process_looks_less_often() -> None:
+    """SQLite: waiting costs little where nothing happens, and soon after something did it is not late."""
+    pauses = [_pause(quiet) for quiet in (0.0, 0.5, 10.0)]
+    assert pauses == [0.005, 0.01, 0.025]
 
 
 # Time, for the stores that take a clock.
