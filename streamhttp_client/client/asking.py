@@ -9,7 +9,7 @@ from ..exceptions import InvalidParams, LocalProtocolError, RemoteProtocolError
 from ..net.retry import Effort
 from ..net.timeouts import Timeout, TimeoutLike
 from ..protocol.calls import Operation
-from .call import Call
+from .running import Run
 
 if TYPE_CHECKING:
     from .cache import ResultCache
@@ -74,7 +74,7 @@ class Asker:
                 if found is not None:
                     return operation.parse(found)
             keep = self._keeper(operation, engine.kept, credentials)
-        return Call(engine, operation, effort, repeatable=operation.read_only, renewable=renewable, keep=keep).result
+        return Run(engine, operation, effort, repeatable=operation.read_only, renewable=renewable, keep=keep).result
 
     def _keeper(
         self, operation: Operation[Any], kept: ResultCache, credentials: str | None

@@ -14,9 +14,10 @@ from ..progress import OnProgress
 from ..protocol import calls
 from ..protocol.calls import Operation
 from ..protocol.session import Session
-from .call import Call, raw_object
+from .call import Call
 from .callbacks import ElicitationCallback, RootsLike, SamplingCallback
 from .options import DEFAULT_MAX_MESSAGE_SIZE, Options
+from .running import Run, raw_object
 from .tasks import TaskVerbs
 from .verbs import Verbs
 
@@ -208,10 +209,12 @@ class Client(Verbs, TaskVerbs):
     def close(self, *, end_session: bool | None = None) -> None:
         """Wake all calls, which raise ClientClosed, end the session and close the connections. Idempotent.
 
-        Any thread may call it; it takes two seconds at the most, when the server does not answer the DELETE.
+        A task that a call has become is cancelled. Any thread may call this; it takes two seconds at the most, when the
+        server does not answer.
 
         Args:
-            end_session: False leaves the session on the server, for :meth:`resume`. Default: as the client was made.
+            end_session: False leaves the session on the server, for :meth:`resume`, and tasks for :meth:`wait_task`.
+                Default: as the client was made.
         """
         self._engine.close(end_session=self._options.end_session if end_session is None else end_session)
 
@@ -258,10 +261,8 @@ class Client(Verbs, TaskVerbs):
         idempotent: bool = False,
     ) -> dict[str, Any]:
         """Send any request, and return its result as it came. The escape hatch for what has no method here."""
-        return self.stream(
-            method, params, timeout=timeout, on_progress=on_progress, on_log=on_log, idempotent=idempotent,
-            wants_progress=on_progress is not None,
-        ).result  # fmt: skip
+        wants_progress = on_progress is not None
+        return self._any_request(method, params, timeout, on_progress, on_log, idempotent, wants_progress).result
 
     def stream(
         self,
@@ -275,8 +276,20 @@ class Client(Verbs, TaskVerbs):
         wants_progress: bool = True,
     ) -> Call[dict[str, Any]]:
         """Send any request, and iterate what comes before its result."""
+        return Call(self._any_request(method, params, timeout, on_progress, on_log, idempotent, wants_progress), self)
+
+    def _any_request(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None,
+        timeout: TimeoutLike | None,
+        on_progress: OnProgress | None,
+        on_log: Callable[[LogMessage], object] | None,
+        idempotent: bool,
+        wants_progress: bool,
+    ) -> Run[dict[str, Any]]:
         operation = Operation(_method(method), _params(params), raw_object, read_only=idempotent)
-        return Call(
+        return Run(
             self._engine,
             operation,
             self._effort(timeout),

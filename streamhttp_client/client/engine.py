@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -69,6 +70,12 @@ class UnderWay(Protocol):
     def take_elsewhere(self, message: jsonrpc.Notification) -> None:
         """Take a notification that came on the listening stream."""
 
+    def end(self, reason: str) -> None:
+        """Cancel it and let go of everything, if nobody iterates it."""
+
+    def give_up(self, seconds: float) -> None:
+        """Let go of it, since the client is closed, and say to the server within so many seconds what it must know."""
+
     @property
     def cursor(self) -> StreamCursor | None:
         """Where it stands."""
@@ -127,6 +134,7 @@ class Engine:
         # Requests of the server that were answered, on one link: another session counts its requests anew.
         self._answered: tuple[Link | None, dict[jsonrpc.RequestId, None]] = None, {}
         self._active: dict[int, UnderWay] = {}  # by identity; single operations on it are atomic
+        self._forsaken: deque[UnderWay] = deque()  # that nobody iterates any more
         self._efforts: dict[int, Effort] = {}  # whatever else close() has to wake
         self._closed = False
         self._pid = os.getpid()
@@ -446,7 +454,7 @@ class Engine:
             return None
         return self.tools.headers(operation.params.get("name", ""), operation.params.get("arguments"))
 
-    def tell_task_cancelled(self, task_id: str) -> None:
+    def tell_task_cancelled(self, task_id: str, seconds: float = _FAREWELL_SECONDS) -> None:
         """Say that a task is no longer wanted. Bounded, and never raises."""
         link = self.link
         if link is None:
@@ -454,7 +462,7 @@ class Engine:
         operation = link.era.end_task(task_id)
         params = link.era.dress(operation.params, log_level=None)
         exchange = link.request(
-            jsonrpc.Request(self.next_id(), operation.method, params), _farewell(_FAREWELL_SECONDS)
+            jsonrpc.Request(self.next_id(), operation.method, params), _farewell(seconds)
         )
         try:
             await_response(exchange, lambda asked: None)
@@ -476,12 +484,23 @@ class Engine:
     # -- calls and other work under way
 
     def enter(self, call: UnderWay) -> None:
+        while self._forsaken and not self._closed:
+            try:
+                forsaken = self._forsaken.popleft()
+            except IndexError:  # another thread was quicker
+                break
+            forsaken.end("nobody waits for it any more")
         self._active[id(call)] = call
         if self._closed:  # closed since ready() looked
             call.wake()
 
     def leave(self, call: UnderWay) -> None:
         self._active.pop(id(call), None)
+
+    def forsake(self, call: UnderWay) -> None:
+        """Nobody iterates a call any more: the next one ends it. Takes no lock, since the collector says it."""
+        if id(call) in self._active:
+            self._forsaken.append(call)
 
     def under_way(self) -> list[UnderWay]:
         """Calls that have begun and not ended."""
@@ -525,11 +544,14 @@ class Engine:
             return
         self._closed = True
         deadline = Deadline(_FAREWELL_SECONDS)
-        for call in self.under_way():
+        under_way = self.under_way()
+        for call in under_way:
             call.wake()
         for effort in list(self._efforts.values()):
             effort.interrupt.fire()
         self.listening.stop(_FAREWELL_SECONDS / 2)
+        for call in under_way:
+            call.give_up(0.0 if end_session is False else deadline.remaining() or 0.0)
         link = self.link
         if link is not None:
             if self._began_session if end_session is None else end_session:
@@ -560,6 +582,7 @@ class Engine:
             self._turns = Turns()
             self.listing_tools = Turns()
             self._active.clear()
+            self._forsaken.clear()
             self._efforts.clear()
             self._began_session = False  # the parent did
             self.listening.begin_anew()

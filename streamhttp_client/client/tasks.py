@@ -10,20 +10,14 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import (
-    CallTimeout,
-    CapabilityError,
-    ClientClosed,
-    LocalProtocolError,
-    RemoteProtocolError,
-    StreamHTTPError,
-)
+from ..exceptions import CallTimeout, CapabilityError, LocalProtocolError, RemoteProtocolError, StreamHTTPError
 from ..net.retry import Effort
 from ..net.timeouts import TimeoutLike
 from ..progress import OnProgress, SharedMeter
 from ..protocol import calls
-from .call import Call
 from .callbacks import check_function
+from .polling import check_time, pause, time_is_over
+from .running import Run
 from .tool_verbs import ToolVerbs
 
 if TYPE_CHECKING:
@@ -38,11 +32,6 @@ __all__ = ["TaskVerbs"]
 
 logger = logging.getLogger("streamhttp_client")
 
-# Where the server names no interval. The specification's examples use 5 s; a second is soon enough to feel quick.
-_POLL_INTERVAL = 1.0
-_MOST_MS = 86_400_000  # a day; clocks cannot wait for as long as JSON can say
-# What is kept back of a deadline for the last question.
-_LAST_LOOK = 0.25
 _CANCEL_SECONDS = 2.0
 
 
@@ -78,7 +67,7 @@ class TaskVerbs(ToolVerbs):
         effort = self._effort(timeout).begin()
         if not self._engine.ready(effort).era.tasks_carry_results:
             return self._start_task(name, arguments, ttl, effort, on_progress, None, meta)[0]
-        call: Call[ToolResult] = Call(
+        run: Run[ToolResult] = Run(
             self._engine,
             calls.call_tool(name, arguments, meta=meta),
             effort,
@@ -87,8 +76,8 @@ class TaskVerbs(ToolVerbs):
             relist=self._relist,
             awaits_task=False,
         )
-        result = call.result
-        return result if call.task is None else call.task
+        result = run.result
+        return result if run.task is None else run.task
 
     def get_task(self, task_id: str, *, timeout: TimeoutLike | None = None) -> AnyTask:
         """Ask how a task stands."""
@@ -108,10 +97,10 @@ class TaskVerbs(ToolVerbs):
         """
         effort = self._effort(timeout).begin()
         if self._engine.ready(effort).era.tasks_carry_results:
-            return self._follow_task(task_id, effort, raise_on_error, {})
+            return self._follow_task(task_id, effort, raise_on_error)
         operation = calls.get_task_result(task_id)
         finish = self._finish_tool("", raise_on_error, effort)
-        return Call(self._engine, operation, effort, repeatable=True, finish=finish).result
+        return Run(self._engine, operation, effort, repeatable=True, finish=finish).result
 
     def iter_tasks(self, *, timeout: TimeoutLike | None = None) -> Iterator[Task]:
         """Walk the tasks that the server knows of this session. There is no such list since 2026-07-28."""
@@ -192,31 +181,30 @@ class TaskVerbs(ToolVerbs):
         on_progress: OnProgress | None = None,
         on_log: Callable[[LogMessage], object] | None = None,
     ) -> ToolResult:
-        callbacks = {"on_progress": on_progress, "on_log": on_log, "count": SharedMeter()}
         if self._engine.ready(effort).era.tasks_carry_results:
-            return self._follow_task(task_id, effort, raise_on_error, callbacks)
+            return self._follow_task(task_id, effort, raise_on_error, on_progress, on_log)
+        callbacks = {"on_progress": on_progress, "on_log": on_log, "count": SharedMeter()}
         return self._finish_task(task_id, effort, raise_on_error, callbacks)
 
     def _follow_task(
-        self, task_id: str, effort: Effort, raise_on_error: bool, callbacks: Mapping[str, Any]
+        self,
+        task_id: str,
+        effort: Effort,
+        raise_on_error: bool,
+        on_progress: OnProgress | None = None,
+        on_log: Callable[[LogMessage], object] | None = None,
     ) -> ToolResult:
         """Wait for a task of the extension."""
-        from ..protocol.models.deferred import DeferredTask
-        from .deferred import follow
-
-        operation = calls.call_tool("task")
-        task: Any = self._get_task(task_id, effort)
-        events = follow(self._engine, task, effort, callbacks)
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                finish = self._finish_tool("", raise_on_error, effort)
-                result: ToolResult = finish(operation.parse(end.value))
-                return result
-            tell = callbacks.get("on_progress")
-            if isinstance(event, DeferredTask) and event.status_message and tell is not None:
-                tell(callbacks["count"].words(event.status_message, effort.attempts))
+        return Run(
+            self._engine,
+            calls.call_tool("task"),
+            effort,
+            repeatable=True,
+            on_progress=on_progress,
+            on_log=on_log,
+            finish=self._finish_tool("", raise_on_error, effort),
+            task_id=task_id,
+        ).result
 
     def _start_task(
         self,
@@ -227,7 +215,7 @@ class TaskVerbs(ToolVerbs):
         on_progress: OnProgress | None,
         on_log: Callable[[LogMessage], object] | None,
         meta: Mapping[str, Any] | None,
-    ) -> tuple[Task, Call[Any]]:
+    ) -> tuple[Task, Run[Any]]:
         from ..protocol.models.tasks import CreateTaskResult
 
         known = self._engine.tools.get(name)
@@ -235,13 +223,13 @@ class TaskVerbs(ToolVerbs):
             raise CapabilityError(f"tool {name!r} does not allow to be run as a task")
         task = {} if ttl is None else {"ttl": int(ttl * 1000)}
         operation = calls.call_tool(name, arguments, meta=meta, task=task)
-        call: Call[Any] = Call(
+        run: Run[Any] = Run(
             self._engine, operation, effort, repeatable=False, on_progress=on_progress, on_log=on_log
         )
-        result = call.result
+        result = run.result
         if not isinstance(result, CreateTaskResult):
             raise RemoteProtocolError(f"asked for a task, and tool {name!r} answered with a result at once")
-        return result.task, call
+        return result.task, run
 
     def _finish_task(
         self, task_id: str, effort: Effort, raise_on_error: bool, callbacks: Mapping[str, Any]
@@ -250,27 +238,16 @@ class TaskVerbs(ToolVerbs):
         engine = self._engine
         engine.register(effort)
         try:
-            last = False
             while True:
                 task = self._within(calls.get_task(task_id), effort, callbacks=callbacks)
                 if task.is_terminal or task.status == "input_required":
                     break
-                if last:
-                    raise CallTimeout("the task has not ended")
-                interval = task.poll_interval
-                pause = _POLL_INTERVAL if interval is None else max(min(interval, _MOST_MS) / 1000, 0.05)
-                left = effort.deadline.remaining()
-                if left is not None and pause > left - _LAST_LOOK:
-                    # One more look at the end is better than giving up before it.
-                    pause, last = max(0.0, left - _LAST_LOOK), True
-                effort.interrupt.sleep(pause)
-                if engine.closed:
-                    raise ClientClosed("the client is closed")
+                pause(task.poll_interval, effort)
             finish = self._finish_tool("", raise_on_error, effort)
             result: ToolResult = self._within(calls.get_task_result(task_id), effort, finish, callbacks)
             return result
-        except TimeoutError:
-            raise CallTimeout(f"the task had not ended within {effort.deadline.seconds:g} s") from None
+        except CallTimeout as error:
+            raise time_is_over(effort) from error
         finally:
             engine.unregister(effort)
 
@@ -282,10 +259,9 @@ class TaskVerbs(ToolVerbs):
         callbacks: Mapping[str, Any] | None = None,
     ) -> Any:
         """Ask once, within what is left of the whole."""
-        if effort.deadline.expired:
-            raise CallTimeout(f"the task had not ended within {effort.deadline.seconds:g} s")
+        check_time(effort)
         part = effort.part()
-        return Call(self._engine, operation, part, repeatable=True, finish=finish, **(callbacks or {})).result
+        return Run(self._engine, operation, part, repeatable=True, finish=finish, **(callbacks or {})).result
 
     def _call_as_task(
         self,
@@ -299,16 +275,25 @@ class TaskVerbs(ToolVerbs):
     ) -> ToolResult:
         """For a tool that can only be called so (``execution.taskSupport`` is ``required``)."""
         effort = self._effort(timeout)
-        task, call = self._start_task(name, arguments, None, effort, on_progress, on_log, meta)
+        task, run = self._start_task(name, arguments, None, effort, on_progress, on_log, meta)
         try:
-            return self._finish_task(task.task_id, effort, raise_on_error, call.callbacks())
-        except (CallTimeout, KeyboardInterrupt):
-            # "For task-augmented requests, tasks/cancel MUST be used", MCP 2025-11-25, Cancellation.
-            try:
-                self.cancel_task(task.task_id, timeout=_CANCEL_SECONDS)
-            except StreamHTTPError as error:
-                logger.info("the task could not be cancelled: %s", str(error))
+            return self._finish_task(task.task_id, effort, raise_on_error, run.callbacks())
+        except BaseException as error:
+            # Its time is over, or the caller was interrupted, or a callback failed. What the server has said, or what
+            # is lost, is no reason: the task goes on.
+            if isinstance(error, CallTimeout) or not isinstance(error, StreamHTTPError):
+                self._cancel_quietly(task.task_id)
             raise
+
+    def _cancel_quietly(self, task_id: str) -> None:
+        """Say that a task is no longer wanted; the caller has news of its own.
+
+        "For task-augmented requests, tasks/cancel MUST be used", MCP 2025-11-25, Cancellation.
+        """
+        try:
+            self.cancel_task(task_id, timeout=_CANCEL_SECONDS)
+        except StreamHTTPError as error:
+            logger.info("the task could not be cancelled: %s", str(error))
 
     def _continue_task(
         self,

@@ -15,7 +15,8 @@ from ..protocol import calls
 from ..protocol.calls import Operation
 from ..protocol.session import StreamCursor, StreamCursorLike
 from .asking import Asker, CacheUse
-from .call import Call, raw_object
+from .call import Call
+from .running import Run, raw_object
 
 if TYPE_CHECKING:
     from ..protocol.models.notifications import LogMessage
@@ -115,10 +116,9 @@ class ToolVerbs(Asker, ABC):
         carried = link is not None and link.era.tasks_carry_results
         if known is not None and known.task_support == "required" and not carried:
             return self._call_as_task(name, arguments, timeout, on_progress, on_log, meta, raise_on_error)
-        call = self._tool_call(
+        return self._tool_run(
             name, arguments, timeout, on_progress, on_log, idempotent, meta, raise_on_error, wants_progress=False
-        )
-        return call.result
+        ).result
 
     def stream_tool(
         self,
@@ -136,9 +136,10 @@ class ToolVerbs(Asker, ABC):
 
         The request is sent with the first step of the iteration, or when ``.result`` is asked for.
         """
-        return self._tool_call(
+        run = self._tool_run(
             name, arguments, timeout, on_progress, on_log, idempotent, meta, raise_on_error, wants_progress=True
         )
+        return Call(run, self)
 
     def resume_call(
         self,
@@ -187,7 +188,7 @@ class ToolVerbs(Asker, ABC):
             finish = self._finish_tool(operation.name or "", raise_on_error, effort)
         else:
             operation = Operation(cursor.method, None, raw_object, read_only=False, name=cursor.name)
-        return Call(
+        run: Run[Any] = Run(
             self._engine,
             operation,
             effort,
@@ -198,6 +199,7 @@ class ToolVerbs(Asker, ABC):
             resume_from=cursor,
             finish=finish,
         )
+        return Call(run, self)
 
     def continue_call(
         self,
@@ -240,7 +242,7 @@ class ToolVerbs(Asker, ABC):
         finish = None
         if operation.method == "tools/call":
             finish = self._finish_tool(operation.name or "", raise_on_error, effort)
-        return Call(
+        return Run(
             self._engine,
             operation,
             effort,
@@ -252,7 +254,7 @@ class ToolVerbs(Asker, ABC):
             relist=self._relist,
         ).result
 
-    def _tool_call(
+    def _tool_run(
         self,
         name: str,
         arguments: Mapping[str, Any] | None,
@@ -264,9 +266,9 @@ class ToolVerbs(Asker, ABC):
         raise_on_error: bool,
         *,
         wants_progress: bool,
-    ) -> Call[ToolResult]:
+    ) -> Run[ToolResult]:
         operation, effort = calls.call_tool(name, arguments, meta=meta), self._effort(timeout)
-        return Call(
+        return Run(
             self._engine,
             operation,
             effort,

@@ -196,6 +196,66 @@ def test_a_suspended_call_does_not_outlive_the_client(server: RawMCPServer) -> N
         next(call)
 
 
+def test_a_call_that_is_dropped_ends_with_the_next_one(server: RawMCPServer) -> None:
+    """K-01, L25-12: a loop that is left without a block leaves a call that nobody holds; the next one cancels it."""
+    gone = threading.Event()
+
+    def answer(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event(progress(token_of(request), 1))
+        peer.wait_gone()
+        gone.set()
+
+    server.on("tools/call", answer, OK)
+    with open_client(server) as client:
+        for _ in client.stream_tool("t"):
+            break
+        assert server.seen("notifications/cancelled") == []  # not in the collector
+        assert client.call_tool("t").text == "ok"
+        assert gone.wait(AT_ONCE)
+        (cancelled,) = server.seen("notifications/cancelled")
+        assert cancelled.json["params"]["requestId"] == server.seen("tools/call")[0].id
+        assert client._engine.under_way() == []
+        # One that has ended, or was left in good order, is not looked at again.
+        list(client.stream_tool("t"))
+        with client.stream_tool("t"):
+            pass
+        client.send_ping()
+        assert len(server.seen("notifications/cancelled")) == 1
+
+
+def test_a_dropped_call_of_a_forked_client(server: RawMCPServer) -> None:
+    """A child that drops its parent's call does not end it."""
+    server.on("tools/call", _one_event)
+    with open_client(server) as client:
+        call = client.stream_tool("t")
+        next(call)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                del call
+                client.send_ping()
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        assert server.seen("notifications/cancelled") == []
+
+
+def _one_event(peer: Peer, request: Request) -> None:
+    peer.start_stream()
+    peer.event(progress(token_of(request), 1))
+    peer.hold()
+
+
+@pytest.mark.parametrize("begin", [lambda c: c.stream_tool("t"), lambda c: c.stream("tools/call", {"name": "t"})])
+def test_a_call_holds_its_client(server: RawMCPServer, begin: Any) -> None:
+    """A client that nobody else holds is not closed under its call."""
+    assert begin(open_client(server)).result
+    server.wait_connected(0)
+
+
 def test_the_callers_own_session_stays_open(server: RawMCPServer) -> None:
     """``http=`` is used and not closed."""
     with requests.Session() as session:

@@ -628,8 +628,67 @@ def test_cancelling_is_a_wish(server: ModernMCPServer, answer: Script) -> None:
         assert client.list_tools()
 
 
+def test_closing_the_client_cancels_tasks(server: ModernMCPServer) -> None:
+    """K-07, T-17: a call that has become a task is cancelled like any other; a task that is only waited for is not."""
+    server.on("tools/call", task("working", kind="task", taskId="t-2", pollIntervalMs=60_000))
+    server.on("tasks/get", task("working", pollIntervalMs=60_000))
+    server.on("tasks/cancel", {})
+    client = open_modern(server, timeout=60)
+    made = threading.Event()
+
+    def read() -> None:
+        for _ in client.stream_tool("t"):
+            made.set()
+
+    readers = [InThread(read), InThread(lambda: client.wait_task("t-1"))]
+    assert made.wait(BOUND)
+    server.wait_for(lambda seen: any(request.key == "tasks/get" for request in seen))
+    with within(AT_ONCE):
+        client.close()
+        for reader in readers:
+            reader.join(AT_ONCE)
+    assert all(isinstance(reader.error, ClientClosed) for reader in readers), [reader.error for reader in readers]
+    (cancel,) = server.seen("tasks/cancel")
+    assert cancel.json["params"]["taskId"] == "t-2"
+
+
+def test_closing_where_tasks_cannot_be_cancelled(server: ModernMCPServer) -> None:
+    """K-07: a server that does not answer keeps nobody, however many tasks there are."""
+    server.on("tools/call", task("working", kind="task", pollIntervalMs=60_000))
+    server.on("tasks/cancel", lambda peer, request: peer.wait_gone())
+    client = open_modern(server, timeout=60)
+    calls = [client.stream_tool("t") for _ in range(4)]
+    for call in calls:
+        next(call)
+    with within(2.0 + AT_ONCE):
+        client.close()
+
+
+def test_leaving_in_the_middle_of_a_question(server: ModernMCPServer) -> None:
+    """K-07, L25-12: whoever leaves while the answer about the task is still coming lets go of that too."""
+
+    def with_progress(peer: Peer, request: Request) -> None:
+        token = meta_of(server.seen("tools/call")[0])["progressToken"]
+        peer.start_stream()
+        params = {"progressToken": token, "progress": 1}
+        peer.event({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+        peer.wait_gone()
+        gone.set()
+
+    gone = threading.Event()
+    server.on("tasks/get", with_progress)
+    server.on("tasks/cancel", {})
+    with open_modern(server) as client:
+        with client.stream_tool("t") as call:
+            for event in call:
+                if isinstance(event, Progress):
+                    break
+        assert gone.wait(AT_ONCE)
+        assert client._engine.under_way() == []
+
+
 def test_closing_the_client(server: ModernMCPServer) -> None:
-    """K-07: ``close()`` ends the waiting at once; the task may be followed later, by its id."""
+    """K-07: ``close()`` ends the waiting at once; with ``end_session=False`` the task may be followed later, by id."""
     server.on("tools/call", task("working", kind="task", pollIntervalMs=60_000))
     client = open_modern(server, timeout=60)
     made = threading.Event()
@@ -644,10 +703,11 @@ def test_closing_the_client(server: ModernMCPServer) -> None:
     assert made.wait(BOUND)
     server.wait_for(lambda seen: any(request.key == "tasks/get" for request in seen))
     with within(AT_ONCE):
-        client.close()
+        client.close(end_session=False)
         for reader in readers:
             reader.join(AT_ONCE)
     assert all(isinstance(reader.error, ClientClosed) for reader in readers), [reader.error for reader in readers]
+    assert not server.seen("tasks/cancel")
     server.on("tasks/get", done())
     with open_modern(server) as other:
         assert call.task is not None

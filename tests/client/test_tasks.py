@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from streamhttp_client import CallTimeout, ClientClosed, InvalidParams, RemoteProtocolError, ToolError
+from streamhttp_client import (
+    CallTimeout,
+    ClientClosed,
+    InvalidParams,
+    ReadTimeout,
+    RemoteProtocolError,
+    RetryPolicy,
+    Timeout,
+    ToolError,
+)
 from streamhttp_client.net.interrupt import Interrupt
 from tests.client._peer import AT_ONCE, BOUND, OK, fail, note, open_client, progress, token_of
 from tests.support.rawserver import Peer, RawMCPServer, Request
@@ -233,6 +242,35 @@ def test_a_call_that_became_a_task_ends_early(
     (told,) = required.seen("tasks/cancel")
     assert told.json["params"]["taskId"] == "t-1"
     assert required.seen("notifications/cancelled") == []
+
+
+def test_a_callback_that_raises_while_a_task_runs(required: RawMCPServer) -> None:
+    """T-16, K-07: nobody waits for the task any more then, so it is cancelled; the very error reaches the caller."""
+
+    def with_progress(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event(progress(token_of(required.seen("tools/call")[0]), 1))
+        peer.event_result(request, task())
+        peer.end_stream()
+
+    def on_progress(event: object) -> None:
+        raise ZeroDivisionError
+
+    required.on("tasks/get", with_progress)
+    required.on("tasks/cancel", task("cancelled"))
+    with open_client(required) as client:
+        client.list_tools()
+        with pytest.raises(ZeroDivisionError):
+            client.call_tool("slow", on_progress=on_progress)
+    assert len(required.seen("tasks/cancel")) == 1
+
+
+def test_a_silent_server_while_a_task_runs(required: RawMCPServer) -> None:
+    """T-14, K-06: silence is told from the end of the time, which need not have one."""
+    required.on("tasks/get", lambda peer, request: peer.hold())
+    with open_client(required, retry=RetryPolicy(attempts=1)) as client:
+        with pytest.raises(ReadTimeout, match="silent"):
+            client.wait_task("t-1", timeout=Timeout(read=0.2, total=None))
 
 
 def test_closing_wakes_a_wait_between_questions(server: RawMCPServer) -> None:
