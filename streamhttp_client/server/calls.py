@@ -347,11 +347,16 @@ class RunningCalls:
         # Tells, under the lock, when the dict is empty.
         self._empty = threading.Condition(self._lock)
         self._calls: dict[tuple[str, str], Call] = {}
+        self._stopping = False
 
     def add(self, call: Call) -> bool:
         """Return False if the session already runs a request with this id."""
         with self._lock:
-            return self._calls.setdefault(call.key, call) is call
+            added = self._calls.setdefault(call.key, call) is call
+            stopping = self._stopping
+        if stopping:
+            call.stop()
+        return added
 
     def discard(self, call: Call) -> None:
         with self._lock:
@@ -379,6 +384,9 @@ class RunningCalls:
                 call.cancel()
 
     def stop_all(self) -> None:
+        """Ask all to end, also those that begin in this moment."""
+        with self._lock:
+            self._stopping = True
         for call in self._snapshot():
             call.stop()
 

@@ -268,7 +268,9 @@ class Tasks:
         # Two that bring the last answers at the same time both come here.
         if self._decide(name, f"go{fields['run']}", {}):
             fields["kept"] = outcome["kept"]
-            self._run(name, fields, fields["run"] + 1)
+            number = fields["run"] + 1
+            # That is decided, and nobody else will do it; so if the store is away now, it is done later.
+            self._backlog.attempt(lambda: self._run(name, fields, number), "the next run of a task")
 
     def _decide(self, name: str, log: str, entry: Mapping[str, Any]) -> bool:
         """Whether this is the first to end a log. One that is gone stops nobody: its process has died long ago."""
@@ -284,8 +286,13 @@ class Tasks:
     def _end(self, name: str, number: int, outcome: Mapping[str, Any]) -> None:
         if "asked" in outcome:
             self._store.create_log(name, f"go{number}")
-        if self._store.append(name, f"run{number}", json.dumps(outcome).encode(), end=True):
-            self._settle(name, number, outcome)
+        entry = json.dumps(outcome).encode()
+        if not self._store.append(name, f"run{number}", entry, end=True):
+            # It has ended: by somebody else, or here, and the store failed before the rest was done.
+            said = self._store.read(name, f"run{number}", 0).entries
+            if not said or said[0][1] != entry:
+                return
+        self._settle(name, number, outcome)
 
     def _settle(self, name: str, number: int, outcome: Mapping[str, Any]) -> None:
         self._store.update_session(name, {**outcome, "settled": number, "message": None})

@@ -97,3 +97,24 @@ def test_cancelled_request_is_answered_by_json() -> None:
     status, answer = bench.answer()
     assert status == 200 and answer["id"] == 2 and "cancelled" in answer["error"]["message"]
     assert bench.app.close()
+
+
+def test_call_that_begins_while_the_server_stops() -> None:
+    """A request that was let in just before hears of the stop like those that run."""
+    server = Server("test", "1")
+    cancelled = []
+
+    @server.tool()
+    def look(ctx: Context) -> str:
+        cancelled.append(ctx.cancelled)
+        return "done"
+
+    def principal(environ: Any) -> None:
+        if "look" in environ["HTTP_X_TOOL"]:
+            app.close(0.0)
+
+    app = server.wsgi(json_response=True, principal=principal)
+    direct = Direct(app).initialize(X_TOOL="")
+    with direct.request("tools/call", {"name": "look"}, X_TOOL="look") as reply:
+        assert "stopped" in reply.json()["error"]["message"]
+    assert cancelled == [True]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from streamhttp_client.exceptions import RPCError, ToolError
-from streamhttp_client.server import Context, MemoryStore, RedisStore, Server, SQLiteStore, WSGIApp
+from streamhttp_client.server import Context, MemoryStore, RedisStore, Server, SQLiteStore, WSGIApp, delivery
 from streamhttp_client.server.inputs import MAX_KEPT
 from streamhttp_client.server.stores.base import StoreUnavailable
 from tests.server.kit import PATIENCE, Direct
@@ -537,6 +538,32 @@ def test_store_that_fails_between_answers_and_run(scene: Scene, monkeypatch: pyt
     direct.result("tasks/update", update)
     asked = settled(direct, task, "input_required")
     assert set(asked["inputRequests"]).isdisjoint("ab")
+    app.close()
+
+
+@pytest.mark.parametrize("part", ["create_log", "update_session"])
+def test_store_that_fails_at_one_step(scene: Scene, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """T-17: what follows the answers, and the end of a run, happen as soon as the store is back."""
+    monkeypatch.setattr(delivery, "_INTERVAL", 0.01)
+    app = make_server(scene).wsgi()
+    direct = ModernDirect(app, CLIENT)
+    task = begin(direct, "asks")
+    settled(direct, task, "input_required")
+    work, failures = getattr(app.store, part), [1, 2]
+
+    def fail_twice(session: str, what: Any, **options: Any) -> Any:
+        if (what == "run2" or "settled" in what) and failures and failures.pop():
+            raise StoreUnavailable("the store is away")
+        return work(session, what, **options)
+
+    monkeypatch.setattr(app.store, part, fail_twice)
+    update = {"taskId": task, "inputResponses": {key: {"action": "accept"} for key in "ab"}}
+    assert "code" not in direct.result("tasks/update", update)
+    settled(direct, task, "input_required")
+    deadline = time.monotonic() + PATIENCE
+    while (app.store.get_session(task) or {})["settled"] != 2:
+        assert time.monotonic() < deadline
+    assert not failures
     app.close()
 
 
