@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from ..exceptions import (
     DigestMismatch,
-    HTTPStatusError,
     RemoteProtocolError,
     SizeMismatch,
     SourceChanged,
@@ -28,7 +27,7 @@ from ..net.interrupt import Interrupt
 from .codings import as_stored
 from .digests import ContentCheck, Digester, parse_digest_field
 from .downloading import DownloadResult, Settings
-from .flow import Effort, Failed, Flow, final_error, is_hopeless, make_effort, open_http, refusal
+from .flow import Effort, Failed, Flow, final_error, is_hopeless, make_effort, open_http, refusal, unacceptable
 from .names import name_for
 from .pace import Reporter
 from .partfile import PartFile
@@ -206,7 +205,7 @@ class Fetch:
         """Do what an answer calls for."""
         if verdict.kind == "refused":
             if 200 <= response.status < 400:
-                raise _refused(f"expected a file, got status {response.status}", response)
+                raise unacceptable(f"expected a file, got status {response.status}", response)
             error = refusal(response, "GET", self._effort.deadline)
             raise final_error(
                 error, expired=False, kept=self._kept, resumable=self._resumable, attempts=self._requests
@@ -422,8 +421,3 @@ class Fetch:
             verified=bool(wanted),
             elapsed=self._clock() - began,
         )
-
-
-def _refused(text: str, response: Response) -> TransferError:
-    error = HTTPStatusError(text, status=response.status, headers=response.headers, url=response.url.partition("?")[0])
-    return final_error(error, expired=False, kept=0, resumable=False, attempts=1)

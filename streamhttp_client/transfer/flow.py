@@ -49,6 +49,7 @@ __all__ = [
     "open_http",
     "refusal",
     "surely_not_done",
+    "unacceptable",
 ]
 
 # Attempts begin at least so far apart: a peer that gives one byte, or one event, with each connection brings progress,
@@ -147,6 +148,13 @@ def refusal(response: Response, method: str, deadline: Deadline) -> StreamHTTPEr
     if is_temporary(response.status) and response.status not in (501, 505):
         raise Failed(error, parse_retry_after(response.headers))
     return error
+
+
+def unacceptable(text: str, response: Response) -> TransferError:
+    """The error for an answer that is none to what was asked, whatever its status says."""
+    url = response.url.partition("?")[0]
+    error = HTTPStatusError(text, status=response.status, headers=response.headers, url=url)
+    return final_error(error, expired=False, kept=0, resumable=False, attempts=1)
 
 
 def surely_not_done(response: Response) -> bool:

@@ -13,7 +13,7 @@ from ..net.refusals import read_beginning, status_error
 from ..net.retry import parse_retry_after
 from ..net.sending import Piece
 from .chunks import Chunks
-from .flow import Failed, make_effort, refusal
+from .flow import Failed, make_effort, refusal, unacceptable
 from .payload import Payload
 from .tus_server import Gone, TusServer, offset_of
 from .uploading import UploadAnswer, answer_of
@@ -108,7 +108,7 @@ class Lane:
                     raise self._server.final(refusal(response, "HEAD", self.effort.deadline), self.effort)
                 offset = offset_of(response.headers)
                 if offset is None:
-                    raise RemoteProtocolError("the server did not say how much it has of the upload")
+                    raise unacceptable("the server did not say how much it has of the upload", response)
                 length = response.headers.get("upload-length")
                 if self.length is not None and (
                     offset > self.length or (length is not None and length.strip() != str(self.length))
@@ -182,6 +182,8 @@ class Lane:
         except TransportError as lost:
             error = lost
         sent = self.sent - before
+        if floor:  # who asks to be left alone for a while is not asked anything
+            server.again(error, floor, effort)
         self.offset = self.ask_offset()
         self.sent = self.offset
         if self.offset > before:  # an answer was lost, or part of the data arrived
@@ -189,7 +191,8 @@ class Lane:
             return
         if isinstance(error, TransportError):
             self._chunks.lost(sent)
-        server.again(error, floor, effort)
+        if not floor:
+            server.again(error, floor, effort)
 
     def _refused(self, response: Response, size: int) -> tuple[StreamHTTPError, float]:
         """What to do about a status: why to try again, and after how long; else it raises."""

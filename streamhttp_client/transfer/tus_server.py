@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import urljoin
 
-from ..exceptions import HTTPStatusError, RemoteProtocolError, StreamHTTPError, TransferError, TransportError
+from ..exceptions import HTTPStatusError, LocalProtocolError, StreamHTTPError, TransferError, TransportError
 from ..net.body import Response
 from ..net.refusals import read_beginning, status_error
 from ..net.sending import Piece
@@ -22,6 +22,7 @@ from .flow import (
     open_http,
     refusal,
     surely_not_done,
+    unacceptable,
 )
 from .pace import Reporter
 from .tus_note import UploadNote
@@ -65,10 +66,15 @@ class TusServer:
         self.extensions: frozenset[str] = frozenset(("creation",))
         self.checksum: str | None = None
         self.answer: UploadAnswer | None = None
-        names = [name.lower() for name in settings.headers or ()]
-        self.has_credentials = settings.auth is not None or "authorization" in names
-        self._http = open_http(settings.http, settings.headers, settings.auth)
-        self._origin = Target(settings.url).origin
+        endpoint = Target(settings.url)
+        self._origin = endpoint.origin
+        headers = {name.lower(): value for name, value in (settings.headers or {}).items()}
+        if endpoint.authorization and settings.auth is None:  # no address of an upload repeats it
+            headers.setdefault("authorization", endpoint.authorization)
+        session = settings.http
+        login = settings.auth if settings.auth is not None or session is None else session.auth
+        self.has_credentials = login is not None or "authorization" in headers
+        self._http = open_http(session, headers, settings.auth)
         self._bare: TransferHTTP | None = None
         # Guards the counters and the last answer when several lanes run.
         self._lock = threading.Lock()
@@ -88,7 +94,10 @@ class TusServer:
         effort: Effort,
         timeout: Timeout | None = None,
     ) -> Response:
-        """One request. What the caller sends to the endpoint is not for an upload that lies at another origin."""
+        """One request. What the caller sends to the endpoint is not for an upload that lies at another origin.
+
+        "The Client SHOULD NOT include the Tus-Resumable header" in OPTIONS (tus 1.0.0, Requests).
+        """
         self.note.show_life()
         http = self._http
         if Target(url).origin != self._origin:
@@ -100,7 +109,7 @@ class TusServer:
         return http.send(
             method,
             url,
-            {"tus-resumable": _VERSION, **headers},
+            headers if method == "OPTIONS" else {"tus-resumable": _VERSION, **headers},
             body,
             timeout=timeout or effort.timeout,
             deadline=effort.deadline,
@@ -119,7 +128,7 @@ class TusServer:
         headers = response.headers
         versions = [version.strip() for version in headers.get("tus-version", _VERSION).split(",")]
         if _VERSION not in versions:
-            raise RemoteProtocolError(f"expected a server with tus 1.0.0, got {', '.join(versions)!r:.60}")
+            raise unacceptable(f"expected a server with tus 1.0.0, got {', '.join(versions)!r:.60}", response)
         if "tus-extension" in headers:
             self.extensions = frozenset(part.strip().lower() for part in headers["tus-extension"].split(","))
         largest = headers.get("tus-max-size", "")
@@ -156,15 +165,15 @@ class TusServer:
                 if response.status != 201:
                     if 200 <= response.status < 400:
                         response.body.abandon()
-                        raise RemoteProtocolError(f"expected status 201 for a new upload, got {response.status}")
+                        raise unacceptable(f"expected status 201 for a new upload, got {response.status}", response)
                     if must_not_repeat and not surely_not_done(response):
                         raise self.final(status_error(response, "POST", self.effort.deadline), self.effort)
                     raise self.final(refusal(response, "POST", self.effort.deadline), self.effort)
                 location = response.headers.get("location")
                 answer = answer_of(response, read_beginning(response, self.effort.deadline))
                 if location is None:
-                    raise RemoteProtocolError("the server created an upload and did not say where")
-                url = urljoin(response.url, location)
+                    raise unacceptable("the server created an upload and did not say where", response)
+                url = self._address(response, location)
                 self.heard(answer)
                 return url, offset_of(response.headers) or 0
             except Failed as failed:
@@ -174,6 +183,17 @@ class TusServer:
                     raise self.final(lost, self.effort) from lost
                 error, floor = lost, 0.0
             self.again(error, floor, self.effort)
+
+    def _address(self, response: Response, location: str) -> str:
+        """Where a new upload is; refused if that is nowhere, or in the open while the endpoint is not."""
+        url = urljoin(response.url, location)
+        try:
+            scheme = Target(url).scheme
+        except LocalProtocolError as error:
+            raise unacceptable(f"the upload has an address that cannot be used: {error}", response) from None
+        if self._origin[0] == "https" and scheme == "http":
+            raise unacceptable("refused an upload at an http address, created at an https one", response)
+        return url
 
     def terminate(self, urls: Iterable[str]) -> None:
         """Tell the server that these uploads are of no use. Bounded, and without more attempts."""

@@ -12,13 +12,14 @@ import pytest
 import requests.certs
 
 from streamhttp_client.cli import main
-from streamhttp_client.exceptions import TransferInterrupted
+from streamhttp_client.exceptions import TransferInterrupted, TransferRefused
 from streamhttp_client.net.retry import RetryPolicy
 from streamhttp_client.transfer.download import download
 from streamhttp_client.transfer.upload import upload
 from tests.net._send import Certificates, over_tls
 from tests.support.rawserver import Peer, RawServer
 from tests.transfer.fileserver import FileServer, cut
+from tests.transfer.test_tus import FakeTus, status
 
 DATA = os.urandom(2 << 20)
 
@@ -84,3 +85,19 @@ def test_a_certificate_that_nobody_signed_is_refused_unless_told(
         with pytest.warns(Warning, match="certificate verification"):
             assert main(["get", secure(server), str(tmp_path / "x"), "--insecure", "-q"]) == 0
     assert (tmp_path / "x").read_bytes() == DATA
+
+
+def test_an_upload_that_is_to_go_in_the_open_is_refused(context: ssl.SSLContext) -> None:
+    """A tus server behind a proxy that ends TLS may name an http address without knowing it."""
+
+    class SecureTus(FakeTus):
+        def handle(self, peer: Peer) -> None:
+            over_tls(peer, context)
+            super().handle(peer)
+
+    with FakeTus() as in_the_open, SecureTus() as server:
+        in_the_open.uploads["/files/1"], in_the_open.lengths["/files/1"] = bytearray(), len(DATA)
+        server.on("POST", status(201, Location=f"{in_the_open.origin}/files/1"))
+        with pytest.raises(TransferRefused, match="http address"):
+            upload(DATA, secure(server), protocol="tus")
+        assert in_the_open.accepted == 0
