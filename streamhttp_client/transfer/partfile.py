@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from ..exceptions import DiskFull, TargetChanged
@@ -144,11 +145,17 @@ class PartFile:
 
     def _settle(self) -> None:
         """Bring to the disk what the gaps say is there. Without gaps the size of the file says it, which is safe."""
-        if self.gaps is None:
-            return
+        if self.gaps is not None:
+            self._sync(getattr(os, "fdatasync", os.fsync))
+
+    def _sync(self, sync: Callable[[int], None]) -> None:
+        """Bring what was written to the disk. If that fails, the system may have dropped any of it, and will say so
+        only once: then nothing of it is believed any more.
+        """
         try:
-            getattr(os, "fdatasync", os.fsync)(self._fd)
+            sync(self._fd)
         except OSError as error:
+            self.discard()
             raise self.disk_error(error) from error
 
     def _check_ours(self) -> None:
@@ -221,10 +228,7 @@ class PartFile:
         mode = mode_of(self.target) if overwrite else None
         if mode is not None and hasattr(os, "fchmod"):
             os.fchmod(self._fd, mode)
-        try:
-            os.fsync(self._fd)
-        except OSError as error:
-            raise self.disk_error(error) from error
+        self._sync(os.fsync)
         self._check_ours()
         put_in_place(self.path, self.target, overwrite=overwrite)
         os.close(self._fd)

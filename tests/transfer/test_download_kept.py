@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import json
@@ -10,6 +11,7 @@ import random
 import re
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import threading
@@ -249,6 +251,18 @@ def test_a_whole_part_of_another_query_is_asked_about(tmp_path: Path) -> None:
         result = signed(server, tmp_path / "x", "sig=2")
         assert server.requests[-1].header("Range") == f"bytes={len(DATA) - 1}-"
     assert result.resumed_from == len(DATA) - 1 and (tmp_path / "x").read_bytes() == DATA
+
+
+def test_gaps_are_filled_under_another_query(tmp_path: Path) -> None:
+    """The last byte may be there while others are missing: it stays, and the tag of each range tells."""
+    path = tmp_path / "x.part.json"
+    with FileServer(LARGE, cut(30_000)) as server:
+        with pytest.raises(TransferInterrupted):
+            signed(server, tmp_path / "x", "sig=1", retry=ONCE)
+        path.write_text(json.dumps({**json.loads(path.read_text()), "gaps": [[1_000_000, 3_000_000]]}))
+        (tmp_path / "x.part").write_bytes(LARGE[:1_000_000] + bytes(2_000_000) + LARGE[3_000_000:])
+        result = signed(server, tmp_path / "x", "sig=2")
+    assert result.resumed_from == len(LARGE) - 2_000_000 and (tmp_path / "x").read_bytes() == LARGE
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -589,3 +603,25 @@ def test_a_disk_that_fills_up_while_a_sidecar_is_written(
         monkeypatch.undo()
         result = fetch(server, tmp_path / "x")
     assert result.resumed_from == caught.value.bytes_kept and (tmp_path / "x").read_bytes() == LARGE
+
+
+@pytest.mark.parametrize("segments", [1, 2])
+def test_nothing_is_believed_that_did_not_reach_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segments: int
+) -> None:
+    """A failed fsync is told once, and the system may have dropped what it was about: the next one succeeds."""
+    fail = iter([True])
+
+    def fsync(fd: int) -> None:
+        if stat.S_ISREG((about := os.fstat(fd)).st_mode) and about.st_size > 0 and next(fail, False):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if segments > 1:
+        monkeypatch.setattr(os, "fdatasync", fsync)
+    with FileServer(LARGE) as server:
+        with pytest.raises(OSError, match="Input/output"):
+            fetch(server, tmp_path / "x", segments=segments)
+        assert leftovers(tmp_path) == []
+        assert fetch(server, tmp_path / "x", segments=segments).resumed_from == 0
+    assert (tmp_path / "x").read_bytes() == LARGE
