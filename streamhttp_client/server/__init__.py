@@ -37,16 +37,17 @@ It stands on the pure layers only, and the client never imports it. What is wher
   request, for one process or many).
 * What is offered: :mod:`.offer` (which method is answered by what), :mod:`.tools`, :mod:`.resources`,
   :mod:`.templates`, :mod:`.prompts`, :mod:`.completions`, :mod:`.pages`; :mod:`.arguments` and :mod:`.schemas` check
-  what comes in, :mod:`.forms` what a user has filled in, :mod:`.results` and :mod:`.outputs` shape what goes out.
+  what comes in, :mod:`.forms` what a user has filled in; :mod:`.hints` reads what handlers say of themselves,
+  :mod:`.results` and :mod:`.outputs` shape what goes out.
 
 Imports go from the top of this list to its end, never back, not even for a type.
 """
 
 from __future__ import annotations
 
-from .arguments import Header
 from .bearer import BearerAuth, InsufficientScope
 from .context import Context
+from .hints import Header
 from .results import Blob
 from .running import RunningServer
 from .server import Server

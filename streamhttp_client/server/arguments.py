@@ -1,17 +1,18 @@
 """From the signature of a function to a JSON schema, and from a JSON object to its arguments.
 
 With msgspec (the extra ``[server]``) every type that msgspec knows may be used: dataclasses, ``TypedDict``,
-``datetime``, ``Literal``, constraints in ``Annotated[int, msgspec.Meta(ge=0, description="…")]``. Without it
-the plain
-hints are understood: ``str``, ``int``, ``float``, ``bool``, ``list``, ``dict``, ``Optional``, ``Union``,
+``datetime``, ``Literal``, constraints in ``Annotated[int, msgspec.Meta(ge=0, description="…")]``. Without it the
+plain hints are understood: ``str``, ``int``, ``float``, ``bool``, ``list``, ``dict``, ``Optional``, ``Union``,
 ``Literal`` and ``Any``. Both ways, ``Annotated[int, "how many rows"]`` describes a parameter.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
 import json
-import operator
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -19,24 +20,12 @@ from typing import Annotated, Any, Literal, Union
 
 from ..exceptions import LocalProtocolError
 from ..protocol.mirrored import ANNOTATION
+from .hints import Header, annotated, is_context, is_self, parameter_hint, read_hints, shown
 from .schemas import SchemaError, check_value
 
 Converter = Callable[[Mapping[str, Any]], dict[str, Any]]
 
-__all__ = ["ArgumentError", "Header", "Signature", "read_signature", "refuse_async"]
-
-
-class Header:
-    """``Annotated[str, Header("Region")]`` on a parameter of a tool: clients repeat the argument in the HTTP header
-    ``Mcp-Param-Region``, so that gateways can route by it (since 2026-07-28). It must be a string, an integer or a
-    boolean.
-    """
-
-    def __init__(self, name: str) -> None:
-        if "_" in name:
-            # nginx and gunicorn, for two, take a header with one for an attempt to pass for another.
-            raise LocalProtocolError(f"many servers drop headers with an underscore, got {name!r}")
-        self.name = name
+__all__ = ["ArgumentError", "Signature", "read_signature"]
 
 
 class ArgumentError(ValueError):
@@ -73,25 +62,6 @@ class Signature:
         self.required = required
 
 
-def refuse_async(function: Callable[..., Any], *, generators: bool = False) -> None:
-    """Refuse what gives a coroutine instead of a result, when it is registered.
-
-    Args:
-        generators: Let plain generators pass.
-
-    Raises:
-        LocalProtocolError: It is no plain function.
-    """
-    name = getattr(function, "__name__", repr(function))
-    # Of an object that can be called, the method tells.
-    method: Any = type(function).__call__
-    for part in (function, method):
-        if inspect.iscoroutinefunction(part) or inspect.isasyncgenfunction(part):
-            raise LocalProtocolError(f"{name}() is async, but handlers are plain blocking functions")
-        if inspect.isgeneratorfunction(part) and not generators:
-            raise LocalProtocolError(f"{name}() is a generator, which only a tool may be")
-
-
 def read_signature(
     function: Callable[..., Any],
     context_type: type,
@@ -111,13 +81,22 @@ def read_signature(
     Raises:
         LocalProtocolError: A parameter cannot be passed by name, or has a hint for which no schema is known.
     """
-    name = getattr(function, "__name__", repr(function))
-    hints = _hints(function, context_type)
+    name = shown(function)
+    hints = read_hints(function, context_type)
     context = None
     parameters: dict[str, inspect.Parameter] = {}
     anything = False
-    for parameter in inspect.signature(function).parameters.values():
-        if _is_context(hints.get(parameter.name), context_type):
+    try:
+        written = inspect.signature(function).parameters
+    except (TypeError, ValueError) as error:
+        raise LocalProtocolError(f"{name}() does not say which arguments it takes: {error}") from error
+    if is_self(function, written):
+        raise LocalProtocolError(f"{name}() is a method, so register that of an object: server.tool()(thing.{name})")
+    for parameter in written.values():
+        if is_context(parameter, hints.get(parameter.name), context_type, name):
+            if context is not None:
+                both = f"{context!r} and {parameter.name!r}"
+                raise LocalProtocolError(f"{name}(): one parameter can be the context, not {both}")
             context = parameter.name
         elif parameter.kind is parameter.VAR_KEYWORD and input_schema is not None:
             anything = True
@@ -125,7 +104,7 @@ def read_signature(
             parameters[parameter.name] = parameter
         else:
             raise LocalProtocolError(f"{name}(): arguments come by name, so {str(parameter)!r} cannot be filled")
-    kinds = {key: hints.get(key, Any) for key in parameters}
+    kinds = {key: parameter_hint(hints.get(key, Any), value.default) for key, value in parameters.items()}
     required = tuple(key for key, value in parameters.items() if value.default is value.empty)
     schema: dict[str, Any]
     convert: Converter
@@ -140,13 +119,14 @@ def read_signature(
             schema, convert = _without_msgspec(name, parameters, kinds, texts)
         if texts:
             _refuse_no_texts(name, schema)
-    return Signature(schema, convert, context, hints.get("return", inspect.Signature.empty), tuple(kinds), required)
 
+    def bounded(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return convert(arguments)
+        except RecursionError:
+            raise ArgumentError("the arguments are nested too deeply") from None
 
-def _is_context(hint: Any, context_type: type) -> bool:
-    return hint is context_type or (
-        typing.get_origin(hint) in (Union, types.UnionType) and set(typing.get_args(hint)) == {context_type, type(None)}
-    )
+    return Signature(schema, bounded, context, hints.get("return", inspect.Signature.empty), tuple(kinds), required)
 
 
 def _by_schema(schema: Mapping[str, Any], known: Any, required: tuple[str, ...]) -> Converter:
@@ -166,21 +146,6 @@ def _refuse_no_texts(name: str, schema: Mapping[str, Any]) -> None:
         found = schema.get("$defs", {}).get(str(found.get("$ref", "")).rpartition("/")[2], found)
         if found.get("type") in ("array", "object"):
             raise LocalProtocolError(f"{name}(): {key!r} comes as a string, and cannot become an {found['type']}")
-
-
-def _hints(function: Callable[..., Any], context_type: type) -> dict[str, Any]:
-    # An instance with __call__ keeps its hints on the method.
-    holder = function if inspect.isroutine(function) or inspect.isclass(function) else type(function).__call__
-    try:
-        return typing.get_type_hints(holder, include_extras=True)
-    except NameError:
-        # A function made inside another does not see the names that were imported there; the most likely one
-        # is known.
-        names = {context_type.__name__: context_type}
-    try:
-        return typing.get_type_hints(holder, localns=names, include_extras=True)
-    except NameError as error:
-        raise LocalProtocolError(f"a type hint of {function!r} cannot be resolved: {error}") from error
 
 
 def _check_names(arguments: Mapping[str, Any], known: Any, required: tuple[str, ...]) -> dict[str, Any]:
@@ -213,12 +178,26 @@ def _with_msgspec(
             fields.append((key, kind))
         elif type(default) in (list, dict, set, bytearray):
             fields.append((key, kind, msgspec.field(default_factory=default.copy)))
-        else:
+        elif _is_shown(default, kinds[key]):
             fields.append((key, kind, default))
-    try:
+        else:  # what a factory makes does not stand in the schema
+            fields.append((key, kind, msgspec.field(default_factory=functools.partial(_same, default))))
+    # msgspec cannot have fields with two underscores, and no errors of its own for it.
+    problems = (TypeError, ValueError, NameError, AttributeError, RuntimeError)
+
+    def build(fields: list[Any]) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         shape = msgspec.defstruct(f"{name}_arguments", fields, kw_only=True, forbid_unknown_fields=True)
         (top,), definitions = msgspec.json.schema_components([shape], ref_template="#/$defs/{name}")
-    except (TypeError, ValueError) as error:
+        return shape, top, definitions
+
+    try:
+        shape, top, definitions = build(fields)
+    except problems as error:
+        for field in fields:
+            try:
+                build([field])
+            except problems as reason:
+                raise LocalProtocolError(_no_schema(name, field[0], kinds[field[0]], reason)) from reason
         raise LocalProtocolError(f"{name}(): no schema for its arguments: {error}") from error
     schema = definitions.pop(top["$ref"].rpartition("/")[2])
     schema.pop("title", None)
@@ -229,11 +208,11 @@ def _with_msgspec(
 
     def convert(arguments: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            filled = msgspec.convert(arguments, shape, strict=not texts)
+            filled = msgspec.convert(arguments, shape, strict=not texts, str_keys=True)
         except msgspec.ValidationError as error:
             _check_names(arguments, names, required)  # says the same in the words of the caller
             try:
-                filled = msgspec.convert(_whole_numbers(arguments), shape, strict=not texts)
+                filled = msgspec.convert(_whole_numbers(arguments), shape, strict=not texts, str_keys=True)
             except msgspec.ValidationError:
                 raise ArgumentError(_named(str(error))) from None
         return {key: getattr(filled, key) for key in names}
@@ -254,24 +233,54 @@ def _whole_numbers(value: Any) -> Any:
     return value
 
 
+_PLACE = re.compile(r"(.*) - at (`key` in )?`\$\.(.*)`", re.DOTALL)
+
+
 def _named(text: str) -> str:
     """``Expected `int`, got `str` - at `$.rows[0]``` becomes ``argument 'rows[0]': expected `int`, got
     `str```.
     """
-    problem, separator, path = text.rpartition(" - at `$.")
-    if not separator:
+    found = _PLACE.fullmatch(text)
+    if found is None:
         return text
-    return f"argument {path.rstrip('`')!r}: {problem[:1].lower()}{problem[1:]}"
+    problem, key, path = found.groups()
+    return f"argument {path!r}{', a key in it' if key else ''}: {problem[:1].lower()}{problem[1:]}"
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _is_shown(default: Any, kind: Any) -> bool:
+    """Whether a default can stand in a schema: it has a JSON form, and callers may send it."""
+    import msgspec
+
+    if default is None:
+        # None stays out of a header's parameter; see parameter_hint().
+        return not any(isinstance(extra, Header) for extra in getattr(kind, "__metadata__", ()))
+    try:
+        json.dumps(msgspec.to_builtins(default), allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _no_schema(function: str, key: str, kind: Any, reason: Exception) -> str:
+    what = f"{function}(): there is no JSON schema for parameter {key!r}"
+    if isinstance(reason, RuntimeError):
+        return f"{what}: a name must not begin with two underscores"
+    if "schema_hook" in str(reason):  # what msgspec advises cannot be done from here
+        return f"{what} with the hint {kind!r:.100}: use one that JSON knows, or pass input_schema="
+    return f"{what}: {reason}"
 
 
 def _described(kind: Any, describe: Callable[[str | Header], Any]) -> Any:
     """Turn the strings and headers in ``Annotated[kind, "text"]`` into what ``describe`` makes of them."""
     if typing.get_origin(kind) is Annotated:
         first, *extras = typing.get_args(kind)
-        found = tuple(describe(extra) if isinstance(extra, (str, Header)) else extra for extra in extras)
-        # The subscript of a tuple that is made at run time; written with a star it would need Python 3.11.
-        subscript: Any = operator.getitem
-        return subscript(Annotated, (first, *found))
+        return annotated(
+            first, tuple(describe(extra) if isinstance(extra, (str, Header)) else extra for extra in extras)
+        )
     return kind
 
 
@@ -293,7 +302,9 @@ def _without_msgspec(
     for key, parameter in parameters.items():
         schema = _plain_schema(name, key, kinds[key])
         if parameter.default is not parameter.empty and parameter.default is not None:
-            schema["default"] = parameter.default
+            with contextlib.suppress(TypeError, ValueError):  # what has no JSON form stays out
+                json.dumps(parameter.default, allow_nan=False, ensure_ascii=False).encode()
+                schema["default"] = parameter.default
         properties[key] = schema
     required = [key for key, parameter in parameters.items() if parameter.default is parameter.empty]
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}

@@ -22,6 +22,7 @@ from ..exceptions import (
     CallTimeout,
     CapabilityError,
     InvalidResult,
+    LocalProtocolError,
     RPCError,
 )
 from .delivery import Backlog, LogWriter
@@ -269,7 +270,9 @@ class Call:
                 more.
             CallCancelled: The client cancelled this call, or ended its session.
             CapabilityError: The answer of this call is one JSON object, so nothing can be asked.
+            LocalProtocolError: The call has ended.
         """
+        self._refuse_late()
         if self.session.session_id is None or not self.outlet.interactive:
             raise CapabilityError(f"{method} needs a server with sessions and event streams")
         self._inbox.begin()
@@ -290,6 +293,11 @@ class Call:
                     return message.result
                 if isinstance(message, jsonrpc.ErrorResponse) and message.id == answer_id:
                     raise RPCError(message.message, code=message.code, data=message.data)
+
+    def _refuse_late(self) -> None:
+        """For a context that was kept, or is used by a thread that has outlived its handler."""
+        if self._finished and not self._cancelled.is_set():
+            raise LocalProtocolError("the call has ended, so its client cannot be asked any more")
 
     def ask_all(self, questions: Mapping[K, tuple[str, Mapping[str, Any]]], timeout: float) -> dict[K, Any]:
         """Ask several things, here one after the other; for what is raised see :meth:`ask`.

@@ -7,8 +7,9 @@ from typing import Any
 
 from .. import jsonrpc
 from ..exceptions import LocalProtocolError, RPCError
-from .arguments import refuse_async
 from .calls import Call
+from .hints import refuse_async
+from .results import plain
 
 __all__ = ["Completions"]
 
@@ -46,5 +47,6 @@ class Completions:
         context = call.params.get("context")
         known = context.get("arguments") if isinstance(context, dict) else None
         # No completer is no error: a client asks for each argument as it is typed.
-        values = [] if completer is None else list(completer(value, known if isinstance(known, dict) else {}))
+        found = None if completer is None else completer(value, known if isinstance(known, dict) else {})
+        values = [str(plain(value)) for value in found or ()]
         return {"completion": {"values": values[:_MOST], "total": len(values), "hasMore": len(values) > _MOST}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,8 +19,21 @@ from .sessions import LOG_LEVELS, ServerSession, new_token
 
 __all__ = ["Context"]
 
+_log = logging.getLogger("streamhttp_client.server")
+
 # A person may have to answer. Longer than that, and a proxy or the client's own deadline has ended the call.
 _ASK_TIMEOUT = 300.0
+
+
+def _number(name: str, value: Any) -> float:
+    if type(value) is int or type(value) is float:
+        return value
+    try:
+        if not isinstance(value, (str, bytes)):
+            return float(value)  # numpy's, or a Decimal
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise LocalProtocolError(f"{name} must be a number, got {value!r:.60}")
 
 
 class Context:
@@ -82,11 +97,19 @@ class Context:
         still too much is dropped, so that the result always has its place. While one thread waits, others do not:
         the last of what they report follows.
 
+        A report that cannot be sent, such as one of NaN, is left out with a line in the server's log.
+
         Args:
             done: Must grow from call to call (MCP 2025-11-25, basic/utilities/progress).
             total: What ``done`` will be at the end, if that is known.
             message: A text for people.
+
+        Raises:
+            LocalProtocolError: ``done`` or ``total`` is no number, whether the caller asked for progress or not.
         """
+        done = _number("done", done)
+        if total is not None:
+            total = _number("total", total)
         token = self._call.progress_token
         if token is None:
             return
@@ -94,7 +117,10 @@ class Context:
         if total is not None:
             params["total"] = total
         if message is not None:
-            params["message"] = message
+            params["message"] = str(message)
+        if not -math.inf < done < math.inf:  # it would also hide what comes after it
+            _log.warning("progress of %r cannot be sent", done)
+            return
         with self._lock:
             if self._progress is not None and done <= self._progress:
                 return
@@ -105,11 +131,18 @@ class Context:
             self._reports = True
         try:
             while (report := self._take_report()) is not None:
-                self._call.notify("notifications/progress", report)
+                self._tell("notifications/progress", report)
         except BaseException:
             with self._lock:
                 self._reports = False
             raise
+
+    def _tell(self, method: str, params: Mapping[str, Any]) -> None:
+        """Send what is only for information: if it cannot be sent, that is no reason to fail."""
+        try:
+            self._call.notify(method, params)
+        except LocalProtocolError as error:
+            _log.warning("a handler's %s was left out: %s", method, error)
 
     def _take_report(self) -> dict[str, Any] | None:
         """What is to be sent next; None if this thread's turn has ended."""
@@ -124,16 +157,21 @@ class Context:
 
         Args:
             level: One of debug, info, notice, warning, error, critical, alert, emergency.
-            data: Any JSON value. Never put secrets into it.
+            data: Any JSON value. Never put secrets into it. What has no JSON form is left out, with a line in the
+                server's log.
             logger: Name of the part that logs.
         """
         if level not in LOG_LEVELS:
             raise LocalProtocolError(f"level must be one of {', '.join(LOG_LEVELS)}, got {level!r}")
         if self.session.wants_log(level):
-            params = {"level": level, "data": plain(data)}
+            try:
+                params = {"level": level, "data": plain(data)}
+            except (TypeError, RecursionError) as error:
+                _log.warning("a handler's log message was left out: %s", error)
+                return
             if logger is not None:
                 params["logger"] = logger
-            self._call.notify("notifications/message", params)
+            self._tell("notifications/message", params)
 
     def close_connection(self, retry_ms: int | None = None) -> None:
         """Close the client's connection and go on; the client comes back for what follows.

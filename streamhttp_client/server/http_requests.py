@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -52,6 +53,8 @@ def read_messages(environ: Mapping[str, Any], max_body: int) -> tuple[list[jsonr
     kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if kind != _JSON:
         raise HTTPError(415, f"the content type must be {_JSON}")
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
+        raise HTTPError(415, "the body must not be compressed")
     body = _read_body(environ, max_body)
     try:
         messages = jsonrpc.parse(body)
@@ -59,24 +62,34 @@ def read_messages(environ: Mapping[str, Any], max_body: int) -> tuple[list[jsonr
         # JSON-RPC 2.0 tells "Invalid JSON was received" from "The JSON sent is not a valid Request object".
         broken = isinstance(error.__cause__, (ValueError, RecursionError))
         raise HTTPError(400, str(error), code=jsonrpc.PARSE_ERROR if broken else jsonrpc.INVALID_REQUEST) from None
+    _refuse_surrogates(body)
     if len(messages) > _MAX_BATCH:
         raise HTTPError(400, f"a batch may have at most {_MAX_BATCH} messages")
     for message in messages:
-        if isinstance(message, jsonrpc.Request) and isinstance(message.id, str):
-            _check_id(message.id)
+        if isinstance(message, jsonrpc.Request) and isinstance(message.id, str) and len(message.id) > _MAX_ID:
+            # Ids name what the store keeps.
+            raise HTTPError(400, f"'id' may have at most {_MAX_ID} characters")
     return messages, body.lstrip()[:1] == b"["
 
 
-def _check_id(request_id: str) -> None:
-    """Refuse an id that could not be sent back: JSON can spell a lone surrogate, UTF-8 cannot. And a long one, since
-    ids name what the store keeps.
+# What a surrogate begins with, where it is one of a pair or not. Another backslash before it makes a text of it.
+_maybe_surrogate = re.compile(rb"\\u[dD][89a-fA-F]").search
+
+
+def _refuse_surrogates(body: bytes) -> None:
+    r"""Refuse what JSON can spell (``"\ud800"``) and UTF-8 cannot carry: stores could not keep it, nor answers have it.
+
+    Raises:
+        HTTPError: 400.
     """
-    if len(request_id) > _MAX_ID:
-        raise HTTPError(400, f"'id' may have at most {_MAX_ID} characters")
+    if _maybe_surrogate(body) is None:
+        return
     try:
-        request_id.encode()
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise HTTPError(400, "'id' has a lone surrogate") from None
+        raise HTTPError(400, "a text in the message has a lone surrogate, which UTF-8 cannot carry") from None
+    except RecursionError:
+        raise HTTPError(400, "the message is nested too deeply") from None
 
 
 def _read_body(environ: Mapping[str, Any], max_body: int) -> bytes:

@@ -62,6 +62,7 @@ class ModernCall(Call):
         return self._gone is not None and self._gone()
 
     def ask_all(self, questions: Mapping[K, tuple[str, Mapping[str, Any]]], timeout: float) -> dict[K, Any]:
+        self._refuse_late()
         return self.inputs.ask(questions)
 
     def once(self, key: str, make: Callable[[], Any]) -> Any:
@@ -69,6 +70,7 @@ class ModernCall(Call):
 
     def start_task(self, *, required: bool) -> None:
         assert isinstance(self.session, Caller)
+        self._refuse_late()
         if self.session.has_extension(TASKS_EXTENSION):
             self.becomes_task = True
             raise TaskNeeded

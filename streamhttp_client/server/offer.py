@@ -14,7 +14,7 @@ from ..exceptions import ClientClosed, LocalProtocolError, RPCError
 from ..protocol.versions import LATEST_SESSION
 from .calls import Call
 from .completions import Completions
-from .pages import cache_hints
+from .pages import cache_hints, listed
 from .prompts import Prompts
 from .resources import Resources
 from .sessions import LOG_LEVELS, find_served, kept_of_client
@@ -41,6 +41,7 @@ class Offer:
         ttl: float,
         cache_scope: Literal["public", "private"],
     ) -> None:
+        listed("server", name=name, version=version, title=title, instructions=instructions)
         self.name = name
         self.version = version
         self.title = title

@@ -53,6 +53,6 @@ def output_check(returns: Any, schema: Mapping[str, Any] | None, *, derived: boo
     import msgspec
 
     def check(data: Any) -> None:
-        msgspec.convert(data, returns)
+        msgspec.convert(data, returns, str_keys=True)  # JSON knows no other keys
 
     return check

@@ -9,8 +9,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from .. import jsonrpc
 from ..exceptions import LocalProtocolError, RPCError
+from .results import plain
 
-__all__ = ["Listing", "cache_hints"]
+__all__ = ["Listing", "cache_hints", "listed"]
 
 
 class _Listed(Protocol):
@@ -31,6 +32,35 @@ def cache_hints(ttl: float, scope: str) -> tuple[int, str]:
     if scope not in ("public", "private"):
         raise LocalProtocolError(f"cache_scope must be 'public' or 'private', got {scope!r}")
     return int(ttl * 1000), scope
+
+
+_TEXTS = frozenset(("name", "version", "title", "description", "instructions", "mimeType", "uri", "uriTemplate"))
+_OBJECTS = frozenset(("annotations", "inputSchema", "outputSchema", "_meta"))
+
+
+def listed(what: str, **members: Any) -> dict[str, Any]:
+    """The members that are not None, as clients are told of them.
+
+    They are checked when they are registered, since what cannot be sent, or is of the wrong kind, would take the
+    whole list from all clients.
+
+    Raises:
+        LocalProtocolError: One of them is not of its kind, or has no JSON form.
+    """
+    found: dict[str, Any] = {}
+    for key, value in members.items():
+        if value is None:
+            continue
+        if key in _TEXTS and not isinstance(value, str):
+            raise LocalProtocolError(f"{what}: {key} must be a str, got {value!r:.60}")
+        if key in _OBJECTS and not isinstance(value, Mapping):
+            raise LocalProtocolError(f"{what}: {key} must be a mapping, got {value!r:.60}")
+        try:
+            found[key] = plain(value)
+            jsonrpc.dump(jsonrpc.Notification("", {key: found[key]}))
+        except (TypeError, RecursionError, LocalProtocolError) as error:
+            raise LocalProtocolError(f"{what}: {key} cannot be sent: {error.__cause__ or error}") from error
+    return found
 
 
 class Listing(Generic[T]):

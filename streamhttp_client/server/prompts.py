@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import jsonrpc
 from ..exceptions import RPCError
-from .arguments import ArgumentError, read_signature, refuse_async
+from .arguments import ArgumentError, read_signature
 from .calls import Call
 from .context import Context
-from .pages import Listing
+from .hints import doc_of, refuse_async
+from .pages import Listing, listed
 from .results import content_blocks, plain
 
 __all__ = ["Prompt", "Prompts"]
@@ -23,25 +23,20 @@ class Prompt:
 
     def __init__(self, function: Callable[..., Any], *, name: str, title: str | None, description: str | None) -> None:
         self.name = name
-        self.description = inspect.getdoc(function) if description is None else description
+        self.description = doc_of(function) if description is None else description
         self._function = function
         refuse_async(function)
         self._signature = read_signature(function, Context, texts=True)
         properties = self._signature.input_schema.get("properties", {})
-        wire: dict[str, Any] = {"name": name}
-        if title is not None:
-            wire["title"] = title
-        if self.description is not None:
-            wire["description"] = self.description
         arguments = []
         for key in self._signature.names:
             argument: dict[str, Any] = {"name": key, "required": key in self._signature.required}
             if "description" in properties.get(key, {}):
                 argument["description"] = properties[key]["description"]
             arguments.append(argument)
-        if arguments:
-            wire["arguments"] = arguments
-        self._wire = wire
+        self._wire = listed(
+            f"prompt {name!r:.100}", name=name, title=title, description=self.description, arguments=arguments or None
+        )
 
     @property
     def wants_context(self) -> bool:

@@ -9,10 +9,11 @@ from typing import Any
 from .. import jsonrpc
 from ..exceptions import LocalProtocolError, ResourceNotFound, RPCError
 from ..protocol.names import RESOURCE_NOT_FOUND
-from .arguments import ArgumentError, read_signature, refuse_async
+from .arguments import ArgumentError, read_signature
 from .calls import Call
 from .context import Context
-from .pages import Listing, cache_hints
+from .hints import doc_of, refuse_async
+from .pages import Listing, cache_hints, listed
 from .results import Blob, plain
 from .templates import MAX_URI, Template
 
@@ -54,17 +55,16 @@ class Resource:
             raise LocalProtocolError(
                 f"the parameters of {name}() must be the variables of {uri!r}, got {self._signature.names}"
             )
-        wire: dict[str, Any] = {"uriTemplate" if variables else "uri": uri, "name": name}
-        for key, value in (
-            ("title", title),
-            ("description", description if description is not None else function.__doc__),
-            ("mimeType", media_type),
-            ("annotations", annotations),
-            ("size", size),
-        ):
-            if value is not None:
-                wire[key] = plain(value)
-        self._wire = wire
+        self._wire = listed(
+            f"resource {uri!r:.100}",
+            **{"uriTemplate" if variables else "uri": uri},
+            name=name,
+            title=title,
+            description=doc_of(function) if description is None else description,
+            mimeType=media_type,
+            annotations=annotations,
+            size=size,
+        )
 
     @property
     def wants_context(self) -> bool:
@@ -94,7 +94,7 @@ def _contents(value: Any, uri: str, media_type: str | None) -> list[dict[str, An
     if _is_contents(value):
         return [plain(value)]
     wire: dict[str, Any] = {"uri": uri}
-    if isinstance(value, (bytes, bytearray)):
+    if isinstance(value, (bytes, bytearray, memoryview)):
         value = Blob(bytes(value), media_type or "application/octet-stream")
     if isinstance(value, Blob):
         return [wire | {"mimeType": value.media_type, "blob": value.base64}]

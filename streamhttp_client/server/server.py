@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from ..exceptions import LocalProtocolError
 from .bearer import BearerAuth
+from .hints import name_of
 from .listeners import tell
 from .offer import Offer
 from .prompts import Prompt
@@ -21,6 +22,12 @@ from .wsgi import Principal, WSGIApp
 __all__ = ["Server"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _need_parentheses(word: str, first: Any) -> None:
+    if callable(first):  # the function itself, which would be registered nowhere
+        example = '("uri")' if word == "resource" else "()"
+        raise LocalProtocolError(f"write @server.{word}{example}, with parentheses")
 
 
 class Server(Offer):
@@ -73,7 +80,7 @@ class Server(Offer):
 
         It may return a text, a number, an object (a dict or dataclass: structured content), a
         :class:`~streamhttp_client.server.Blob`, content blocks, or None. If it is a generator, what it yields
-        is progress (a number, a text, or the arguments of :meth:`Context.progress` as a tuple), and what it
+        is progress (a number, a text, nothing, or the arguments of :meth:`Context.progress` as a tuple), and what it
         returns is the result. :class:`~streamhttp_client.exceptions.ToolError` gives an error result with its
         text; any other exception gives one without, and is logged.
 
@@ -98,7 +105,7 @@ class Server(Offer):
             self.tools.add(
                 Tool(
                     function,
-                    name=name or function.__name__,
+                    name=name_of(function, name),
                     title=title,
                     description=description,
                     input_schema=input_schema,
@@ -110,8 +117,7 @@ class Server(Offer):
             )
             return function
 
-        if callable(name):
-            raise LocalProtocolError("write @server.tool(), with parentheses")
+        _need_parentheses("tool", name)
         return register
 
     def resource(
@@ -145,7 +151,7 @@ class Server(Offer):
                 Resource(
                     function,
                     uri,
-                    name=name or function.__name__,
+                    name=name_of(function, name),
                     title=title,
                     description=description,
                     media_type=media_type,
@@ -157,6 +163,7 @@ class Server(Offer):
             )
             return function
 
+        _need_parentheses("resource", uri)
         return register
 
     def prompt(
@@ -165,9 +172,10 @@ class Server(Offer):
         """Register the decorated function as a prompt: it returns a text, a message, or a list of them."""
 
         def register(function: F) -> F:
-            self.prompts.add(Prompt(function, name=name or function.__name__, title=title, description=description))
+            self.prompts.add(Prompt(function, name=name_of(function, name), title=title, description=description))
             return function
 
+        _need_parentheses("prompt", name)
         return register
 
     def completion(self, *, prompt: str | None = None, resource: str | None = None, argument: str) -> Callable[[F], F]:

@@ -159,7 +159,10 @@ class Direct:
             "HTTP_MCP_SESSION_ID": self.session,
         }
         fields.update(
-            {name if name.startswith("CONTENT_") else f"HTTP_{name}": value for name, value in headers.items()}
+            {
+                name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}": value
+                for name, value in headers.items()
+            }
         )
         environ: dict[str, Any] = {
             "REQUEST_METHOD": method,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+import sys
 import threading
 from typing import Any
 from wsgiref.handlers import SimpleHandler
@@ -12,7 +13,8 @@ from wsgiref.handlers import SimpleHandler
 import pytest
 
 from streamhttp_client.exceptions import LocalProtocolError
-from streamhttp_client.server import Server, WSGIApp
+from streamhttp_client.server import Context, Server, WSGIApp
+from streamhttp_client.server.arguments import ArgumentError, read_signature
 from streamhttp_client.server.workers import Workers
 from tests.server.kit import BOTH, PATIENCE, Direct, Wire
 
@@ -39,6 +41,61 @@ def test_accept(server: Server, accept: str, status: int) -> None:
     direct = Direct(server.wsgi()).initialize()
     with direct.request("ping", ACCEPT=accept) as reply:
         assert reply.status == status
+
+
+SURROGATE = '"' + "\\ud800" + '"'
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"jsonrpc":"2.0","id":1,"method":%s}',
+        '{"jsonrpc":"2.0","id":%s,"method":"ping"}',
+        '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":%s}}',
+        '{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":%s}}',
+        '{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":%s}}',
+        '{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%s}}',
+        '{"jsonrpc":"2.0","id":"1~5","result":{"a":%s}}',
+        '{"jsonrpc":"2.0","id":%s,"result":{}}',
+    ],
+)
+def test_lone_surrogates_are_refused(server: Server, message: str, caplog: pytest.LogCaptureFixture) -> None:
+    """JSON can spell them, UTF-8 cannot carry them: an answer could not hold one, nor a store. It is the client's
+    mistake, so it is no error of the server, and nothing for its log.
+    """
+    direct = Direct(server.wsgi()).initialize()
+    with direct.post((message % SURROGATE).encode()) as reply:
+        assert reply.status == 400 and "lone surrogate" in reply.json()["error"]["message"]
+    assert not caplog.records
+
+
+def test_surrogates_that_are_pairs(server: Server) -> None:
+    server.tool("echo")(lambda text: text)
+    direct = Direct(server.wsgi()).initialize()
+    for text in ("\U0001f600", "\\ud800"):
+        assert direct.tool("echo", {"text": text})["content"][0]["text"] == text
+
+
+def test_compressed_bodies_are_refused(server: Server) -> None:
+    """As that, and not as broken JSON."""
+    direct = Direct(server.wsgi()).initialize()
+    for coding, status in (("gzip", 415), ("identity", 200)):
+        with direct.request("ping", CONTENT_ENCODING=coding) as reply:
+            assert reply.status == status
+
+
+def test_arguments_that_are_nested_deeply() -> None:
+    """The error is the caller's, not ours."""
+
+    def length(rows: list[int]) -> int:
+        return len(rows)
+
+    signature = read_signature(length, Context)
+    deep: Any = 1.0
+    for _ in range(sys.getrecursionlimit()):
+        deep = [deep]
+    with pytest.raises(ArgumentError):
+        signature.convert({"rows": deep})
 
 
 def test_large_batches_are_refused(server: Server) -> None:

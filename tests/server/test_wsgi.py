@@ -247,21 +247,6 @@ def test_json_answers(server: Server) -> None:
     app.close()
 
 
-@pytest.mark.parametrize(
-    ("method", "params", "code"),
-    [
-        ("no/\ud800", {}, -32603),
-        ("tools/call", {"name": "\ud800"}, -32602),
-        ("resources/read", {"uri": "\ud800"}, -32603),
-    ],
-)
-def test_lone_surrogates(direct: Direct, method: str, params: Any, code: int) -> None:
-    """JSON can spell them, UTF-8 cannot; what would have to repeat them is answered all the same."""
-    assert direct.answer(method, params)["code"] == code
-    request = {"jsonrpc": "2.0", "id": "\ud800", "method": method, "params": params}
-    assert body_and_status(direct, json.dumps(request).encode()) == (400, -32600)
-
-
 def test_result_without_json_form(server: Server, direct: Direct) -> None:
     """The client gets an error and not silence."""
 
