@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Rounds", "answer_requests", "go_on"]
 
-# "values are request objects that MUST be one of ElicitRequest, CreateMessageRequest, or ListRootsRequest"
-_QUESTIONS = frozenset(("elicitation/create", "sampling/createMessage", "roots/list"))
-
 
 class Rounds:
     """The rounds of one call.
@@ -137,7 +134,9 @@ def answer_requests(callbacks: Callbacks, requests: Mapping[str, Any]) -> dict[s
             (client/sampling, Error Handling).
         BaseException: What a callback raised: the call ends with it.
     """
+    from ..protocol.models.inputs import ANSWERS
+
     for request in requests.values():  # before anybody is asked in vain
-        if request.method not in _QUESTIONS or not callbacks.answers(request.method):
+        if request.method not in ANSWERS or not callbacks.answers(request.method):
             raise Unanswered(f"nobody here answers {request.method!r}")
     return {key: callbacks.result(request.method, request.params) for key, request in requests.items()}

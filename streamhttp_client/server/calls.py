@@ -30,7 +30,7 @@ from .forms import SchemaError, read_form
 from .inbox import Inbox, Place, canonical, inbox_of
 from .pace import Pace
 from .results import plain
-from .sessions import ServerSession
+from .sessions import ServerSession, new_token
 from .stores.base import Store, StoreError
 
 __all__ = [
@@ -318,6 +318,10 @@ class Call:
                     raise InvalidResult(f"the answer does not fit the form: {error}", result=answer) from None
             found[key] = answer
         return found
+
+    def name_visit(self, name: str | None) -> dict[str, str]:
+        """What a question for a visit to a page has to name it by, so that its end can be told."""
+        return {"elicitationId": name or new_token()}
 
     def once(self, key: str, make: Callable[[], Any]) -> Any:
         """Return what ``make`` returns, as JSON has it. Here a handler runs only once."""

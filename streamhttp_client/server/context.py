@@ -10,12 +10,12 @@ from typing import Any
 
 from ..exceptions import LocalProtocolError
 from ..protocol.models.elicitation import ElicitResult
+from ..protocol.models.inputs import ANSWERS
 from ..protocol.models.roots import ListRootsResult, Root
 from ..protocol.models.sampling import CreateMessageResult
 from .calls import Call
-from .inputs import ANSWERS
 from .results import content_blocks, plain
-from .sessions import LOG_LEVELS, ServerSession, new_token
+from .sessions import LOG_LEVELS, ServerSession
 
 __all__ = ["Context"]
 
@@ -268,9 +268,7 @@ class Context:
             elicitation_id: Names the visit in the session era; made up if not given. 2026-07-28 has none.
         """
         self._need_elicitation("url")
-        params = {"mode": "url", "message": message, "url": url}
-        if self.session.revision.handshake:
-            params["elicitationId"] = elicitation_id or new_token()
+        params = {"mode": "url", "message": message, "url": url, **self._call.name_visit(elicitation_id)}
         return ElicitResult.from_wire(self._ask("elicitation/create", params, timeout, key))
 
     def roots(self, *, timeout: float = _ASK_TIMEOUT, key: str | None = None) -> tuple[Root, ...]:

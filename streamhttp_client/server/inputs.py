@@ -24,15 +24,13 @@ from typing import Any, TypeVar
 from .. import jsonrpc
 from ..exceptions import InvalidResult, LocalProtocolError, RPCError
 from ..protocol.models.elicitation import ElicitResult
-from ..protocol.models.roots import ListRootsResult
-from ..protocol.models.sampling import CreateMessageResult
+from ..protocol.models.inputs import ANSWERS
 from .forms import SchemaError, read_form
 from .results import plain
 
 K = TypeVar("K", str, "str | None")
 
 __all__ = [
-    "ANSWERS",
     "MAX_KEPT",
     "InputNeeded",
     "Inputs",
@@ -42,13 +40,6 @@ __all__ = [
     "read_answer",
     "read_inputs",
 ]
-
-ANSWERS: dict[str, Any] = {
-    "elicitation/create": ElicitResult,
-    "sampling/createMessage": CreateMessageResult,
-    "roots/list": ListRootsResult,
-}
-"""What may be asked, and the model of its answer."""
 
 # Bytes of JSON that one request keeps between its rounds. Counted before they are compressed: most of them come from
 # the client, and what packs well would otherwise cost the server a thousand times what it costs to send.

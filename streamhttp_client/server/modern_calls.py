@@ -65,6 +65,9 @@ class ModernCall(Call):
         self._refuse_late()
         return self.inputs.ask(questions)
 
+    def name_visit(self, name: str | None) -> dict[str, str]:
+        return {}
+
     def once(self, key: str, make: Callable[[], Any]) -> Any:
         return self.inputs.once(key, make)
 

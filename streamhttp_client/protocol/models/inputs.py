@@ -6,8 +6,19 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from .base import Model, Result
+from .elicitation import ElicitResult
+from .roots import ListRootsResult
+from .sampling import CreateMessageResult
 
-__all__ = ["InputRequest", "InputRequiredResult"]
+__all__ = ["ANSWERS", "InputRequest", "InputRequiredResult"]
+
+# "values are request objects that MUST be one of ElicitRequest, CreateMessageRequest, or ListRootsRequest"
+ANSWERS: dict[str, type[ElicitResult] | type[CreateMessageResult] | type[ListRootsResult]] = {
+    "elicitation/create": ElicitResult,
+    "sampling/createMessage": CreateMessageResult,
+    "roots/list": ListRootsResult,
+}
+"""What a server may ask, and the model of its answer."""
 
 
 class InputRequest(Model):
@@ -16,7 +27,7 @@ class InputRequest(Model):
     Its answer is an :class:`ElicitResult`, :class:`CreateMessageResult` or :class:`ListRootsResult`.
 
     Attributes:
-        method: ``"elicitation/create"``, ``"sampling/createMessage"`` or ``"roots/list"``.
+        method: One of :data:`ANSWERS`.
         params: As of the request of that name in the session era.
     """
 
