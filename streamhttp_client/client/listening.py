@@ -310,7 +310,8 @@ class Listener:
                     return
                 if not effort.again(floor):
                     left = effort.deadline.remaining()
-                    if self._closed or left is not None and left < _WORTHWHILE_SECONDS and opened:
+                    pause = floor if failure is None else 0.0
+                    if self._closed or left is not None and left < max(pause, _WORTHWHILE_SECONDS) and opened:
                         return  # what is left is less than a pause
                     if engine.closed:
                         raise ClientClosed("the client is closed")

@@ -21,8 +21,11 @@ _ERROR_BODY_SECONDS = 5.0
 
 
 def is_temporary(status: int) -> bool:
-    """Whether the same request may succeed later: timeouts, too many requests, and faults of the server."""
-    return status in (408, 429) or 500 <= status < 600
+    """Whether the same request may succeed later: timeouts, too many requests, and faults of the server.
+
+    Not those of a server that does not know the method (501) or the version (505): it will not learn it meanwhile.
+    """
+    return status in (408, 429) or 500 <= status < 600 and status not in (501, 505)
 
 
 def status_error(response: Response, method: str, deadline: Deadline) -> HTTPStatusError:

@@ -145,7 +145,7 @@ def make_effort(timeout: Timeout, retry: RetryPolicy | None, deadline: Deadline 
 def refusal(response: Response, method: str, deadline: Deadline) -> StreamHTTPError:
     """The error for a status that is an error: :class:`Failed` if it may pass, else what to raise at once."""
     error = status_error(response, method, deadline)
-    if is_temporary(response.status) and response.status not in (501, 505):
+    if is_temporary(response.status):
         raise Failed(error, parse_retry_after(response.headers))
     return error
 

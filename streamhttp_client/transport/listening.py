@@ -106,8 +106,8 @@ class _GetFeed(Feed):
                 self.failure = error
                 return
             # "or else return HTTP 405 Method Not Allowed, indicating that the server does not offer an SSE stream at
-            # this endpoint." Ibid.
-            if error.status != 405:
+            # this endpoint." Ibid. Simple servers say 501 to whatever method they do not know.
+            if error.status not in (405, 501):
                 raise
             self.unavailable = True
             return

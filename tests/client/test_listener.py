@@ -102,9 +102,9 @@ def test_closing_the_client_leaves_no_thread(server: RawMCPServer) -> None:
     assert [thread.name for thread in threads if thread.is_alive()] == [] and len(threads) == 1
 
 
-@pytest.mark.parametrize("status", [405])
+@pytest.mark.parametrize("status", [405, 501])
 def test_a_server_without_the_stream(server: RawMCPServer, status: int) -> None:
-    """H25-13: 405 ends the iteration and is asked for once; calls go on."""
+    """H25-13: 405 ends the iteration and is asked for once; calls go on. So does what servers say that know no GET."""
     server.on("GET", refuse(status))
     with open_client(server) as client:
         with client.listen() as listener:
@@ -313,6 +313,20 @@ def test_a_time_limit(server: RawMCPServer) -> None:
     server.on("GET", events())
     with open_client(server) as client, client.listen(timeout=0.3) as listener, within(AT_ONCE):
         assert list(listener) == []
+
+
+def test_a_time_limit_and_a_longer_pause(server: RawMCPServer) -> None:
+    """A server that ends the stream and wants more of a pause than the listener has left is no failure."""
+
+    def polite(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event(retry=20_000)
+        peer.end_stream()
+
+    server.on("GET", polite)
+    with open_client(server) as client, client.listen(timeout=BOUND) as listener, within(BOUND):
+        assert list(listener) == []
+    assert len(server.seen("GET")) == 1
 
 
 def test_two_listeners(server: RawMCPServer) -> None:
