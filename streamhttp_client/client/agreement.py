@@ -169,8 +169,7 @@ class Agreement:
             left = effort.deadline.remaining()
             if left == 0.0:
                 raise CallTimeout("no time was left to ask the server", may_have_executed=False)
-            limits = [seconds for seconds in (effort.timeout.read, None if left is None else left / 2) if seconds]
-            bound = min(_PROBE_SECONDS, *limits)
+            bound = _patience(effort)
             part = Effort(Timeout(effort.timeout.connect, None, bound), effort.policy, effort.interrupt)
             try:
                 return self.discover(revision, part)
@@ -289,7 +288,8 @@ class Agreement:
 
         transport = HTTPSSETransport(self._http, self._url, max_message_size=self._max_message_size)
         try:
-            transport.open(effort)
+            # A server of another era may open a stream for the same GET, and have nothing to say on it.
+            transport.open(effort, None if self._pinned is not None else _patience(effort))
             link = self._handshake().shake(
                 transport,
                 TwoChannelsEra,
@@ -376,6 +376,13 @@ class _Way:
         if isinstance(objection, RPCError) or negotiation.knows_no_handshake(refused):
             return objection
         return refused
+
+
+def _patience(effort: Effort) -> float:
+    """Seconds for a server that may not know what it is asked: there must be time left to ask otherwise."""
+    left = effort.deadline.remaining()
+    limits = [seconds for seconds in (effort.timeout.read, None if left is None else left / 2) if seconds]
+    return min(_PROBE_SECONDS, *limits)
 
 
 def _is_final(error: StreamHTTPError, effort: Effort) -> bool:

@@ -38,6 +38,7 @@ from ..net.interrupt import Interrupt
 from ..net.refusals import is_temporary, type_error
 from ..net.retry import Effort, parse_retry_after
 from ..net.target import Target
+from ..net.timeouts import Deadline
 from ..protocol.session import Session
 from ..protocol.two_channels import TwoChannelsEra
 from ..sse import Event, SSEParser
@@ -92,18 +93,23 @@ class HTTPSSETransport:
 
     # -- the stream
 
-    def open(self, effort: Effort) -> None:
+    def open(self, effort: Effort, patience: float | None = None) -> None:
         """Open a stream and wait until the server has named the address for messages. One that was open is closed.
 
         Repeated while the failure may pass. Mostly called by the first request without a session; by itself it tells
         whether the server speaks so at all.
+
+        Args:
+            effort: The limits of the whole.
+            patience: Seconds for which an open stream may say nothing of the address, where the server may be another.
 
         Raises:
             HTTPStatusError, RPCError: The server refused it.
             ContentTypeError: It answered with something else than a stream.
             RemoteProtocolError: The stream does not begin with the event ``endpoint``, or with one that names another
                 origin.
-            TransportError: The server cannot be reached; ``CallTimeout`` at the deadline.
+            TransportError: The server cannot be reached; ``CallTimeout`` at the deadline; ``ReadTimeout``
+                where it is silent.
             ClientClosed: It was closed, or the effort interrupted.
         """
         self._check_process()
@@ -114,7 +120,7 @@ class HTTPSSETransport:
             self._opening.append(interrupt)
         effort.interrupt.attach(interrupt.fire)
         try:
-            channel = self._connect(effort, interrupt)
+            channel = self._connect(effort, interrupt, patience)
         finally:
             effort.interrupt.detach(interrupt.fire)
             with self._lock:
@@ -129,12 +135,12 @@ class HTTPSSETransport:
         if old is not None:
             old.stop("a new one was opened")
 
-    def _connect(self, effort: Effort, interrupt: Interrupt) -> Channel:
+    def _connect(self, effort: Effort, interrupt: Interrupt, patience: float | None) -> Channel:
         failure: StreamHTTPError
         while True:
             floor = 0.0
             try:
-                return self._connect_once(effort, interrupt)
+                return self._connect_once(effort, interrupt, patience)
             except TransportError as error:
                 error.may_have_executed = False  # nothing was asked but to listen
                 error.attempts = effort.attempts
@@ -154,7 +160,7 @@ class HTTPSSETransport:
             if not effort.again(floor):
                 raise failure
 
-    def _connect_once(self, effort: Effort, interrupt: Interrupt) -> Channel:
+    def _connect_once(self, effort: Effort, interrupt: Interrupt, patience: float | None) -> Channel:
         response = self.http.send(
             "GET",
             self.url,
@@ -169,7 +175,7 @@ class HTTPSSETransport:
             raise type_error(response, "text/event-stream", effort.deadline)
         try:
             parser = SSEParser(max_event_size=self.max_message_size)
-            events = self._read_to_endpoint(response, parser, effort)
+            events = self._read_to_endpoint(response, parser, effort, Deadline(patience))
             outbox = Outbox(self.http, self._resolve(events.pop(0).data, response.url))
         except BaseException:
             response.body.abandon()
@@ -178,13 +184,15 @@ class HTTPSSETransport:
         return Channel(outbox, headers, response.body, parser, events, interrupt, self.max_message_size)
 
     @staticmethod
-    def _read_to_endpoint(response: Response, parser: SSEParser, effort: Effort) -> list[Event]:
+    def _read_to_endpoint(response: Response, parser: SSEParser, effort: Effort, bound: Deadline) -> list[Event]:
         """The event ``endpoint`` and what came together with it.
 
         "When a client connects, the server MUST send an endpoint event containing a URI for the client to use for
         sending messages." MCP 2024-11-05, basic/transports, HTTP with SSE
         """
-        while chunk := response.body.read1(timeout=effort.remaining()):
+        while chunk := response.body.read1(timeout=bound.within(effort.remaining())):
+            if bound.expired:  # comments have come, and nothing else
+                raise ReadTimeout(f"the server named no address for messages within {bound.seconds:.3g} s")
             events = parser.feed(chunk)
             for at, event in enumerate(events):
                 if event.type == "endpoint":

@@ -32,7 +32,7 @@ from tests.client._kinds import (
     keys,
     works,
 )
-from tests.client._peer import BOUND
+from tests.client._peer import AT_ONCE, BOUND
 from tests.support.rawserver import Peer, Request, rpc_refusal
 from tests.transport._faults import InThread, within
 
@@ -135,6 +135,30 @@ def test_a_wrong_memory_heals(_nothing_left: None, before: str, after: str) -> N
         with connect_to(server) as client:
             works(client)
         assert keys(server)[seen:] == AGAIN[after]
+
+
+@pytest.mark.parametrize("says", ["nothing", "comments"])
+def test_a_stream_that_is_another(_nothing_left: None, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """V26-08, O-03: a server that was known to speak HTTP+SSE, and now opens a stream for the same GET which names no
+    address, as one without sessions does: the call does not wait there until its time is over.
+    """
+    monkeypatch.setattr(agreement, "_PROBE_SECONDS", 0.2)
+
+    def silent(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        while says == "comments" and not pause.wait(0.01):
+            peer.comment()
+        peer.hold()
+
+    pause = threading.Event()
+    with AnyServer("channel") as server:
+        with connect_to(server) as client:
+            works(client)
+        server.kind = "session"
+        server.on("GET", silent)
+        with connect_to(server) as client, within(AT_ONCE):
+            works(client)
+            assert client.era == "session"
 
 
 @pytest.mark.parametrize(
