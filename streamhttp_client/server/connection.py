@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import math
 import re
 import socket
 import sys
@@ -27,7 +28,7 @@ __all__ = ["Connection", "Gateway"]
 
 _CHUNK = 65536
 # Seconds in which the head and the body of a request must have come, however slowly they drip: each holds a
-# thread. A peer that sends nothing at all has cheroot's timeout on top.
+# thread, and so does a new connection on which nothing comes.
 _HEAD_TIME, _BODY_TIME = 10.0, 60.0
 # Seconds and bytes for which a peer whose body is not wanted is listened to after the answer.
 _LINGER_TIME, _LINGER_SIZE = 2.0, 1 << 20
@@ -84,14 +85,15 @@ class Reader:
         self._at += size
 
     def _receive(self, most: int) -> bytes:
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            raise TimeoutError(_TIMED_OUT)
         while True:
+            left = math.inf if self.deadline is None else self.deadline - time.monotonic()
+            if left < 0:
+                raise TimeoutError(_TIMED_OUT)
             try:
                 data = self._socket.recv(most)
                 break
             except BlockingIOError:
-                _await(self._socket, self._timeout)
+                _await(self._socket, min(self._timeout, left))
         self.bytes_read += len(data)
         return data
 

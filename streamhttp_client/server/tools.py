@@ -12,6 +12,7 @@ from ..exceptions import (
     CallTimeout,
     CapabilityError,
     ClientClosed,
+    InvalidResult,
     LocalProtocolError,
     RPCError,
     ToolError,
@@ -116,7 +117,7 @@ class Tool:
             return _failure(str(error)) if error.result is None else tool_result(error.result, structured=False)
         except (MissingCapability, RPCError, ClientClosed):
             raise
-        except (CapabilityError, CallTimeout) as error:
+        except (CapabilityError, CallTimeout, InvalidResult) as error:
             return _failure(str(error))
         except Exception:
             # What went wrong inside is for the log of this server; to the peer it could give secrets away.

@@ -155,6 +155,13 @@ def test_answer_of_another_shape(make: Callable[..., Bench]) -> None:
     assert text(make(handler, roots={}).call({"roots": 7})) == "noticed"
 
 
+def test_answer_of_another_shape_that_is_not_caught(make: Callable[..., Bench], caplog: Any) -> None:
+    """It is the client's mistake: the client hears what it was, and the log of the server is spared."""
+    result = make(lambda ctx: ctx.elicit("?").action, elicitation={}).call({"action": 7})
+    assert result["isError"] and "action must be a string" in text(result)
+    assert not caplog.records
+
+
 FORM = {"type": "object", "properties": {"name": {"type": "string", "minLength": 1}}, "required": ["name"]}
 
 

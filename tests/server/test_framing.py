@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import socket
+import time
 import tracemalloc
 from collections.abc import Iterator
 from typing import Any
@@ -188,6 +189,25 @@ def test_dripping_request_is_ended(running: RunningServer, monkeypatch: pytest.M
             except TimeoutError:
                 continue
     assert statuses(answer) == [408]
+
+
+def test_silence_ends_with_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that falls silent within its request holds a thread no longer than one that drips."""
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        waits: list[float] = []
+
+        def wait(connection: Any, timeout: float, *, writing: bool = False) -> bool:
+            waits.append(timeout)
+            return False
+
+        monkeypatch.setattr(connections, "is_ready", wait)
+        reader = Reader(near, timeout=60.0)
+        reader.deadline = time.monotonic() + 5.0
+        with pytest.raises(TimeoutError):
+            reader.readline()
+    assert len(waits) == 1 and 0 <= waits[0] <= 5.0
 
 
 class Peer:
