@@ -147,6 +147,8 @@ class WSGIApp:
         # Holds the streams of stateless calls, each for as long as its connection; the limits are those of
         # the runner.
         self._scratch = MemoryStore(max_sessions=max_streams * 2)
+        # Whether the log has been told what the WSGI server around this cannot do; once is enough.
+        self._advised = False
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
@@ -182,6 +184,9 @@ class WSGIApp:
         if self._path is not None and path != self._path and not _is_mount(environ):
             raise HTTPError(404, "there is nothing at this path")
         self._guard.check(environ)
+        if not self._advised:
+            self._advised = True
+            self._advise(environ)
         if (preflight := self._guard.preflight(environ)) is not None:
             return preflight  # it carries no credentials, so nobody is asked for them
         if self._runner.stopping:
@@ -203,6 +208,22 @@ class WSGIApp:
         if method == "DELETE":
             return self._delete(self._session(environ, principal))
         raise HTTPError(405, "the method must be POST, GET or DELETE", headers=[("Allow", "POST, GET, DELETE")])
+
+    def _advise(self, environ: Environ) -> None:
+        """Say what will fail now and then, and hardly in a test: clients would see sessions that are not known, and
+        questions that nobody answers.
+        """
+        if environ.get("wsgi.multiprocess") and not self.store.shared and not self._stateless:
+            _log.warning(
+                "several processes serve %s, and each keeps sessions, tasks and subscriptions in its own memory: give"
+                " wsgi() a store= that they share, a SQLiteStore or RedisStore",
+                self._path or "this endpoint",
+            )
+        if environ.get("wsgi.multithread") is False and not self._json:
+            _log.warning(
+                "each process of this WSGI server handles one request at a time, so an open stream keeps it from all"
+                " others: use workers with threads (gunicorn -k gthread --threads 64), or wsgi(json_response=True)"
+            )
 
     def _session(self, environ: Environ, principal: str | None) -> ServerSession:
         """Find the session of a request.

@@ -98,6 +98,27 @@ def test_arguments_that_are_nested_deeply() -> None:
         signature.convert({"rows": deep})
 
 
+@pytest.mark.parametrize(
+    ("options", "environ", "words"),
+    [
+        ({}, {}, []),
+        ({}, {"wsgi.multiprocess": True}, ["SQLiteStore"]),
+        ({"stateless": True}, {"wsgi.multiprocess": True}, []),
+        ({}, {"wsgi.multithread": False, "wsgi.multiprocess": True}, ["SQLiteStore", "gthread"]),
+        ({"json_response": True}, {"wsgi.multithread": False}, []),
+    ],
+)
+def test_advice_on_the_wsgi_server(
+    server: Server, options: Any, environ: Any, words: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails only now and then is said once, in the log."""
+    app = server.wsgi(**options)
+    for _ in range(2):
+        Direct(lambda given, start: app(given | environ, start)).initialize()
+    assert len(caplog.records) == len(words)
+    assert all(word in record.message for word, record in zip(words, caplog.records, strict=True))
+
+
 def test_large_batches_are_refused(server: Server) -> None:
     """Their answers could be a hundred times as long."""
     direct = Direct(server.wsgi()).initialize("2025-03-26")
