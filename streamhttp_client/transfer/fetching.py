@@ -30,7 +30,7 @@ from .downloading import DownloadResult, Settings
 from .flow import Effort, Failed, Flow, final_error, is_hopeless, make_effort, open_http, refusal, unacceptable
 from .names import name_for
 from .pace import Reporter
-from .partfile import PartFile
+from .partfile import PartFile, disk_error
 from .ranges import Representation, Verdict, judge
 from .segments import MIN_SEGMENT_SIZE, Piece, Segments
 from .target import check_target
@@ -107,7 +107,10 @@ class Fetch:
             error.attempts = max(self._requests, 1)
             raise
         except OSError as error:
-            if self.part is None or (full := self.part.disk_error(error)) is error:
+            # Without a part there was no room for the very first file.
+            part = self.part
+            full = disk_error(error, self._target) if part is None else part.disk_error(error)
+            if full is error:
                 raise
             raise full from error
         finally:

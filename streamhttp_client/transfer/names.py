@@ -80,7 +80,7 @@ def _names_in(value: str) -> list[str]:
                 extended.append(unquote_to_bytes(coded).decode(charset, "replace"))
         elif key == "filename":
             if text.startswith('"'):
-                text = re.sub(r"\\(.)", r"\1", text[1:-1])
+                text = re.sub(r"\\(.)", r"\1", text[1:].removesuffix('"'))  # which some leave out
             try:  # fields are read as ISO-8859-1; who sends more than ASCII mostly means UTF-8
                 text = text.encode("latin-1").decode("utf-8")
             except UnicodeError:

@@ -29,10 +29,18 @@ from .sidecar import Sidecar, address_key, open_regular, owner, remove
 from .strays import sweep, take_over
 from .target import mode_of, put_in_place, sync_folder
 
-__all__ = ["PartFile"]
+__all__ = ["PartFile", "disk_error"]
 
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+
+def disk_error(error: OSError, path: str, kept: int = 0, resumable: bool = False) -> Exception:
+    """DiskFull for what says so; else the error as it is."""
+    if error.errno not in _FULL:
+        return error
+    text = f"no room for {path!r} after {kept} bytes: {error.strerror}"
+    return DiskFull(text, bytes_kept=kept, resumable=resumable)
 
 
 class PartFile:
@@ -194,12 +202,8 @@ class PartFile:
 
     def disk_error(self, error: OSError) -> Exception:
         """DiskFull for what says so; else the error as it is."""
-        if error.errno not in _FULL:
-            return error
         kept = self.kept
-        resumable = self.version.validator is not None and kept > 0
-        text = f"no room for {self.path!r} after {kept} bytes: {error.strerror}"
-        return DiskFull(text, bytes_kept=kept, resumable=resumable)
+        return disk_error(error, self.path, kept, self.version.validator is not None and kept > 0)
 
     def open_again(self) -> int:
         """Another descriptor of the same file, for a thread that writes elsewhere in it."""

@@ -19,6 +19,8 @@ def check_target(path: str, overwrite: bool) -> None:
         TargetExists: Something is there, be it a dangling symbolic link, and ``overwrite`` is False.
         IsADirectoryError, FileNotFoundError, NotADirectoryError, PermissionError: No file can be put there.
     """
+    if not path:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     folder = os.path.dirname(path) or "."
     if not stat.S_ISDIR(os.stat(folder).st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)

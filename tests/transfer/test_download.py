@@ -1452,6 +1452,16 @@ def test_an_unwritable_target_is_said_before_any_request(tmp_path: Path, dest: s
         assert server.accepted == 0
 
 
+def test_no_target_at_all_is_said_before_any_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an environment variable that is not set becomes."""
+    monkeypatch.chdir(tmp_path)
+    with FileServer(DATA) as server:
+        with pytest.raises(FileNotFoundError):
+            download(server.url, "")
+        assert server.accepted == 0
+    assert leftovers(tmp_path) == []
+
+
 def test_an_address_that_makes_no_sense(tmp_path: Path) -> None:
     with pytest.raises(LocalProtocolError, match="http"):
         download("ftp://example.org/x", tmp_path / "x")

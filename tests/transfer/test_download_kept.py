@@ -138,6 +138,24 @@ def test_a_part_outlives_a_page_for_which_there_is_no_room(tmp_path: Path, monke
         assert fetch(server, tmp_path / "x").resumed_from == 50_000
 
 
+def test_a_disk_without_room_for_anything_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even for the sidecar, before the first byte: said in the same words, and nothing was asked for."""
+    real = os.open
+
+    def full(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(28, "No space left on device", path)
+        return real(path, flags, *rest, **more)
+
+    with FileServer(DATA) as server:
+        monkeypatch.setattr(os, "open", full)
+        with pytest.raises(DiskFull, match="no room for .*x' after 0 bytes: No space left") as caught:
+            fetch(server, tmp_path / "x")
+        assert server.accepted == 0
+    assert (caught.value.bytes_kept, caught.value.resumable) == (0, False)
+    assert leftovers(tmp_path) == []
+
+
 def test_a_part_outlives_an_exception_while_a_page_comes(tmp_path: Path) -> None:
     def stop(report: Progress) -> None:
         if report.state == "restarted":

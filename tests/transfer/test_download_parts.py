@@ -65,6 +65,8 @@ def test_any_content_disposition_gives_a_name(field: str) -> None:
         ("attachment", "b c"),
         ("attachment;filename=plain.txt", "plain.txt"),
         ('attachment; filename="semi;colon.txt"', "semi;colon.txt"),
+        ('attachment; filename="never closed.txt', "never closed.txt"),
+        ('attachment; filename="', "b c"),
         ('attachment; FILENAME="quo\\"te.txt"', "quo_te.txt"),
         ("attachment; filename=a%20b.txt", "a b.txt"),
         ("attachment; filename*=iso-8859-1'en'%A3%20rates", "£ rates"),
