@@ -19,7 +19,7 @@ from . import progressbar
 from .digests import parse_digest
 from .downloading import DownloadResult, Settings
 from .fetching import Fetch
-from .pace import Reporter, check_min_speed, check_rate_limit
+from .pace import check_min_speed, check_rate_limit, report_to
 
 if TYPE_CHECKING:
     import requests
@@ -72,7 +72,8 @@ def download(
             checked anyway.
         expected_size: Bytes.
         segments: Connections at once, if the server does ranges and the file is large enough for them.
-        min_speed: ``(bytes a second, seconds)``: an attempt that brings less over that time has failed. None for any.
+        min_speed: ``(bytes a second, seconds)``: an attempt that brings less over that time has failed, and counts
+            as one that brought nothing if it was never faster. None for any.
         rate_limit: Bytes a second not to exceed.
         timeout: Seconds for everything, or a :class:`Timeout`. Default: 10 s to connect, 60 s of silence, no total.
         retry: How many attempts in a row may bring nothing.
@@ -117,4 +118,4 @@ def download(
         target = os.fsdecode(target)
     job = Fetch(url, address, target, settings, http, headers, auth)
     with reporter_of(os.path.basename(target)) as callback:
-        return job.run(Reporter(callback))
+        return report_to(callback, job.run)

@@ -18,6 +18,7 @@ from ..exceptions import (
     SizeMismatch,
     SourceChanged,
     StreamHTTPError,
+    TargetChanged,
     TransferError,
     TransportError,
 )
@@ -27,7 +28,18 @@ from ..net.interrupt import Interrupt
 from .codings import as_stored
 from .digests import ContentCheck, Digester, parse_digest_field
 from .downloading import DownloadResult, Settings
-from .flow import Effort, Failed, Flow, final_error, is_hopeless, make_effort, open_http, refusal, unacceptable
+from .flow import (
+    Effort,
+    Failed,
+    Flow,
+    final_error,
+    is_hopeless,
+    is_progress,
+    make_effort,
+    open_http,
+    refusal,
+    unacceptable,
+)
 from .names import name_for
 from .pace import Reporter
 from .partfile import PartFile, disk_error
@@ -102,8 +114,9 @@ class Fetch:
                 raise
         except TransferError as error:
             # Where it was raised, not all of it was known.
-            error.bytes_kept = max(error.bytes_kept, self._kept)
-            error.resumable = error.resumable or (self._resumable and self._ranges)
+            if not isinstance(error, TargetChanged):  # then nothing is there
+                error.bytes_kept = max(error.bytes_kept, self._kept)
+                error.resumable = error.resumable or (self._resumable and self._ranges)
             error.attempts = max(self._requests, 1)
             raise
         except OSError as error:
@@ -152,9 +165,9 @@ class Fetch:
 
     def _before_next(self, error: StreamHTTPError, floor: float) -> None:
         """Count a failed attempt and wait; raise if that was the last one."""
-        if self._kept > self._highest:
-            self._highest = self._kept
+        if is_progress(self._kept - self._highest, error):
             self._effort.progressed()
+        self._highest = max(self._highest, self._kept)
         if not self._effort.deadline.expired and not is_hopeless(error) and self._effort.again(floor):
             return
         raise final_error(

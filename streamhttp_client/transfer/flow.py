@@ -45,6 +45,7 @@ __all__ = [
     "TransferHTTP",
     "final_error",
     "is_hopeless",
+    "is_progress",
     "make_effort",
     "open_http",
     "refusal",
@@ -74,7 +75,22 @@ class Failed(Exception):
 
 
 class Slow(TransferError):
-    """Below the least speed, once."""
+    """Below the least speed, once.
+
+    Attributes:
+        least: Bytes that the window of this speed has at the least.
+    """
+
+    least = 0.0
+
+
+def is_progress(gained: int, error: StreamHTTPError) -> bool:
+    """Whether a failed attempt brought so much that the count of attempts begins again.
+
+    Any byte counts, so that a link that breaks all the time still finishes. But what is too slow brings some bytes each
+    time: unless it has once been as fast as was asked for, it would never be given up.
+    """
+    return gained > 0 and not (isinstance(error, Slow) and gained < error.least)
 
 
 class TransferHTTP(HTTP):
@@ -289,4 +305,6 @@ class Flow:
 
 def _slow(setting: tuple[float, float] | None) -> Slow:
     assert setting is not None
-    return Slow(f"less than {setting[0]:g} bytes a second over {setting[1]:g} s")
+    error = Slow(f"less than {setting[0]:g} bytes a second over {setting[1]:g} s")
+    error.least = setting[0] * setting[1]
+    return error

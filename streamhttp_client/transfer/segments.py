@@ -20,7 +20,7 @@ from ..net.interrupt import Interrupt
 from ..net.timeouts import Deadline
 from .digests import ContentCheck
 from .downloading import Settings
-from .flow import BUFFER_SIZE, Effort, Failed, Flow, final_error, is_hopeless, make_effort, refusal
+from .flow import BUFFER_SIZE, Effort, Failed, Flow, final_error, is_hopeless, is_progress, make_effort, refusal
 from .pace import Reporter
 from .partfile import PartFile
 from .ranges import Verdict, judge, parse_content_range
@@ -186,7 +186,7 @@ class Segments:
             piece = None
             if self._stopping:
                 return
-            if gap[0] > before:
+            if is_progress(gap[0] - before, failure):
                 effort.progressed()
             if gap[0] < gap[1] and (is_hopeless(failure) or not effort.again(floor)):
                 expired = effort.deadline.expired

@@ -195,8 +195,7 @@ class Source:
                     self._check_open()
                     self._ask()
                 self._check_open()
-                self._reporter.begin(0, self.size)  # the first time only
-                return
+                break
             except Failed as failed:
                 self._again(failed)
             except HTTPStatusError as error:
@@ -204,6 +203,11 @@ class Source:
             except BaseException:
                 self._drop()
                 raise
+        try:
+            self._reporter.begin(0, self.size)  # the first time only
+        except BaseException:
+            self._drop()
+            raise
 
     def _ask(self) -> None:
         """Make one request and make its answer the present one."""

@@ -36,7 +36,7 @@ from . import progressbar
 from .digests import dump_digest_field, parse_digest
 from .flow import Failed, final_error, is_hopeless, make_effort, open_http, refusal, surely_not_done
 from .names import name_beside
-from .pace import Reporter
+from .pace import Reporter, report_to
 from .payload import Payload, Source, open_payload
 from .uploading import Outcome, Settings, UploadAnswer, answer_of, compare_digest
 
@@ -175,9 +175,7 @@ def upload(
     payload = open_payload(source)
     try:
         with shown(filename or payload.name or "") as callback:
-            reporter = Reporter(callback)
-            outcome, size = _run(settings, payload, reporter)
-            reporter.finish(size)
+            outcome, size = report_to(callback, lambda reporter: _run(settings, payload, reporter))
     finally:
         payload.close()
     return UploadResult(
@@ -220,6 +218,7 @@ def _run(settings: Settings, payload: Payload, reporter: Reporter) -> tuple[Outc
         raise
     finally:
         job.close()
+    reporter.finish(job.size)
     return outcome, job.size
 
 

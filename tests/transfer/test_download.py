@@ -12,7 +12,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ import pytest
 import requests
 
 from streamhttp_client.exceptions import (
+    ConnectionLost,
     DigestMismatch,
     HTTPStatusError,
     LocalProtocolError,
+    ReadTimeout,
     SizeMismatch,
     SourceChanged,
     TargetChanged,
@@ -38,6 +40,7 @@ from streamhttp_client.net.retry import RetryPolicy
 from streamhttp_client.net.timeouts import Timeout
 from streamhttp_client.progress import Progress
 from streamhttp_client.transfer.download import DownloadResult, download
+from streamhttp_client.transfer.flow import Failed
 from streamhttp_client.transfer.partfile import PartFile
 from streamhttp_client.transfer.ranges import Representation
 from streamhttp_client.transfer.sidecar import Sidecar, address_key
@@ -771,6 +774,25 @@ def test_too_slow_is_a_failure_that_is_tried_again(tmp_path: Path) -> None:
     assert caught.value.bytes_kept == 30_000 and caught.value.resumable
 
 
+@pytest.mark.parametrize("segments", [1, 2])
+def test_a_server_that_is_always_too_slow_is_given_up(tmp_path: Path, segments: int) -> None:
+    """A few bytes with each attempt are no progress when many were asked for: else it would go on for hours."""
+
+    class Drips(FileServer):
+        def send(
+            self, peer: Peer, status: int, body: bytes, headers: Mapping[str, str], cut_after: int | None = None
+        ) -> None:
+            peer.send_head(status, {**headers, "Content-Length": str(len(body))})
+            peer.send(body[:1000])
+            peer.wait_gone()
+
+    with Drips(BIG) as server:
+        with pytest.raises(TooSlow) as caught:
+            fetch(server, tmp_path / "x", segments=segments, min_speed=(1e6, 0.1))
+        assert 3 <= len(server.requests) <= 3 * segments
+    assert 3000 <= caught.value.bytes_kept <= 1000 * len(server.requests) and caught.value.resumable
+
+
 def partial_silence(peer: Peer, request: Request) -> None:
     peer.send_head(206, {"Content-Range": f"bytes 30000-{len(DATA) - 1}/{len(DATA)}", "ETag": '"v1"'})
     peer.wait_gone()
@@ -1107,8 +1129,9 @@ def test_a_part_that_somebody_takes_away_is_noticed(tmp_path: Path, how: str) ->
         peer.send(DATA[30_000:])
 
     held = threading.Event()
-    with FileServer(DATA, pause) as server, pytest.raises(TargetChanged):
+    with FileServer(DATA, pause) as server, pytest.raises(TargetChanged) as caught:
         fetch(server, tmp_path / "x", on_progress=take)
+    assert (caught.value.bytes_kept, caught.value.resumable) == (0, False)
     assert leftovers(tmp_path) == (["x.part"] if how == "replaced" else [])
 
 
@@ -1211,6 +1234,28 @@ def test_an_exception_in_the_callback_stops_it_and_keeps_the_part(tmp_path: Path
         assert leftovers(tmp_path) == ["x.part", "x.part.json"]
         assert fetch(server, tmp_path / "x").resumed_from >= 2000
     assert (tmp_path / "x").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("segments", [1, 3])
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionLost("x"), ReadTimeout("x"), OSError(28, "x"), TransferInterrupted("x"), Failed(ConnectionLost("x"))],
+)
+def test_an_error_of_the_callback_is_not_taken_for_one_of_the_download(
+    tmp_path: Path, segments: int, error: Exception
+) -> None:
+    """It may come from a service that the callback calls, or a file that it writes: neither tried again nor renamed."""
+
+    def stop(report: Progress) -> None:
+        if report.progress:
+            raise error
+
+    error.__context__ = KeyError()  # what the user was about stays what it was
+    with FileServer(BIG) as server:
+        with pytest.raises(type(error)) as caught:
+            fetch(server, tmp_path / "x", segments=segments, on_progress=stop)
+        assert caught.value is error and isinstance(error.__context__, KeyError)
+        assert len(server.requests) <= segments
 
 
 def test_an_exception_in_the_last_call_reaches_the_caller_and_the_file_is_there(tmp_path: Path) -> None:
