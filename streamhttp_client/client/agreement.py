@@ -89,7 +89,7 @@ class Agreement:
         revision = LATEST_SESSION if session.protocol_version is None else get_revision(session.protocol_version)
         channel = session.era == "http+sse"
         if KNOWN_SERVERS.first_step(self._url) is None:  # what was found out in this process is younger
-            self._learn(revision, channel=channel)
+            self._learn(revision, channel=channel, probed=False)
         if channel:
             return None
         return Link(self._era(revision), session, self._transport, ("as the saved session has it",))
@@ -276,7 +276,7 @@ class Agreement:
             pinned=self._pinned is not None,
         )
         if way.sure:
-            self._learn(link.era.revision)
+            self._learn(link.era.revision, probed=bool(way.probed))
         agreed = f"initialize agreed on {link.era.revision.name}"
         return Link(link.era, link.session, link.transport, (*way.steps, agreed))
 
@@ -302,13 +302,13 @@ class Agreement:
             transport.close()
             raise
         if way.sure:
-            self._learn(link.era.revision, channel=True)
+            self._learn(link.era.revision, channel=True, probed=bool(way.probed))
         agreed = f"a GET opened the stream of HTTP+SSE, and initialize agreed on {link.era.revision.name}"
         return Link(link.era, link.session, link.transport, (*way.steps, agreed))
 
-    def _learn(self, revision: Revision, *, channel: bool = False) -> None:
+    def _learn(self, revision: Revision, *, channel: bool = False, probed: bool = True) -> None:
         if self._pinned is None:  # else it says what the caller wants, and not what the server does
-            KNOWN_SERVERS.learn(self._url, revision, channel=channel)
+            KNOWN_SERVERS.learn(self._url, revision, channel=channel, probed=probed)
 
     # What one kind of servers alone needs is imported when one is met: it costs a start some milliseconds.
 

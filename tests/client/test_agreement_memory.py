@@ -118,6 +118,23 @@ def test_a_guess_for_another_endpoint(_nothing_left: None, first: str, other: st
             assert client.era == ERAS[other]
 
 
+def test_a_half_deployed_server_heals(session_server: AnyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """V26-08: one whose gateway had led the probe to an old half is found to be new some minutes later, without a
+    failure that says so; until then, one probe is enough.
+    """
+    passed = [0.0]
+    monkeypatch.setattr(KNOWN_SERVERS, "_clock", lambda: passed[0])
+    eras = []
+    for seconds in (0, 590, 20, 590):
+        passed[0] += seconds
+        with connect_to(session_server) as client:
+            works(client)
+            eras.append(client.era)
+        session_server.kind = "both"
+    assert eras == ["session", "session", "stateless", "stateless"]
+    assert keys(session_server).count("server/discover") == 2
+
+
 CHANGES = [(before, after) for before in ERAS for after in ERAS if before != after]
 
 

@@ -119,6 +119,45 @@ def test_it_does_not_grow_for_ever(known: KnownServers) -> None:
     assert step(known, "https://h0.example/mcp") is None
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("revision", "channel"), [(LATEST_SESSION, False), (REVISIONS["2024-11-05"], True)])
+def test_an_older_way_holds_for_some_minutes(revision: Revision, channel: bool) -> None:
+    """V26-08: a server that was found to be an older one is asked again after ten minutes; what it then says holds
+    again, and that it still speaks the older way without being asked does not count.
+    """
+    clock = Clock()
+    known = KnownServers(clock)
+    known.learn(URL, revision, channel=channel)
+    first = step(known, URL)
+    clock.now += 599
+    known.learn(URL, revision, channel=channel, probed=False)
+    known.learn("https://h.example/other", revision, channel=channel, probed=False)
+    assert step(known, URL) == first
+    clock.now += 2
+    for url in (URL, "https://h.example/other", "https://h.example/third"):
+        assert step(known, url) is None
+    known.learn(URL, revision, channel=channel, probed=False)
+    assert step(known, URL) is None
+    known.learn(URL, revision, channel=channel)
+    assert step(known, URL) == first
+
+
+def test_the_newest_way_holds() -> None:
+    """V26-08: a server that speaks the newest revision is not probed again, however long ago it was."""
+    clock = Clock()
+    known = KnownServers(clock)
+    known.learn(URL, LATEST)
+    clock.now += 1e9
+    assert step(known, URL) == ("speak", "2026-07-28")
+
+
 def test_threads_share_it(known: KnownServers) -> None:
     """V26-08: threads that learn, ask and forget at once neither fail nor leave more than may be kept."""
     failures: list[BaseException] = []
