@@ -52,7 +52,7 @@ class Agreement:
         url: The endpoint.
         shown_url: The same without credentials.
         pinned: The one revision that will do, or None to find out.
-        capabilities: What this client can be asked for, by revisions with a handshake and by those without.
+        capabilities: What this client can be asked for; of it, each revision is told what there is in it.
         client_info: How it introduces itself.
         next_id: Gives request ids.
         max_message_size: Bytes of one answer or one event.
@@ -65,7 +65,7 @@ class Agreement:
         *,
         shown_url: str,
         pinned: Revision | None,
-        capabilities: tuple[Mapping[str, Any], Mapping[str, Any]],
+        capabilities: Mapping[str, Any],
         client_info: Mapping[str, Any],
         next_id: Callable[[], jsonrpc.RequestId],
         max_message_size: int,
@@ -317,7 +317,7 @@ class Agreement:
 
         return Handshake(
             shown_url=self._shown_url,
-            capabilities=self._capabilities[0],
+            capabilities=self._capabilities,
             client_info=self._client_info,
             next_id=self._next_id,
         )
@@ -329,7 +329,8 @@ class Agreement:
             return StatefulEra(revision)
         from ..protocol.stateless import StatelessEra
 
-        return StatelessEra(revision, capabilities=self._capabilities[1], client_info=self._client_info)
+        capabilities = revision.declared(self._capabilities)
+        return StatelessEra(revision, capabilities=capabilities, client_info=self._client_info)
 
 
 class _Way:

@@ -61,12 +61,8 @@ class Callbacks:
         self.url_elicitation = url_elicitation
         self.sampling_tools = sampling_tools
 
-    def capabilities(self, *, tells_changes: bool = True) -> dict[str, Any]:
-        """What is declared to the server: only what has a handler (MCP 2025-11-25, Operation).
-
-        Args:
-            tells_changes: Whether the era has a notification that the roots are others now.
-        """
+    def capabilities(self) -> dict[str, Any]:
+        """What can be declared to a server: only what has a handler (MCP 2025-11-25, Operation)."""
         declared: dict[str, Any] = {}
         if self.sampling is not None:
             declared["sampling"] = {"tools": {}} if self.sampling_tools else {}
@@ -74,7 +70,7 @@ class Callbacks:
             # An empty object means forms only; 2025-06-18 knows no other kind and ignores what is in it.
             declared["elicitation"] = {"form": {}, "url": {}} if self.url_elicitation else {}
         if self.roots is not None:
-            declared["roots"] = {"listChanged": True} if tells_changes else {}
+            declared["roots"] = {"listChanged": True}
         return declared
 
     def answers(self, method: str) -> bool:

@@ -49,8 +49,9 @@ class Client(Verbs, TaskVerbs):
             default, not "no limit", which is ``Timeout(total=None)``.
         retry: A :class:`RetryPolicy`.
         protocol: ``"auto"`` finds out what the server speaks, from 2026-07-28 down to the HTTP+SSE of 2024-11-05, and
-            remembers it for this process, so that the next client of the same address need not ask; an older server
-            is asked again after ten minutes. Or one revision, such as ``"2025-06-18"``, and no other; with ``"2026-07-28"`` nothing is sent before the first call.
+            remembers it for this process, so that the next client of the same address need not ask; an older server is
+            asked again after ten minutes. Or one revision, such as ``"2025-06-18"``, and no other; with
+            ``"2026-07-28"`` nothing is sent before the first call.
         client_info: Name and version to introduce this program with, as a model or a mapping.
         sampling: Answers requests of the server to ask a language model. It takes a :class:`CreateMessageParams`, and
             gives a :class:`CreateMessageResult` or ``{"role": "assistant", "model": …, "content": {…}}``.

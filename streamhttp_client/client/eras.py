@@ -5,8 +5,8 @@ across restarts of the same server configuration, re-probing if the cached assum
 basic/versioning, Backward Compatibility. Here it is kept for each endpoint, since a gateway may have several kinds of
 servers behind one origin; for another endpoint of a known origin it is a guess, which costs little if it is wrong.
 
-That a server knows an older way is no proof that it knows no newer one: what a gateway refuses while half of its servers
-are new looks the same. So this holds for some minutes; then one probe finds out.
+That a server knows an older way is no proof that it knows no newer one: what a gateway refuses while half of its
+servers are new looks the same. So this holds for some minutes; then one probe finds out.
 """
 
 from __future__ import annotations

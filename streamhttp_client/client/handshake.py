@@ -29,7 +29,7 @@ class Handshake:
 
     Args:
         shown_url: The endpoint without credentials, for the session.
-        capabilities: What this client can be asked for.
+        capabilities: What this client can be asked for; of it, what there is in a revision is declared.
         client_info: How it introduces itself.
         next_id: Gives request ids.
     """
@@ -105,7 +105,8 @@ class Handshake:
         farewell: Callable[[Link], object],
         pinned: bool,
     ) -> Link:
-        operation = calls.initialize(offer.name, capabilities=self._capabilities, client_info=self._client_info)
+        capabilities = offer.declared(self._capabilities)
+        operation = calls.initialize(offer.name, capabilities=capabilities, client_info=self._client_info)
         era = make_era(offer)
         while True:
             request = jsonrpc.Request(self._next_id(), operation.method, operation.params)

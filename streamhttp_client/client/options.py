@@ -97,7 +97,6 @@ class Options(Record, kw_only=True):
             sampling_tools=self.sampling_tools,
         )
         capabilities = callbacks.capabilities()
-        stateless = {**callbacks.capabilities(tells_changes=False), "extensions": {TASKS_EXTENSION: {}}}
         shown_url, client_info = check_url(self.url), _client_info(self.client_info)
         http = HTTP(
             session=self.http,
@@ -115,7 +114,7 @@ class Options(Record, kw_only=True):
             self.url,
             shown_url=shown_url,
             pinned=pinned,
-            capabilities=(capabilities, stateless),
+            capabilities={**capabilities, "extensions": {TASKS_EXTENSION: {}}},
             client_info=client_info,
             next_id=ids.__next__,
             max_message_size=self.max_message_size,

@@ -5,7 +5,10 @@ A revision is data. Code asks it a question (``revision.batches``) and never com
 
 from __future__ import annotations
 
-from .._record import Record
+from collections.abc import Mapping
+from typing import Any
+
+from .._record import FrozenDict, Record
 from ..exceptions import LocalProtocolError
 
 __all__ = [
@@ -20,6 +23,15 @@ __all__ = [
 ]
 
 
+_NOTHING: frozenset[str] = frozenset()
+_FIRST_ABILITIES = FrozenDict({"roots": frozenset(("listChanged",)), "sampling": _NOTHING})
+_SECOND_ABILITIES = FrozenDict({**_FIRST_ABILITIES, "elicitation": _NOTHING})
+_ABILITIES = FrozenDict({
+    **_FIRST_ABILITIES, "sampling": frozenset(("context", "tools")), "elicitation": frozenset(("form", "url")),
+})  # fmt: skip
+_LATEST_ABILITIES = FrozenDict({**_ABILITIES, "roots": _NOTHING, "extensions": None})
+
+
 class Revision(Record):
     """One dated revision of the protocol.
 
@@ -32,6 +44,7 @@ class Revision(Record):
         tasks: Requests can be turned into tasks by the core protocol (2025-11-25, experimental).
         two_channels: Its own transport is HTTP+SSE, where answers come on one common stream (2024-11-05).
         undeclared: Capabilities that a server may have without being able to say so.
+        client_abilities: Capabilities that a client may declare, each with what may be said of it; None for anything.
     """
 
     name: str
@@ -41,16 +54,32 @@ class Revision(Record):
     tasks: bool = False
     two_channels: bool = False
     undeclared: frozenset[str] = frozenset()
+    client_abilities: Mapping[str, frozenset[str] | None] = _ABILITIES
+
+    def declared(self, capabilities: Mapping[str, Any]) -> dict[str, Any]:
+        """What of a client's capabilities there is in this revision (ClientCapabilities of its schema)."""
+        known = self.client_abilities
+        found = {}
+        for name, said in capabilities.items():
+            if name in known:
+                members = known[name]
+                found[name] = {key: value for key, value in said.items() if members is None or key in members}
+        return found
 
 
 REVISIONS = {
     revision.name: revision
     for revision in (
-        Revision("2026-07-28", handshake=False),
+        Revision("2026-07-28", handshake=False, client_abilities=_LATEST_ABILITIES),
         Revision("2025-11-25", polling=True, tasks=True),
-        Revision("2025-06-18"),
-        Revision("2025-03-26", batches=True),
-        Revision("2024-11-05", two_channels=True, undeclared=frozenset(("completions",))),
+        Revision("2025-06-18", client_abilities=_SECOND_ABILITIES),
+        Revision("2025-03-26", batches=True, client_abilities=_FIRST_ABILITIES),
+        Revision(
+            "2024-11-05",
+            two_channels=True,
+            undeclared=frozenset(("completions",)),
+            client_abilities=_FIRST_ABILITIES,
+        ),
     )
 }
 """The revisions that this package speaks, newest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
@@ -31,10 +31,16 @@ if TYPE_CHECKING:
     from ..protocol.era import Era
     from .link import RequestUnderWay
 
-__all__ = ["NOT_EXECUTED", "await_response", "refused", "rpc_error"]
+__all__ = ["NOT_EXECUTED", "await_response", "blame_size", "refused", "rpc_error"]
 
 NOT_EXECUTED = frozenset((429, 503))
 """Statuses with which a server or gateway says that it did not begin: the same request may be sent again."""
+
+# "431 Request Header Fields Too Large" (RFC 6585), and what servers say that do not know it: nginx and Node's proxies 400,
+# some 413, 414 or 502.
+_TOO_LARGE = frozenset((400, 413, 414, 431, 502))
+# Servers and gateways allow 8 KiB for one header or for all, seldom less than 4.
+_LARGE = 4000
 
 _BY_CODE: dict[int, type[RPCError]] = {
     jsonrpc.METHOD_NOT_FOUND: MethodNotFound,
@@ -44,7 +50,6 @@ _BY_CODE: dict[int, type[RPCError]] = {
     names.HEADER_MISMATCH: HeaderMismatch,
     names.MISSING_CAPABILITY: MissingCapability,
 }
-
 
 
 def rpc_error(
@@ -104,6 +109,23 @@ def refused(response: Response, era: Era, session: Session | None, effort: Effor
     hint = "; is this the address of an MCP endpoint?" if session is None and status in (404, 405, 501) else ""
     return HTTPStatusError(
         f"{url} answered with {status}{reason}{elsewhere}{hint}", status=status, headers=headers, body=body, url=url
+    )
+
+
+def blame_size(error: StreamHTTPError, headers: Mapping[str, str]) -> None:
+    """Have a refusal say which headers of the request are large, if it may be for that: nobody guesses that an argument
+    is sent in one. Their names and lengths, for what is in them may be private.
+    """
+    if not isinstance(error, HTTPStatusError) or error.status not in _TOO_LARGE:
+        return
+    size = sum(len(name) + len(value) + 4 for name, value in headers.items())
+    if size < _LARGE and error.status != 431:
+        return
+    largest = sorted(headers, key=lambda name: -len(headers[name]))[:3]
+    named = ", ".join(f"{name} ({len(headers[name])} bytes)" for name in largest)
+    error.args = (
+        f"{error}; the headers of this request take {size} bytes besides those of the client's options, most of it in "
+        f"{named}; Mcp-Name and Mcp-Param-* repeat what the body says",
     )
 
 

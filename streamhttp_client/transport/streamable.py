@@ -37,7 +37,7 @@ from ..net.http import HTTP
 from ..net.refusals import is_temporary, type_error
 from ..net.retry import Effort, parse_retry_after
 from ..protocol.session import Session
-from .answers import NOT_EXECUTED, refused
+from .answers import NOT_EXECUTED, blame_size, refused
 
 if TYPE_CHECKING:
     from ..protocol.era import Era
@@ -172,6 +172,7 @@ class StreamableTransport:
                         exchange.in_flight = False
                     failure = refused(response, era, session, effort)
                     if response.status not in NOT_EXECUTED:
+                        blame_size(failure, headers)
                         raise failure
                     floor = parse_retry_after(response.headers)
                 if not effort.again(floor):

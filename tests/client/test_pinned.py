@@ -52,6 +52,22 @@ def test_one_session_revision_only(_nothing_left: None, kind: str, name: str) ->
         assert KNOWN_SERVERS.first_step(server.url) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "declared"),
+    [
+        ("2025-03-26", {"roots": {"listChanged": True}, "sampling": {}}),
+        ("2025-06-18", {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {}}),
+    ],
+)
+def test_only_what_the_revision_has_is_declared(session_server: AnyServer, name: str, declared: object) -> None:
+    """L25-06: callbacks for what came later stand by in vain, and the server is not told of them."""
+    session_server.protocol_version = name
+    every = {"roots": [], "sampling": dict, "elicitation": dict, "url_elicitation": True, "sampling_tools": True}
+    with connect_to(session_server, protocol=name, **every) as client:
+        works(client)
+    assert session_server.seen("initialize")[0].json["params"]["capabilities"] == declared
+
+
 def test_http_sse_only(channel_server: AnyServer) -> None:
     """O-03, H26-21: pinned to 2024-11-05, the stream is opened at once."""
     with connect_to(channel_server, protocol="2024-11-05") as client:

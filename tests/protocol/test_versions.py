@@ -56,3 +56,34 @@ def test_each_revision_is_of_one_era(name: str) -> None:
     found = [find_session_revision(name), find_stateless_revision(name)]
     assert [revision for revision in found if revision is not None] == ([REVISIONS[name]] if name in REVISIONS else [])
     assert find_stateless_revision(LATEST.name) is LATEST and find_session_revision(LATEST_SESSION.name)
+
+
+FORMS_AND_PAGES = {"form": {}, "url": {}}
+
+
+@pytest.mark.parametrize(
+    ("name", "declared"),
+    [
+        ("2024-11-05", {"roots": {"listChanged": True}, "sampling": {}}),
+        ("2025-03-26", {"roots": {"listChanged": True}, "sampling": {}}),
+        ("2025-06-18", {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {}}),
+        (
+            "2025-11-25",
+            {"roots": {"listChanged": True}, "sampling": {"tools": {}}, "elicitation": FORMS_AND_PAGES},
+        ),
+        (
+            "2026-07-28",
+            {"roots": {}, "sampling": {"tools": {}}, "elicitation": FORMS_AND_PAGES, "extensions": {"a/b": {}}},
+        ),
+    ],
+)
+def test_what_a_client_declares_in_each_revision(name: str, declared: dict[str, object]) -> None:
+    """L25-06: nothing that the revision does not have; and nothing that the client does not have."""
+    everything = {
+        "roots": {"listChanged": True}, "sampling": {"tools": {}}, "elicitation": FORMS_AND_PAGES,
+        "extensions": {"a/b": {}}, "unheard": {},
+    }  # fmt: skip
+    revision = get_revision(name)
+    assert revision.declared(everything) == declared
+    assert revision.declared({}) == {}
+    assert hash(revision) == hash(get_revision(name))
