@@ -12,7 +12,7 @@ each dataclass that it defines.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NoReturn
 
 from .exceptions import LocalProtocolError, RemoteProtocolError
@@ -141,13 +141,19 @@ _decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def dump(message: Message) -> bytes:
+def dump(message: Message, *, echoed: Collection[str] = ()) -> bytes:
     """Return the UTF-8 bytes of ``message``, without any line break.
+
+    Args:
+        message: What to write.
+        echoed: Names of parameters that the peer has given and wants back as they are. If half a surrogate pair stands
+            in one, which UTF-8 cannot carry, all is written in ASCII, where it can be escaped. From anybody else it is
+            a mistake, such as a file name of bytes that are no text, and most peers would not read it.
 
     Raises:
         LocalProtocolError: A value in it has no JSON form.
     """
-    return _dump(message.to_wire())
+    return _dump(message.to_wire(), echoed)
 
 
 def dump_batch(messages: Iterable[Message]) -> bytes:
@@ -155,7 +161,7 @@ def dump_batch(messages: Iterable[Message]) -> bytes:
     return _dump([message.to_wire() for message in messages])
 
 
-def _dump(wire: Any) -> bytes:
+def _dump(wire: Any, echoed: Collection[str] = ()) -> bytes:
     try:
         text = _encode(wire)
     except (TypeError, ValueError, RecursionError) as error:
@@ -163,6 +169,11 @@ def _dump(wire: Any) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
+        if echoed and isinstance(params := wire.get("params"), Mapping):
+            own = {**wire, "params": {name: value for name, value in params.items() if name not in echoed}}
+            if len(own["params"]) < len(params):
+                _dump(own)  # raises if it is not for what is echoed
+                return json.dumps(wire, separators=(",", ":")).encode("ascii")
         raise LocalProtocolError("a text in the message has a lone surrogate, which UTF-8 cannot carry") from error
 
 

@@ -180,6 +180,33 @@ def test_lone_surrogates() -> None:
         jsonrpc.dump(Request(1, "m", {"a": "\ud800"}))
 
 
+@pytest.mark.parametrize("text", ["\ud800", "a\udfff\ud800b", "\udc00é\ud83d"])
+def test_what_is_echoed_is_echoed_exactly(text: str) -> None:
+    """BASE-01: a lone surrogate that the peer has sent escaped goes back escaped, in a message that is ASCII."""
+    request = Request(1, "m", {"state": text, "é": ["é"]})
+    data = jsonrpc.dump(request, echoed=("state", "other"))
+    assert data.isascii()
+    assert json.loads(data)["params"] == request.params
+    usual = Request(1, "m", {"state": "é"})
+    assert jsonrpc.dump(usual, echoed=("state",)) == jsonrpc.dump(usual)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Request(1, "m", {"state": "\ud800", "a": "\ud800"}),
+        Request(1, "m", {"state": "a", "a": "\ud800"}),
+        Request(1, "m\ud800", {"state": "\ud800"}),
+        Request(1, "m\ud800"),
+    ],
+    ids=repr,
+)
+def test_what_is_not_echoed_must_be_text(message: Request) -> None:
+    """What is ours must be Unicode all the same."""
+    with pytest.raises(LocalProtocolError, match="lone surrogate"):
+        jsonrpc.dump(message, echoed=("state",))
+
+
 @pytest.mark.parametrize(
     "value",
     [float("nan"), float("inf"), float("-inf"), {1, 2}, b"bytes", object(), 1j],

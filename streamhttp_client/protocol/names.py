@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "CLIENT_CAPABILITIES",
     "CLIENT_INFO",
+    "ECHOED",
     "HEADER_MISMATCH",
     "LOG_LEVEL",
     "MISSING_CAPABILITY",
@@ -35,6 +36,10 @@ RELATED_TASK = "io.modelcontextprotocol/related-task"
 
 TASKS_EXTENSION = "io.modelcontextprotocol/tasks"
 """A server may answer a tool call with a task: named among the ``extensions`` of the capabilities of both sides."""
+
+ECHOED = frozenset(("cursor", "requestState"))
+"""Parameters that a server has made and that it gets back as they are: "The client MUST echo back the exact value"
+(2026-07-28, basic/patterns/mrtr), and cursors are opaque (utilities/pagination)."""
 
 # 2026-07-28, basic/index, Error Codes
 HEADER_MISMATCH = -32020

@@ -36,8 +36,7 @@ __all__ = ["NOT_EXECUTED", "await_response", "blame_size", "refused", "rpc_error
 NOT_EXECUTED = frozenset((429, 503))
 """Statuses with which a server or gateway says that it did not begin: the same request may be sent again."""
 
-# "431 Request Header Fields Too Large" (RFC 6585), and what servers say that do not know it: nginx and Node's proxies 400,
-# some 413, 414 or 502.
+# "431 Request Header Fields Too Large" (RFC 6585), and what servers and gateways say in its place.
 _TOO_LARGE = frozenset((400, 413, 414, 431, 502))
 # Servers and gateways allow 8 KiB for one header or for all, seldom less than 4.
 _LARGE = 4000
@@ -121,12 +120,12 @@ def blame_size(error: StreamHTTPError, headers: Mapping[str, str]) -> None:
     size = sum(len(name) + len(value) + 4 for name, value in headers.items())
     if size < _LARGE and error.status != 431:
         return
-    largest = sorted(headers, key=lambda name: -len(headers[name]))[:3]
-    named = ", ".join(f"{name} ({len(headers[name])} bytes)" for name in largest)
-    error.args = (
-        f"{error}; the headers of this request take {size} bytes besides those of the client's options, most of it in "
-        f"{named}; Mcp-Name and Mcp-Param-* repeat what the body says",
-    )
+    words = f"the headers of this request take {size} bytes, besides cookies and those of the client's options"
+    if size >= _LARGE:
+        largest = sorted(headers, key=lambda name: -len(headers[name]))[:3]
+        named = ", ".join(f"{name} ({len(headers[name])} bytes)" for name in largest)
+        words += f"; the largest are {named}; mcp-name and mcp-param-… repeat what is in the body"
+    error.args = (f"{error}; {words}",)
 
 
 def _json_rpc_error(response: Response, body: bytes) -> jsonrpc.ErrorResponse | None:

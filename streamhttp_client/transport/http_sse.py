@@ -39,6 +39,7 @@ from ..net.refusals import is_temporary, type_error
 from ..net.retry import Effort, parse_retry_after
 from ..net.target import Target
 from ..net.timeouts import Deadline
+from ..protocol.names import ECHOED
 from ..protocol.session import Session
 from ..protocol.two_channels import TwoChannelsEra
 from ..sse import Event, SSEParser
@@ -315,7 +316,7 @@ class HTTPSSETransport:
         headers = era.message_headers(session, message)
         if more_headers:
             headers.update(more_headers)
-        return HTTPSSEExchange(self, era, session, effort, message.id, headers, jsonrpc.dump(message))
+        return HTTPSSEExchange(self, era, session, effort, message.id, headers, jsonrpc.dump(message, echoed=ECHOED))
 
     def resume(
         self, era: Era, session: Session, request_id: jsonrpc.RequestId, last_event_id: str, effort: Effort

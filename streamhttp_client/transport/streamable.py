@@ -36,6 +36,7 @@ from ..net.body import Response
 from ..net.http import HTTP
 from ..net.refusals import is_temporary, type_error
 from ..net.retry import Effort, parse_retry_after
+from ..protocol.names import ECHOED
 from ..protocol.session import Session
 from .answers import NOT_EXECUTED, blame_size, refused
 
@@ -102,7 +103,7 @@ class StreamableTransport:
         headers = era.message_headers(session, message)
         if more_headers:
             headers.update(more_headers)
-        return Exchange(self, era, session, effort, message.id, (headers, jsonrpc.dump(message)))
+        return Exchange(self, era, session, effort, message.id, (headers, jsonrpc.dump(message, echoed=ECHOED)))
 
     def resume(
         self, era: Era, session: Session, request_id: jsonrpc.RequestId, last_event_id: str, effort: Effort

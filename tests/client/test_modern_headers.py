@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streamhttp_client import CallCancelled, HeaderMismatch, LocalProtocolError
+from streamhttp_client import CallCancelled, HeaderMismatch, HTTPStatusError, LocalProtocolError
 from tests.client._modern import (
     ALL,
     CAPABILITIES,
@@ -360,6 +360,21 @@ def test_annotations_in_values_are_none(server: ModernMCPServer) -> None:
     server.on("tools/list", kept(0, tools=[harmless, called_so]))
     with open_modern(server) as client:
         assert [listed.name for listed in client.list_tools()] == ["t", "u"]
+
+
+@pytest.mark.parametrize("status", [400, 413, 414, 431, 502])
+def test_headers_that_are_too_large(server: ModernMCPServer, status: int) -> None:
+    """H26-11: a refusal of large headers names what is large, and shows nothing of what is in it."""
+    server.on("tools/list", complete(tools=[tool("t", {"text": annotated("string", "Text")})]))
+    server.on("tools/call", lambda peer, request: peer.respond(status, b"no", content_type="text/plain"))
+    with open_modern(server) as client:
+        client.list_tools()
+        with pytest.raises(HTTPStatusError, match=r"mcp-param-text \(5000 bytes\)") as caught:
+            client.call_tool("t", {"text": "geheim" * 833 + "xy"})
+        assert caught.value.status == status and "geheim" not in str(caught.value)
+        with pytest.raises(HTTPStatusError) as caught:
+            client.call_tool("t", {"text": "short"})
+        assert "mcp-" not in str(caught.value) and ("client's options" in str(caught.value)) is (status == 431)
 
 
 # --- headers that did not fit

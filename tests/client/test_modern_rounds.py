@@ -169,14 +169,22 @@ def test_a_state_with_a_question(server: ModernMCPServer, state: str) -> None:
     assert [answered(request)[1] for request in server.requests] == ["-", state, state]
 
 
-def test_half_a_character_in_the_state(server: ModernMCPServer) -> None:
-    """M26-04, BASE-01: a state with half a surrogate pair, which UTF-8 cannot say, is never sent as something else."""
-    server.on("tools/call", asks({"who": elicit()}, "a\ud800b"), DONE)
+@pytest.mark.parametrize("state", ["a\ud800b", "\udc00\ud83d", "é\udfff\U0001f600"], ids=ascii)
+def test_half_a_character_in_the_state(server: ModernMCPServer, state: str) -> None:
+    """M26-04, BASE-01: a state with half a surrogate pair, which UTF-8 cannot say and JSON can, is sent as it came."""
+    server.on("tools/call", asks({"who": elicit()}, state), asks(None, state), DONE)
     with open_modern(server, elicitation=answer_ada) as client:
-        with pytest.raises(LocalProtocolError, match="surrogate"):
-            client.call_tool("t")
-        assert client.list_tools()
-    assert no_other_requests(server, "tools/call", "tools/list")
+        assert client.call_tool("t", {"a": "é"}).text == "ok"
+    assert [answered(request)[1] for request in server.requests] == ["-", state, state]
+    assert all(request.json["params"]["arguments"] == {"a": "é"} for request in server.requests)
+
+
+def test_half_a_character_in_a_cursor(server: ModernMCPServer) -> None:
+    """T-02, BASE-01: a cursor is as opaque as a state."""
+    server.on("tools/list", complete(tools=[], nextCursor="\ud800"), complete(tools=[]))
+    with open_modern(server) as client:
+        assert client.list_tools() == []
+    assert server.requests[1].json["params"]["cursor"] == "\ud800"
 
 
 def test_a_state_alone_is_not_asked_in_haste(server: ModernMCPServer) -> None:
