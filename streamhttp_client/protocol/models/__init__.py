@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         parse_elicitation,
         parse_url_elicitations,
     )
-    from .inputs import InputRequest, InputRequiredResult
+    from .inputs import ANSWERS, InputRequest, InputRequiredResult
     from .notifications import (
         Cancelled,
         DeferredTaskChanged,
@@ -107,6 +107,7 @@ if TYPE_CHECKING:
     from .tools import ListToolsResult, Tool, ToolAnnotations, ToolExecution, ToolResult
 
 __all__ = [
+    "ANSWERS",
     "Annotations",
     "AudioContent",
     "BlobResourceContents",
@@ -226,7 +227,7 @@ _NAMES = {
         "ElicitURLParams ElicitationSchema MultiChoiceSchema NumberSchema PrimitiveSchema StringSchema "
         "UnknownSchema fill_defaults parse_elicitation parse_url_elicitations"
     ),
-    "inputs": "InputRequest InputRequiredResult",
+    "inputs": "ANSWERS InputRequest InputRequiredResult",
     "notifications": (
         "Cancelled DeferredTaskChanged ElicitationComplete Initialized LogMessage LoggingLevel Notification "
         "ProgressNotification ProgressToken PromptListChanged ResourceListChanged ResourceUpdated "
