@@ -205,6 +205,28 @@ def test_redis_keeps_what_a_running_call_needs(redis_pair: Any) -> None:
     assert store._running == set()
 
 
+def test_redis_finished_log_lives_as_long_as_it_is_read(redis_pair: Any) -> None:
+    """A client that reads a large result slowly gets all of it; one that has gone keeps nothing."""
+    store, _ = redis_pair
+    begin(store)
+    store.append("s", "l", b"result", end=True)
+    reader = store.claim("s", "l")
+    redis, meta = store._open().redis, f"{store._prefix}m:s:l"
+    for number, kept in ((0, False), (reader, True)):
+        redis.pexpire(meta, 900)
+        assert store.read("s", "l", 0, reader=number).state == "ended"
+        assert (redis.pttl(meta) > 900) is kept
+
+
+def test_redis_has_limits_of_time(redis_url: str) -> None:  # noqa: F811
+    """Also with versions of redis-py that have none of their own, and unless the address says others."""
+    for more, limit in (("", 5.0), ("?socket_timeout=2", 2.0)):
+        store = RedisStore(redis_url + more)
+        options = store._open().pool.connection_kwargs
+        assert (options["socket_timeout"], options["socket_connect_timeout"]) == (limit, 5.0)
+        store.close()
+
+
 def test_redis_end_of_a_call_is_use(redis_pair: Any) -> None:
     """Its client has the whole life of a session to come back for the result."""
     store, _ = redis_pair

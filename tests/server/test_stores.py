@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import socket
+import sqlite3
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import pytest
 
 from streamhttp_client.exceptions import MissingExtra
 from streamhttp_client.server import MemoryStore, RedisStore, Server, SQLiteStore, Store
-from streamhttp_client.server.stores.base import StoreFull
+from streamhttp_client.server.stores.base import StoreFull, StoreUnavailable
 from streamhttp_client.server.stores.sqlite import _pause
 from tests.server.kit import PATIENCE, Direct
 from tests.server.redis_server import redis_url  # noqa: F401
@@ -457,6 +461,40 @@ def test_no_hole_where_another_process_drops_entries(tmp_path: Path) -> None:
     assert [number for number, _ in store.read("s", "l", 4).entries] == list(range(5, 13))
     for made in (store, other):
         made.close()
+
+
+def test_file_of_another_version(tmp_path: Path) -> None:
+    """SQLite: what a later version keeps is not touched."""
+    path = tmp_path / "store.db"
+    store = SQLiteStore(path)
+    store.create_session("s", {})
+    store.close()
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (1,)
+        file.execute("PRAGMA user_version = 2")
+    with pytest.raises(StoreUnavailable) as caught:
+        SQLiteStore(path).get_session("s")
+    assert "another version" in str(caught.value.__cause__)
+    with pytest.raises(StoreUnavailable, match="another version"):
+        Server("a", "1").serve(store=SQLiteStore(path))
+
+
+def test_connection_of_the_parent_is_left_open(tmp_path: Path) -> None:
+    """SQLite: closing it in a forked process could take the parent's locks away."""
+    store = SQLiteStore(tmp_path / "store.db")
+    store.create_session("s", {})
+    parents = weakref.ref(store._open())
+    thread, stop = store._open().thread, store._open().stop
+    store._open().process = -1  # as after a fork
+    assert store.get_session("s") == {} and store._open() is not parents()
+    stop.set()
+    assert thread is not None
+    thread.join(PATIENCE)
+    gc.collect()
+    connection = parents()
+    assert connection is not None and connection.sql.execute("SELECT 1").fetchone() == (1,)
+    store.close()
+    connection.close()
 
 
 def test_idle_process_looks_less_often() -> None:

@@ -232,6 +232,10 @@ if m[3] == '0' and (reader ~= '0' or m[5] == worker) then
     redis.call('EXPIRE', meta, ttl)
     redis.call('EXPIRE', events, ttl)
     redis.call('ZADD', p .. 'open', now() + ttl, session .. '/' .. log)
+elseif reader ~= '0' then -- finished, and read slowly
+    redis.call('EXPIRE', meta, ARGV[12])
+    redis.call('EXPIRE', events, ARGV[12])
+    redis.call('ZADD', p .. 'finished', now() + ARGV[12], session .. '/' .. log)
 end
 local first, last, ended = tonumber(m[1]), tonumber(m[2]), m[3]
 if after < first - 1 or after > last then return {'gone'} end

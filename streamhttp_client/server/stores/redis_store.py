@@ -29,6 +29,8 @@ _log = logging.getLogger("streamhttp_client.server")
 _SESSIONS_AT_ONCE = 200
 # Connections of one process, and seconds that a thread waits for one of them.
 _CONNECTIONS, _POOL_TIMEOUT = 32, 20.0
+# Seconds that Redis may take to accept a connection, or to answer; the url may say other ones. redis-py 5 has no limit.
+_TIMEOUT = 5.0
 
 
 class _Connection(ProcessConnection):
@@ -42,6 +44,7 @@ class _Connection(ProcessConnection):
         super().__init__()
         # A pool that waits: there are many more threads than connections are needed, since no script takes long.
         options = {"max_connections": _CONNECTIONS, "timeout": _POOL_TIMEOUT, "protocol": 2}
+        options |= {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT}
         self.pool: Any = redis.BlockingConnectionPool.from_url(url, **options)
         client: Any = redis.Redis
         self.redis = client(connection_pool=self.pool)

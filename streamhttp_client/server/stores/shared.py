@@ -50,6 +50,8 @@ class SharedStore(Store, Generic[C]):
         # Guards the making of the connection, and the end.
         self._lock = threading.Lock()
         self._connection: C | None = None
+        # Of parents of this process: kept, since the end of an object would close what is theirs.
+        self._inherited: list[C] = []
         self._closed = False
 
     def _open(self) -> C:
@@ -62,6 +64,8 @@ class SharedStore(Store, Generic[C]):
                 if self._closed:
                     raise StoreClosed("the store is closed")
                 # After a fork the parent's connection is left as it is, and so are those who wait there.
+                if connection is not None:
+                    self._inherited.append(connection)
                 self._waiters = Waiters()
                 connection = self._connect()
                 connection.thread = threading.Thread(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ...exceptions import LocalProtocolError
 from .base import StoreUnavailable
 from .shared import ProcessConnection
 
@@ -16,6 +17,8 @@ __all__ = ["BUSY_TIMEOUT", "Connection", "translated"]
 #: Seconds that a write waits for those of other processes.
 BUSY_TIMEOUT = 10.0
 
+# What is in the file; a version that keeps something else counts it up. Files of before have 0.
+_FORMAT = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS workers (worker TEXT PRIMARY KEY, seen REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sessions (
@@ -61,10 +64,14 @@ class Connection(ProcessConnection):
 
     def prepare(self) -> None:
         """Make the file ready, which others may do at the same time."""
+        (found,) = self.sql.execute("PRAGMA user_version").fetchone()
+        if found not in (0, _FORMAT):
+            reason = LocalProtocolError("the file is of another version of this package, so give each version its own")
+            raise StoreUnavailable("the store does not answer") from reason
         _patiently(lambda: self.sql.execute("PRAGMA journal_mode = WAL"))
         # What the last milliseconds before a power cut wrote may be lost, never the file's consistency.
         self.sql.execute("PRAGMA synchronous = NORMAL")
-        self.sql.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        self.sql.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_FORMAT}; COMMIT;")
         self.reading.execute("PRAGMA query_only = 1")
 
     @contextmanager
