@@ -34,12 +34,12 @@ class Backlog:
     def __init__(self) -> None:
         # Guards all fields, and tells of a new job and of the end. Never held while a job runs.
         self._changed = threading.Condition(threading.Lock())
-        self._jobs: deque[Callable[[], None]] = deque()
+        self._jobs: deque[Callable[[], object]] = deque()
         self._thread: threading.Thread | None = None
         self._held = 0
         self._given_up = False
 
-    def add(self, job: Callable[[], None]) -> None:
+    def add(self, job: Callable[[], object]) -> None:
         """Do this as soon as it can be done. A job that raises is tried again, but for :class:`StoreClosed`."""
         with self._changed:
             self._jobs.append(job)
@@ -47,7 +47,7 @@ class Backlog:
                 self._thread = threading.Thread(target=self._work, name="streamhttp-backlog", daemon=True)
                 self._thread.start()
 
-    def attempt(self, job: Callable[[], None], what: str) -> None:
+    def attempt(self, job: Callable[[], object], what: str) -> None:
         """Do this now, or later if the store fails."""
         try:
             job()

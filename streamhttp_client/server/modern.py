@@ -209,10 +209,8 @@ class ModernEndpoint:
 
     def capabilities(self) -> dict[str, Any]:
         """What the server declares in this era."""
-        found = self._offer.capabilities()
-        if self._json:
-            # Changes are told on streams, which this endpoint does not have.
-            found = {name: {} for name in found}
+        # Changes are told on streams, which not every endpoint has.
+        found = self._offer.capabilities(tells=not self._json)
         if "tools" in found:
             found["extensions"] = {TASKS_EXTENSION: {}}
         return found

@@ -1,6 +1,6 @@
 """What a server offers, and which method of the protocol is answered by what.
 
-It knows nothing of HTTP, threads or stores, and they all know it; what users see of it is :class:`~.server.Server`.
+It knows nothing of HTTP and threads, and they know it; what users see of it is :class:`~.server.Server`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .pages import cache_hints, listed
 from .prompts import Prompts
 from .resources import Resources
 from .sessions import LOG_LEVELS, find_served, kept_of_client
+from .stores.base import StoreError
 from .tools import Tools
 
 __all__ = ["Offer"]
@@ -66,8 +67,12 @@ class Offer:
             "completion/complete": self.completions.complete,
         }
 
-    def capabilities(self) -> dict[str, Any]:
-        """What the server declares in the handshake."""
+    def capabilities(self, *, tells: bool = True) -> dict[str, Any]:
+        """What the server declares.
+
+        Args:
+            tells: Clients have a way to hear of changes.
+        """
         offered: dict[str, Any] = {"logging": {}}
         if len(self.tools):
             offered["tools"] = {"listChanged": True}
@@ -77,7 +82,7 @@ class Offer:
             offered["prompts"] = {"listChanged": True}
         if len(self.completions):
             offered["completions"] = {}
-        return offered
+        return offered if tells else {name: {} for name in offered}
 
     def info(self) -> dict[str, Any]:
         """Who the server says that it is."""
@@ -86,12 +91,15 @@ class Offer:
             info["title"] = self.title
         return info
 
-    def initialize(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def initialize(self, params: Mapping[str, Any], *, tells: bool) -> tuple[dict[str, Any], dict[str, Any]]:
         """Answer the handshake: the result, and what is to be kept of the client.
 
         "If the server supports the requested protocol version, it MUST respond with the same version.
         Otherwise, the server MUST respond with another protocol version it supports." MCP 2025-11-25,
         basic/lifecycle
+
+        Args:
+            tells: As for :meth:`capabilities`.
 
         Raises:
             RPCError: The parameters are not those of a handshake.
@@ -105,7 +113,7 @@ class Offer:
         revision = find_served(asked) or LATEST_SESSION
         result = {
             "protocolVersion": revision.name,
-            "capabilities": self.capabilities(),
+            "capabilities": self.capabilities(tells=tells),
             "serverInfo": self.info(),
         }
         if self.instructions is not None:
@@ -150,6 +158,9 @@ class Offer:
             # Cancelled, then nobody hears this; or the server stops, then the client shall know.
             problem = "the server stopped before the call ended"
             return jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, problem)
+        except StoreError as error:
+            _log.warning("%s failed: %s", request.method, error)
+            return jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, str(error))
         except Exception:
             _log.exception("%s failed", request.method)
             return jsonrpc.ErrorResponse(request.id, jsonrpc.INTERNAL_ERROR, "internal error")

@@ -19,7 +19,6 @@ from .templates import MAX_URI, Template
 
 __all__ = ["Resource", "Resources"]
 
-# MCP 2025-11-25, server/resources, Error Handling
 # Subscriptions of one session, and characters of their URIs; each is a field that the store keeps.
 _MAX_SUBSCRIPTIONS = 1000
 _MAX_SUBSCRIBED_URI = 2048
@@ -154,6 +153,9 @@ class Resources:
         return found[0].read(call, uri, found[1])
 
     def subscribe(self, call: Call) -> dict[str, Any]:
+        if call.session.session_id is None:
+            # As the capabilities say; "{}" would be a promise.
+            raise RPCError("there are no subscriptions without a session", code=jsonrpc.METHOD_NOT_FOUND)
         uri = self._uri(call)
         if self._find(uri) is None:
             raise ResourceNotFound("resource not found", code=RESOURCE_NOT_FOUND, data={"uri": uri})

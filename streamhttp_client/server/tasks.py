@@ -114,7 +114,12 @@ class Tasks:
         # "Servers MUST generate them with sufficient entropy that a third party cannot enumerate or guess them"
         name = "t" + new_token()
         self._store.create_session(name, fields)
-        self._run(name, fields, 1)
+        try:
+            self._run(name, fields, 1)
+        except BaseException:
+            # Its client is told that there is none.
+            self._backlog.attempt(lambda: self._store.delete_session(name), "the end of a task")
+            raise
         # The task is in the store: "A server MUST NOT return CreateTaskResult until the task is durably created".
         return {"resultType": "task", **self._basics(name, fields, "working")}
 

@@ -284,7 +284,7 @@ class WSGIApp:
 
     def _initialize(self, request: jsonrpc.Request, principal: str | None) -> Answer:
         try:
-            result, fields = self._offer.initialize(request.params or {})
+            result, fields = self._offer.initialize(request.params or {}, tells=not self._stateless)
         except RPCError as error:
             return Answer(200, jsonrpc.dump(jsonrpc.ErrorResponse(request.id, error.code, error.message)))
         body = jsonrpc.dump(jsonrpc.Response(request.id, result))

@@ -16,7 +16,7 @@ import pytest
 from streamhttp_client.exceptions import RPCError, ToolError
 from streamhttp_client.server import Context, MemoryStore, RedisStore, Server, SQLiteStore, WSGIApp, delivery
 from streamhttp_client.server.inputs import MAX_KEPT
-from streamhttp_client.server.stores.base import StoreUnavailable
+from streamhttp_client.server.stores.base import StoreFull, StoreUnavailable
 from tests.server.kit import PATIENCE, Direct
 from tests.server.modern_kit import ALL, CLIENT, PREFIX, TASKS, ModernDirect, meta
 from tests.server.redis_server import redis_url  # noqa: F401
@@ -564,6 +564,16 @@ def test_store_that_fails_at_one_step(scene: Scene, monkeypatch: pytest.MonkeyPa
     while (app.store.get_session(task) or {})["settled"] != 2:
         assert time.monotonic() < deadline
     assert not failures
+    app.close()
+
+
+def test_store_that_is_full_for_the_run(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T-17: a client that is told that there is no task leaves none behind."""
+    app = make_server(scene).wsgi()
+    monkeypatch.setattr(app.store, "create_log", lambda *given, **named: (_ for _ in ()).throw(StoreFull("full")))
+    with ModernDirect(app, CLIENT).ask("tools/call", {"name": "quick"}) as reply:
+        assert reply.status == 503
+    assert list(app.store.iter_sessions()) == []
     app.close()
 
 

@@ -254,6 +254,15 @@ def test_store_that_fails_when_a_call_begins(server: Server, monkeypatch: pytest
     app.close()
 
 
+def test_stateless_server_promises_no_news(server: Server) -> None:
+    """Where no stream and no session is, nobody can be told of a change, so nothing says that one could."""
+    direct = Direct(server.wsgi(stateless=True))
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+    capabilities = direct.answer("initialize", params)["capabilities"]
+    assert capabilities and all(found == {} for found in capabilities.values())
+    assert direct.answer("resources/subscribe", {"uri": "test://a"})["code"] == -32601
+
+
 def test_stateless(server: Server) -> None:
     """No session id is given or needed, any endpoint answers, streams have no ids, and there is nothing to
     GET.

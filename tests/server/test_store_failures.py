@@ -6,11 +6,20 @@ import pickle
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from streamhttp_client.exceptions import LocalProtocolError, StreamHTTPError
-from streamhttp_client.server import RedisStore, Server, SQLiteStore, Store, StoreError, StoreUnavailable
+from streamhttp_client.server import (
+    MemoryStore,
+    RedisStore,
+    Server,
+    SQLiteStore,
+    Store,
+    StoreError,
+    StoreUnavailable,
+)
 from tests.server.kit import Direct
 from tests.server.redis_server import run_redis
 
@@ -60,6 +69,22 @@ def test_redis_without_memory(tmp_path: Path) -> None:
             admin.config_set("maxmemory", 0)
         assert not refused(store, session)
         store.close()
+
+
+def test_store_that_fails_in_a_request(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What is wrong is said without internals, and is no fault of the server that its log has to explain."""
+    store = MemoryStore()
+    direct = Direct(Server("test", "1").wsgi(store=store)).initialize()
+
+    def away(session: str, changes: Any) -> bool:
+        raise StoreUnavailable("the store does not answer")
+
+    monkeypatch.setattr(store, "update_session", away)
+    assert direct.answer("logging/setLevel", {"level": "debug"}) == {
+        "code": -32603,
+        "message": "the store does not answer",
+    }
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("where", ["sqlite", "redis"])
