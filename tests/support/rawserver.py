@@ -167,6 +167,7 @@ class Peer:
         self.dropped = False
         self.server = server
         self._sock = sock
+        self._thread: threading.Thread | None = None  # the script's, once it runs
         self._received = bytearray()
         self._chunked = False
 
@@ -373,7 +374,10 @@ class Peer:
             self._sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # the client was faster
-        self._sock.close()
+        if threading.current_thread() is self._thread:
+            # Another thread leaves that to the script's own, which has been woken: it may be about to wait for this
+            # socket by its number, and a closed number is given out again.
+            self._sock.close()
 
     def reset(self) -> None:
         """Close with RST: the client gets ECONNRESET, and may lose what it has not read yet.
@@ -509,6 +513,7 @@ class RawServer:
             self._start(self._serve, f"rawserver-{peer.number}", peer)
 
     def _serve(self, peer: Peer) -> None:
+        peer._thread = threading.current_thread()
         try:
             self.handle(peer)
         except PeerGone:
@@ -544,7 +549,7 @@ class RawServer:
             # Nor one that had closed before the script came to ask for it.
             peer.dropped = not peer._ended()
             try:
-                # Not closed here: a script may be in recv(), and a closed number could be given out again.
+                # Not closed here: see Peer.cut().
                 peer._sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
