@@ -263,12 +263,15 @@ class PartFile:
         if self._fd < 0 and self._found:  # nothing was begun: leave what an earlier download had
             self._sidecar.write({**self._found, "owner": None})
             return
+        if self._fd >= 0 and self.kept:
+            try:
+                self._settle()
+            except (OSError, DiskFull):
+                pass  # and nothing is kept any more
         worth = self.kept > 0 and self.version.validator is not None
         ours = self._fd < 0 or self._is_ours()
         state = self._state(released=True)
         if self._fd >= 0:
-            if worth:
-                self._settle()
             os.close(self._fd)
             self._fd = -1
         if not ours:  # what has the name now is somebody else's, and so is the sidecar, unless it still names us

@@ -643,3 +643,20 @@ def test_nothing_is_believed_that_did_not_reach_the_disk(
         assert leftovers(tmp_path) == []
         assert fetch(server, tmp_path / "x", segments=segments).resumed_from == 0
     assert (tmp_path / "x").read_bytes() == LARGE
+
+
+def test_a_disk_that_is_full_when_a_part_is_let_go_hides_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ended the download is raised, and the claim is given up with what did not reach the disk."""
+    part = PartFile(str(tmp_path / "x"), "http://example.org/f", resume=True)
+    part.begin(Representation('"v1"', None, False, 100))
+    part.write(bytes(50))
+    part.gaps = [[50, 100]]
+
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fdatasync", full)
+    part.release()
+    assert leftovers(tmp_path) == []
