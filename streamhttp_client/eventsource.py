@@ -41,7 +41,7 @@ from .net.refusals import is_temporary, status_error, type_error
 from .net.retry import Backoff, RetryPolicy, parse_retry_after
 from .net.target import check_url
 from .net.timeouts import Deadline, Timeout, TimeoutLike
-from .sse.parser import Event, SSEParser, iter_events
+from .sse.parser import Event, SSEParser, iter_batches
 
 if TYPE_CHECKING:
     import requests
@@ -232,7 +232,8 @@ class EventSource:
         # The present connection. Its parser holds what goes over to the next one.
         self._answer: Body | None = None
         self._parser = SSEParser(max_event_size, last_event_id=self.last_event_id)
-        self._stream: Iterator[Event] = iter(())
+        self._stream: Iterator[list[Event]] = iter(())
+        self._batch: Iterator[Event] = iter(())  # what one chunk of it brought
         self._opened_at = 0.0
         self._events_before = 0
         self._id_before = self.last_event_id
@@ -242,16 +243,22 @@ class EventSource:
 
     def __iter__(self) -> Iterator[Event]:
         """Yield events until the server or :meth:`close` ends it. The generator itself keeps no state."""
+        now = time.time
         while not self._closed:
-            # Not "yield from", which would end the stream together with this generator when a loop is left.
+            # What is left of a batch stays in self._batch when a loop is left.
             try:
-                for event in self._stream:
-                    self.last_event_id = event.id
-                    self._events += 1
-                    self._last_event_at = time.time()
-                    yield event
-                    if self._closed:
-                        return
+                while True:
+                    for event in self._batch:
+                        self.last_event_id = event.id
+                        self._events += 1
+                        self._last_event_at = now()
+                        yield event
+                        if self._closed:
+                            return
+                    batch = next(self._stream, None)
+                    if batch is None:
+                        break
+                    self._batch = iter(batch)
             except StreamHTTPError:
                 self._let_go()  # the parser refused it, in the middle of the answer
                 raise
@@ -453,7 +460,7 @@ class EventSource:
         self._parser = SSEParser(self._max_event_size, last_event_id=self.last_event_id)
         self._id_before, self._events_before = self.last_event_id, self._events
         self._opened_at = time.monotonic()
-        self._stream = iter_events(self._read(response.body, deadline), parser=self._parser)
+        self._stream = iter_batches(self._read(response.body, deadline), self._parser)
         if self._on_open is not None:
             self._on_open(
                 StreamOpened(

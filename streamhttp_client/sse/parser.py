@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from codecs import utf_8_decode
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 from typing import NamedTuple
 
 from streamhttp_client.exceptions import LocalProtocolError, MessageTooLarge
 
-__all__ = ["Event", "SSEParser", "iter_events"]
+__all__ = ["Event", "SSEParser", "iter_batches", "iter_events"]
 
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"data", b"event", b"id", b"retry")
@@ -201,11 +202,16 @@ class SSEParser:
         end = text.rfind(form.blank)
         if end < 0:
             return text
-        for data in text[len(lead) : end].split(form.blank + lead):
-            if "\n" in data or "\r" in data:
-                self._take_block(lead + data, form, events)
-            else:
-                events.append(_new(Event, ("message", data, self.last_event_id)))
+        values = text[len(lead) : end].split(form.blank + lead)
+        joined = "".join(values)
+        if "\n" not in joined and "\r" not in joined:  # each is of one line
+            events += map(_new, repeat(Event), zip(repeat("message"), values, repeat(self.last_event_id)))
+        else:
+            for data in values:
+                if "\n" in data or "\r" in data:
+                    self._take_block(lead + data, form, events)
+                else:
+                    events.append(_new(Event, ("message", data, self.last_event_id)))
         return text[end + len(form.blank) :]
 
     def _take_blocks(self, text: str, form: _Form, events: list[Event]) -> str:
@@ -431,9 +437,14 @@ def iter_events(
     Raises:
         MessageTooLarge: After all events that were finished before the one that is too large.
     """
-    if parser is None:
-        parser = SSEParser(max_event_size)
+    for events in iter_batches(chunks, SSEParser(max_event_size) if parser is None else parser):
+        yield from events
+
+
+def iter_batches(chunks: Iterable[bytes], parser: SSEParser) -> Iterator[list[Event]]:
+    """As :func:`iter_events`, but with all events that one chunk finishes together; no list is empty."""
     for chunk in chunks:
-        yield from parser.feed(chunk)
+        if events := parser.feed(chunk):
+            yield events
         if parser._failed:
             parser.feed(b"")  # raises

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from streamhttp_client import ConnectionLost, MessageTooLarge, RemoteProtocolError, StreamHTTPError
 from streamhttp_client._headers import Headers
+from streamhttp_client.net import wire
 from streamhttp_client.net.wire import (
     MAX_HEAD_SIZE,
     ChunkedFraming,
@@ -470,6 +471,45 @@ def test_pieces_make_no_difference(data: bytes, places: list[int]) -> None:
             return type(error), str(error)[:40]
 
     assert outcome(cut(data, places)) == outcome([data])
+
+
+ambiguous = st.lists(st.text("\r\n25", min_size=1, max_size=3).map(str.encode), max_size=30)
+
+
+@given(ambiguous, st.sampled_from([b"", b"2\r\n25\r\n", b"0\r\n\r\n"]), places, st.booleans())
+@example([b"25", b"25", b"\r\n", b"25"], b"", [10], False)
+def test_chunks_that_look_like_size_lines(payloads: list[bytes], trailing: bytes, places: list[int], bad: bool) -> None:
+    """Many chunks are taken at once; whatever is in them, the result is that of one after the other."""
+    data = b"".join(b"%x\r\n%b\r\n" % (len(payload), payload) for payload in payloads) + b"0\r\n\r\n" + trailing
+    if bad:  # a byte too many, somewhere
+        at = sum(places) % len(data)
+        data = data[:at] + b"5" + data[at:]
+
+    def outcome(pieces: Sequence[bytes]) -> object:
+        framing = ChunkedFraming()
+        for size in (1, 2, 3):  # sizes that were seen before
+            framing.feed(b"%x\r\n%b\r\n" % (size, b"x" * size))
+        try:
+            return drain(framing, pieces)
+        except StreamHTTPError as error:
+            return type(error), str(error)[:40]
+
+    one_by_one = outcome([data[at : at + 1] for at in range(len(data))])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "_WORTH_SPLITTING", 0)
+        assert outcome([data]) == outcome(cut(data, places)) == one_by_one
+    if not bad:
+        assert one_by_one == (b"".join(payloads), trailing, True)
+
+
+def test_chunks_of_any_sizes_take_bounded_memory() -> None:
+    """Sizes that were seen are remembered, but not all that there can be."""
+    framing = ChunkedFraming()
+    for size in range(1, 5000):
+        assert framing.feed(b"%x\r\n%b\r\n" % (size, b"x" * size)) == b"x" * size
+        framing.feed(b"1;%d\r\nx\r\n" % size)
+    assert len(framing._known) == 1024 and max(map(len, framing._known)) <= 8
+    assert len(framing._lengths) == 1024
 
 
 @given(st.integers(0, 60), st.binary(max_size=80), places)
