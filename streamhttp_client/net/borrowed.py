@@ -137,7 +137,8 @@ class _BorrowedBody(Body):
             pieces = iter([self._answer.content or b""])
             return lambda size: next(pieces, b"")
         if isinstance(raw, urllib3.HTTPResponse):
-            return lambda size: raw.read1(size, decode_content=True)
+            coded = "content-encoding" in raw.headers  # what is plain goes through urllib3's buffers faster undecoded
+            return lambda size: raw.read1(size, decode_content=coded)
         # Adapters of test libraries bring other files: recorded answers know no read1(decode_content).
         pieces = self._answer.iter_content(CHUNK_SIZE)
         return lambda size: next(pieces, b"")
