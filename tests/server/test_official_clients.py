@@ -7,12 +7,13 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from streamhttp_client.server import Context, RunningServer, Server
 from tests.live.peers import folder, node, require
-from tests.server.cutter import Cutter
+from tests.support.cutter import Cutter
 
 pytestmark = pytest.mark.live
 pytest.importorskip("cheroot")
@@ -22,8 +23,15 @@ SCRIPTS = Path(__file__).with_name("official")
 BOUND = 60
 
 
+class Scene(NamedTuple):
+    """A server, and the address of it at which connections are cut."""
+
+    running: RunningServer
+    url: str
+
+
 @pytest.fixture
-def cutter() -> Iterator[Cutter]:
+def scene() -> Iterator[Scene]:
     server = Server("official", "1.0")
 
     @server.tool()
@@ -57,9 +65,8 @@ def cutter() -> Iterator[Cutter]:
         schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
         return str((ctx.elicit("Your name?", schema).content or {})["name"])
 
-    with server.serve(retry_ms=50) as running, Cutter(running.host, running.port) as cutter:
-        cutter.running = running
-        yield cutter
+    with server.serve(retry_ms=50) as running, Cutter(running.url) as cutter:
+        yield Scene(running, cutter.through(running.url))
 
 
 def check(command: list[str | Path], running: RunningServer) -> None:
@@ -82,14 +89,14 @@ def check(command: list[str | Path], running: RunningServer) -> None:
 @pytest.mark.parametrize(
     ("environment", "script"), [("mcp2", "mcp2.py"), ("mcp1", "mcp1.py"), ("fastmcp", "fastmcp_client.py")]
 )
-def test_python(cutter: Cutter, environment: str, script: str) -> None:
+def test_python(scene: Scene, environment: str, script: str) -> None:
     """List, call with progress, elicitation, resume after a cut, polling (SEP-1699)."""
     python = require(environment, folder() / environment / "bin" / "python")
-    check([python, SCRIPTS / script, cutter.url("/mcp")], cutter.running)
+    check([python, SCRIPTS / script, scene.url], scene.running)
 
 
 @pytest.mark.parametrize("package", ["@modelcontextprotocol/sdk", "@modelcontextprotocol/client"])
-def test_typescript(cutter: Cutter, package: str) -> None:
+def test_typescript(scene: Scene, package: str) -> None:
     """The same, for 1.x and 2.x."""
     modules = require(package, folder() / "npm" / "node_modules" / package).parents[1]
-    check([node(), SCRIPTS / "client.mjs", cutter.url("/mcp"), modules, package], cutter.running)
+    check([node(), SCRIPTS / "client.mjs", scene.url, modules, package], scene.running)

@@ -25,6 +25,8 @@ How = Literal["rst", "fin"]
 CHUNK_SIZE = 64 * 1024
 #: Seconds that a command may take; it only has to get through one turn of the loop.
 COMMAND_BOUND = 10.0
+#: Bytes that are remembered of what went to clients.
+TAIL_SIZE = 4096
 
 # l_onoff, l_linger: with a linger time of zero, close() discards what is unsent and sends a reset.
 _RESET = struct.pack("ii", 1, 0)
@@ -71,6 +73,9 @@ class Cutter:
         self._countdown: tuple[int, How] | None = None
         self._refusing = False
         self._failure: BaseException | None = None
+        # The last bytes that went to clients; guarded by the condition, which is told of more.
+        self._tail = b""
+        self._more = threading.Condition()
         # Guards _commands only; the loop never runs a command while holding it.
         self._lock = threading.Lock()
         self._commands: list[tuple[Callable[[], None], threading.Event]] = []
@@ -139,6 +144,11 @@ class Cutter:
             self._countdown = (size, how)
 
         self._do(command)
+
+    def wait_for(self, text: bytes, seconds: float = COMMAND_BOUND) -> None:
+        """Wait until ``text`` is among the last bytes that went to clients."""
+        with self._more:
+            assert self._more.wait_for(lambda: text in self._tail, seconds), f"{text!r} did not pass"
 
     def refuse(self, refusing: bool = True) -> None:
         """Reset new connections as soon as they come in, or accept them again."""
@@ -272,6 +282,9 @@ class Cutter:
         self.bytes_down += len(chunk)
         other.pending += chunk
         self._flush(other)
+        with self._more:
+            self._tail = (self._tail + chunk)[-TAIL_SIZE:]
+            self._more.notify_all()
         if how is not None:
             self._cut(link, how)
         return how is not None

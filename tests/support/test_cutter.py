@@ -214,3 +214,14 @@ def test_leaving_closes_everything_and_ends_the_thread(echo: Echo) -> None:
     assert threading.active_count() <= before + 1
     with pytest.raises(RuntimeError):
         cutter.cut()
+
+
+def test_what_passed_can_be_waited_for(cutter: Cutter) -> None:
+    """As soon as it has gone to the client, though it came in pieces; what did not is not found."""
+    with connect(cutter) as sock:
+        sock.sendall(b"one tw")
+        cutter.wait_for(b"tw")
+        sock.sendall(b"o three")
+        cutter.wait_for(b"two three")
+        with pytest.raises(AssertionError):
+            cutter.wait_for(b"four", 0.01)
