@@ -66,10 +66,12 @@ class HTTPError(Exception):
         status: int,
         message: str,
         *,
-        code: int = jsonrpc.INVALID_REQUEST,
+        code: int | None = None,
         headers: Iterable[tuple[str, str]] = (),
         request_id: jsonrpc.RequestId | None = None,
         data: Any = None,
     ) -> None:
         super().__init__(message)
+        if code is None:
+            code = jsonrpc.INVALID_REQUEST if status < 500 else jsonrpc.INTERNAL_ERROR
         self.answer = Answer(status, jsonrpc.dump(jsonrpc.ErrorResponse(request_id, code, message, data)), headers)

@@ -165,7 +165,7 @@ class WSGIApp:
             answer = HTTPError(503, str(error), headers=[("Retry-After", "5")]).answer
         except Exception:
             _log.exception("an HTTP request failed")
-            answer = HTTPError(500, "internal error", code=jsonrpc.INTERNAL_ERROR).answer
+            answer = HTTPError(500, "internal error").answer
         shared = self._guard.cross_origin_headers(environ)
         if isinstance(answer, Answer):
             return answer.send(start_response, shared, head=environ["REQUEST_METHOD"] == "HEAD")

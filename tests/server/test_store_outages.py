@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import logging
 import sqlite3
 import threading
 import time
@@ -18,6 +19,7 @@ from streamhttp_client.server import Context, RedisStore, Server, SQLiteStore
 from streamhttp_client.server.calls import Call, LogOutlet
 from streamhttp_client.server.delivery import Backlog
 from streamhttp_client.server.sessions import ServerSession
+from streamhttp_client.server.stores import shared
 from tests.server.kit import PATIENCE, Wire, events
 from tests.server.redis_server import free_port, redis_url, run_redis  # noqa: F401
 
@@ -309,3 +311,32 @@ def test_calls_go_on_when_redis_comes_back(tmp_path: Path) -> None:
                 client.join(4 * PATIENCE)
                 assert found[:-1] == [1, 2, 3] and found[-1]["content"][0]["text"] == "counted"
     store.close()
+
+
+def test_an_outage_is_one_error_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk may be full for hours: the thread of the store tries again at its pace, and does not fill the log."""
+    monkeypatch.setattr(shared, "_PAUSE", 0.001)
+    caplog.set_level(logging.INFO, "streamhttp_client.server")
+    tries, works = threading.Semaphore(0), threading.Event()
+
+    class Failing(SQLiteStore):
+        def _beat(self, connection: Any) -> None:
+            if connection.thread is not None:
+                tries.release()
+                if not works.is_set():
+                    raise sqlite3.OperationalError("disk I/O error")
+            super()._beat(connection)
+
+    store = Failing(tmp_path / "store.db", worker_timeout=0.05)
+    try:
+        store.get_session("")
+        for _ in range(3):
+            assert tries.acquire(timeout=PATIENCE)
+        works.set()
+        for _ in range(3):  # a try may have begun before, and what it came to is noted after it
+            assert tries.acquire(timeout=PATIENCE)
+    finally:
+        store.close()
+    assert [record.message for record in caplog.records] == ["the store fails", "the store works again"]

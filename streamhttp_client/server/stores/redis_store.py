@@ -155,8 +155,9 @@ class RedisStore(SharedStore[_Connection]):
                     session, _, log = message["data"].decode().partition("/")
                     self._waiters.wake([(session, log)])
             except Exception:
-                _log.exception("the store could not hear of changes")
-                connection.stop.wait(1.0)
+                self._note(connection, failed=True)
+            else:
+                self._note(connection, failed=False)
         connection.listening.close()
 
     def _keep_running(self, connection: _Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import threading
@@ -13,6 +14,10 @@ from .waiting import Waiters
 
 __all__ = ["LIFE_LOOK", "LOOK", "ProcessConnection", "SharedStore"]
 
+_log = logging.getLogger("streamhttp_client.server")
+
+# Seconds before the thread of a store tries again what failed.
+_PAUSE = 0.5
 # Seconds between two signs of life of a process.
 _HEARTBEAT = 2.0
 #: Seconds after which a stream that waits for another process looks whether that one is still alive, and the longest
@@ -53,6 +58,7 @@ class SharedStore(Store, Generic[C]):
         # Of parents of this process: kept, since the end of an object would close what is theirs.
         self._inherited: list[C] = []
         self._closed = False
+        self._failing = False
 
     def _open(self) -> C:
         connection = self._connection
@@ -90,6 +96,17 @@ class SharedStore(Store, Generic[C]):
     @abstractmethod
     def _leave(self, connection: C) -> None:
         """Say goodbye and disconnect: what this process has not ended will not be, and nobody need wait for it."""
+
+    def _note(self, connection: C, *, failed: bool) -> None:
+        """Called by the thread when it could do its work, and in the ``except`` clause when it could not: the log has
+        the first failure in a row with its reason, and then the end, since an outage may last for hours.
+        """
+        if failed:
+            _log.log(logging.DEBUG if self._failing else logging.ERROR, "the store fails", exc_info=True)
+            connection.stop.wait(min(_PAUSE, self._heartbeat))
+        elif self._failing:
+            _log.info("the store works again")
+        self._failing = failed
 
     def wake(self) -> None:
         self._waiters.wake_all()

@@ -136,7 +136,9 @@ class SQLiteStore(SharedStore[Connection]):
                     self._sweep(connection)
             except (sqlite3.Error, StoreUnavailable):
                 # The file may be locked for long, or the disk full; the next round tries again.
-                _log.exception("the store could not look for changes")
+                self._note(connection, failed=True)
+            else:
+                self._note(connection, failed=False)
 
     def _beat(self, connection: Connection) -> None:
         now = self._clock()
