@@ -121,7 +121,8 @@ class LogWriter:
         self._session = session
         self._log = log
         self._backlog = backlog
-        # Guards the fields below, and keeps the order; held while the store is asked.
+        # Guards the fields below, and keeps the order; held while the store is asked, but not by the thread that tries
+        # again: while anything is left, only that one uses the store, and others put what they have behind it.
         self._lock = threading.Lock()
         self._left: deque[_Entry] = deque()
         self._last = 0
@@ -168,15 +169,18 @@ class LogWriter:
         self._last = max(self._store.append(self._session, self._log, data, end=end), self._last)
 
     def _drain(self) -> None:
-        with self._lock:
-            while self._left:
+        while True:
+            with self._lock:
+                if not self._left:
+                    return
                 entry = self._left[0]
-                if not (self._in_doubt and entry.data is not None and self._was_done()):
-                    self._in_doubt = True
-                    self._hand_over(entry)
-                self._in_doubt = False
+            if not (self._in_doubt and entry.data is not None and self._was_done()):
+                self._in_doubt = True
+                self._hand_over(entry)
+            self._in_doubt = False
+            with self._lock:
                 self._left.popleft()
-                self._backlog.free(0 if entry.data is None else len(entry.data))
+            self._backlog.free(0 if entry.data is None else len(entry.data))
 
     def _hand_over(self, entry: _Entry) -> None:
         try:

@@ -204,3 +204,32 @@ def test_end_of_the_backlog(away: Away, caplog: pytest.LogCaptureFixture) -> Non
     backlog.close(0.2)
     backlog.add(closed)  # after the end nothing is tried any more
     assert len(calls) == 2 and "1 answers are lost" in caplog.text
+
+
+def test_nobody_waits_for_what_is_tried_again(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that takes its time to fail holds up the thread that tries again, and no handler."""
+    away.create_session("s", {})
+    away.create_log("s", "l")
+    backlog = Backlog()
+    writer = LogWriter(away, "s", "l", backlog)
+    away.away.set()
+    writer.append(b"1")
+    tried, go = threading.Event(), threading.Event()
+
+    def hang(*given: Any, **options: Any) -> Any:
+        tried.set()
+        assert go.wait(PATIENCE)
+        raise StoreUnavailable("the store does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(away, "append", hang)
+        patch.setattr(away, "read", hang)
+        assert tried.wait(PATIENCE)
+        handler = threading.Thread(target=lambda: writer.append(b"2", end=True))
+        handler.start()
+        handler.join(1.0)
+        assert not handler.is_alive()
+    away.away.clear()
+    go.set()
+    backlog.close(PATIENCE)
+    assert away.read("s", "l", 0) == ([(1, b"1"), (2, b"2")], "ended")
