@@ -87,12 +87,13 @@ def subscribe(store: Store, request_id: jsonrpc.RequestId, wanted: Mapping[str, 
         StoreFull: There are too many.
     """
     name = "l" + new_token()
-    # The last is what all sessions have that somebody listens in, so that stores find them.
-    fields = {"listen": dict(wanted), "listen_id": request_id, f"listener:{_LOG}": 1}
-    store.create_session(name, fields)
+    store.create_session(name, {})
     try:
         store.create_log(name, _LOG)
         notify(store, name, request_id, "notifications/subscriptions/acknowledged", {"notifications": dict(wanted)})
+        # Only now, so that nothing comes before the acknowledgment. The last field is what all sessions have that
+        # somebody listens in, so that stores find them.
+        store.update_session(name, {"listen": dict(wanted), "listen_id": request_id, f"listener:{_LOG}": 1})
     except BaseException:
         store.delete_session(name)
         raise

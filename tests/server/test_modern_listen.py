@@ -83,6 +83,23 @@ def test_acknowledged_first(server: Server, direct: ModernDirect) -> None:
     assert server.notify_list_changed("tools") == 0
 
 
+def test_acknowledged_first_whatever_changes_meanwhile(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S26-01: "The server MUST send notifications/subscriptions/acknowledged as the first message"."""
+    app = server.wsgi()
+    begin = app.store.create_log
+
+    def change(session: str, log: str, **options: Any) -> bool:
+        made = begin(session, log, **options)
+        server.notify_list_changed("tools")
+        return made
+
+    monkeypatch.setattr(app.store, "create_log", change)
+    with listen(ModernDirect(app), toolsListChanged=True) as reply:
+        assert next(heard(reply))["method"] == "notifications/subscriptions/acknowledged"
+        assert server.notify_list_changed("tools") == 1
+    app.close()
+
+
 def test_only_what_was_asked_for(server: Server, direct: ModernDirect) -> None:
     """S26-01: "The server MUST NOT send notification types the client has not explicitly requested"."""
     with listen(direct, promptsListChanged=True, toolsListChanged=False, resourceSubscriptions=["x://a"]) as reply:
