@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import requests
 
-from streamhttp_client import eventsource
 from streamhttp_client.eventsource import EventSource, StreamOpened
+from streamhttp_client.eventsource import source as source_module
 from streamhttp_client.exceptions import (
     AuthenticationError,
     CallTimeout,
@@ -109,7 +109,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         def sleep(self, wanted: float) -> None:
             seconds.append(wanted)
 
-    monkeypatch.setattr(eventsource, "Interrupt", Recording)
+    monkeypatch.setattr(source_module, "Interrupt", Recording)
     return seconds
 
 
@@ -312,7 +312,7 @@ def test_a_quiet_stream_that_lived_for_long_is_no_failure(
     waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A feed without events behind a proxy that cuts once a minute is not given up."""
-    monkeypatch.setattr(eventsource, "_STEADY_SECONDS", 0.0)
+    monkeypatch.setattr(source_module, "_STEADY_SECONDS", 0.0)
     with RawServer(Script(*[broken()] * 9)) as server:
         with EventSource(server.url, retry=RetryPolicy(attempts=2, base=0.1)) as source:
             assert list(source) == []

@@ -14,34 +14,30 @@ budget and the waits grow.
 
 from __future__ import annotations
 
-import json as jsonlib
-import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from ._headers import check_header
-from ._record import EMPTY, Record
-from .exceptions import (
-    CallTimeout,
+from .._record import EMPTY, Record
+from ..exceptions import (
     ClientClosed,
-    ConnectionLost,
     HTTPStatusError,
     LocalProtocolError,
     StreamHTTPError,
     TransportError,
 )
-from .net.body import Body, Response
-from .net.http import HTTP, AuthLike
-from .net.interrupt import Interrupt
-from .net.refusals import is_temporary, status_error, type_error
-from .net.retry import Backoff, RetryPolicy, parse_retry_after
-from .net.target import check_url
-from .net.timeouts import Deadline, Timeout, TimeoutLike
-from .sse.parser import Event, SSEParser, iter_batches
+from ..net.body import Body, Response
+from ..net.http import HTTP, AuthLike
+from ..net.interrupt import Interrupt
+from ..net.refusals import is_temporary, status_error, type_error
+from ..net.retry import RetryPolicy, parse_retry_after
+from ..net.target import check_url
+from ..net.timeouts import Deadline, Timeout, TimeoutLike
+from ..sse.parser import Event, SSEParser, iter_batches
+from .asking import DataLike, HeadersLike, ParamsLike, body_of, checked, with_params
+from .reconnecting import CleanEnd, Reconnecting
 
 if TYPE_CHECKING:
     import requests
@@ -53,26 +49,9 @@ __all__ = ["EventSource", "StreamOpened", "StreamStats"]
 # s, so five minutes without a byte mean a connection that died without a word, or a feed so quiet that
 # reconnecting costs nothing.
 _TIMEOUT = Timeout(connect=10.0, read=300.0, total=None)
-# Waits of 1, 2, 4, 8, 16, 30, 30 … s, half of that on average: a feed outlives a server's restart of a minute
-# or two.
-_RETRY = RetryPolicy(attempts=10, base=1.0, maximum=30.0)
-# Before reconnecting to a server that named no time. "An implementation-defined value, probably in the region
-# of a few seconds" (HTML, 9.2.2), since millions of browsers come back at once. We are few, and want to miss
-# little; yet a server that sends one event and closes must not be asked more than once a second.
-_RECONNECTION_TIME = 1.0
-# What a server can ask for is no less than this: one that says 0 and sends an event with each connection would else be
-# asked a thousand times a second.
-_LEAST_RECONNECTION_TIME = 0.05
-# A wait that the server asks for is made longer by up to this share, so that its clients do not all come back
-# at once.
-_JITTER = 0.25
 # A connection that stayed open for this long was a good one, even if the feed had nothing to say.
 _STEADY_SECONDS = 30.0
 _DEFAULT_MAX_EVENT_SIZE = 64 * 1024 * 1024
-
-HeadersLike = Mapping[str, str] | Callable[[], Mapping[str, str]] | None
-ParamsLike = Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
-DataLike = bytes | str | Mapping[str, Any] | Callable[[], Iterable[bytes]] | None
 
 
 class StreamOpened(Record):
@@ -193,30 +172,23 @@ class EventSource:
         if not isinstance(method, str) or not method.isascii() or not method.isalpha():
             raise LocalProtocolError(f"method must be letters only, got {method!r:.40}")
         if last_event_id is not None and any(char in last_event_id for char in "\r\n\0"):
-            raise LocalProtocolError(
-                f"last_event_id must not have a line break or NUL, got {last_event_id!r:.80}"
-            )
+            raise LocalProtocolError(f"last_event_id must not have a line break or NUL, got {last_event_id!r:.80}")
         self._url = url
         self._method = method.upper()
-        self._body, self._body_headers = _body(data, json)
+        self._body, self._body_headers = body_of(data, json)
         if self._body is not None and self._method in ("GET", "HEAD"):
             raise LocalProtocolError(f"a body cannot be sent with {self._method}; pass method='POST'")
         self._headers = headers
         self._params = params
         if not callable(headers):
-            _checked(headers)
-        if retry is not None and not isinstance(retry, RetryPolicy):
-            raise LocalProtocolError(f"retry must be a RetryPolicy or None, got {type(retry).__name__}")
+            checked(headers)
         self._timeout = Timeout.of(timeout, _TIMEOUT)
-        self._policy = _RETRY if retry is None else retry
         self._max_event_size = max_event_size
         self._on_open = on_open
         self._on_error = on_error
-        self._http = HTTP(session=http, auth=auth)
         self._interrupt = Interrupt()
-        self._deadline: Deadline | None = None
-        self._backoff: Backoff | None = None
-        self._fruitless = 0  # attempts in a row without progress
+        self._reconnecting = Reconnecting(self._timeout.total, retry, self._interrupt)
+        self._http = HTTP(session=http, auth=auth)
 
         self.last_event_id = last_event_id or ""
         self._retry_ms: int | None = None  # what earlier connections said
@@ -305,8 +277,8 @@ class EventSource:
 
     def _reopen(self) -> bool:
         """Open the first or the next stream, with all waits and attempts; False if there is none any more."""
-        if self._deadline is None:
-            self._deadline = Deadline(self._timeout.total)
+        reconnecting = self._reconnecting
+        deadline = reconnecting.begin()
         failure = self._look_back()
         floor = 0.0
         while not (self._closed or self._finished):
@@ -315,7 +287,7 @@ class EventSource:
                 if self._closed or self._finished:
                     break
             try:
-                response = self._ask(self._deadline)
+                response = self._ask(deadline)
             except (TransportError, HTTPStatusError) as error:
                 if isinstance(error, HTTPStatusError):
                     if not is_temporary(error.status):
@@ -326,7 +298,7 @@ class EventSource:
                         raise  # no such name, or the wrong certificate: a mistake, as long as it never worked
                     floor = 0.0
                 failure = error
-                self._fruitless += 1
+                reconnecting.failed()
                 continue
             except ClientClosed:
                 if not self._closed:
@@ -335,7 +307,7 @@ class EventSource:
             if response is None:
                 self._finished = True
                 break
-            self._begin(response, self._deadline)
+            self._begin(response, deadline)
             return not self._closed
         self._let_go()
         return False
@@ -349,80 +321,38 @@ class EventSource:
         self._retry_ms = self.retry_ms
         self.last_event_id = parser.last_event_id  # blocks without data count too
         if fresh or time.monotonic() - self._opened_at >= _STEADY_SECONDS:
-            self._fruitless = 0
-            if self._backoff is not None:
-                self._backoff.progressed()
+            self._reconnecting.progressed()
         else:
-            self._fruitless += 1
+            self._reconnecting.failed()
         self._opened_at = 0.0
         failure, self._broken = self._broken, None
         if failure is not None:
             return failure
         came = self._events - self._events_before
-        return _CleanEnd(f"the server ended the stream after {came} events")
+        return CleanEnd(f"the server ended the stream after {came} events")
 
     def _wait(self, failure: StreamHTTPError, floor: float) -> None:
         """Wait before the next attempt, or raise why there is none. A clean end without retrying just ends it."""
-        deadline = self._deadline
-        assert deadline is not None
-        if self._policy.attempts == 1 and isinstance(failure, _CleanEnd):
+        if self._reconnecting.is_off and isinstance(failure, CleanEnd):
             self._finished = True
             return
-        if self.retry_ms is not None:
-            floor = max(floor, self.retry_ms / 1000)
-        if self._policy.base > 0:
-            floor = max(floor, _RECONNECTION_TIME if self.retry_ms is None else _LEAST_RECONNECTION_TIME)
-        longest = self._policy.max_server_wait
-        too_long = floor > longest
-        if not too_long:
-            floor = min(floor * (1 + _JITTER * random.random()), longest)
-        if self._backoff is None:
-            self._backoff = Backoff(self._policy, deadline, self._interrupt)
-            if not self._fruitless:
-                self._backoff.progressed()
-        hopeless = too_long or self._fruitless >= self._policy.attempts or deadline.expired
-        if not hopeless and self._on_error is not None and self._policy.attempts > 1:
-            self._on_error(failure)
-        try:
-            if self._closed or not hopeless and self._backoff.again(floor):
-                return
-        except ClientClosed:
-            return  # while waiting; the loop sees it
-        raise self._give_up(failure, floor, too_long, deadline)
-
-    def _give_up(
-        self, failure: StreamHTTPError, floor: float, too_long: bool, deadline: Deadline
-    ) -> StreamHTTPError:
-        """The error that ends the iteration. Iterating again begins with a new budget."""
-        attempts = self._fruitless
-        spent = attempts >= self._policy.attempts or self._policy.attempts == 1
-        self._backoff, self._fruitless, self._deadline = None, 0, None
-        resumable = bool(self.last_event_id)
-        if not too_long and not spent:
-            seconds = deadline.seconds
-            error = CallTimeout(f"the event source was not done within {seconds:g} s", resumable=resumable)
-            error.attempts, error.__cause__ = self._attempts, failure
-            return error
-        if too_long:
-            if isinstance(failure, TransportError):
-                longest = self._policy.max_server_wait
-                failure.args = (f"{failure}; the server asks to wait {floor:g} s, more than {longest:g} s",)
-        elif attempts > 1 and isinstance(failure, TransportError):
-            failure.args = (f"{failure}; no progress in {attempts} attempts",)
-        if isinstance(failure, TransportError):
-            failure.resumable, failure.attempts = resumable, self._attempts
-        return failure
+        error = self._reconnecting.wait(failure, floor, self.retry_ms, self._on_error)
+        if error is None:
+            return
+        if isinstance(error, TransportError):
+            error.resumable, error.attempts = bool(self.last_event_id), self._attempts
+        raise error
 
     def _ask(self, deadline: Deadline) -> Response | None:
         """Make one request; None if the server wants no more of them (204)."""
         headers = {"accept": "text/event-stream", "cache-control": "no-cache", **self._body_headers}
-        headers.update(_checked(self._headers() if callable(self._headers) else self._headers))
+        headers.update(checked(self._headers() if callable(self._headers) else self._headers))
         # Optional whitespace around a field value is no part of it (RFC 9110, section 5.5).
         last_event_id = self.last_event_id.strip(" \t")
         if last_event_id:
             # "encoded as UTF-8" (HTML, 9.2.3); a header's characters stand for one byte each.
             headers["last-event-id"] = last_event_id.encode("utf-8", "replace").decode("latin-1")
-        url = _with_params(self._url, self._params() if callable(self._params) else self._params)
+        url = with_params(self._url, self._params() if callable(self._params) else self._params)
         self._attempts += 1
         with self._in_use:
             if self._closed:
@@ -514,62 +444,3 @@ class EventSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _CleanEnd(ConnectionLost):
-    """The server ended the stream in the way that its framing provides for; or so it seems, without any
-    framing."""
-
-
-def _body(data: DataLike, json: Any) -> tuple[bytes | Callable[[], Iterable[bytes]] | None, dict[str, str]]:
-    """The body in a form that can be sent again, and what the headers say of it."""
-    if json is not None:
-        if data is not None:
-            raise LocalProtocolError("pass data or json, not both")
-        try:
-            return jsonlib.dumps(json, allow_nan=False).encode(), {"content-type": "application/json"}
-        except (TypeError, ValueError) as error:
-            raise LocalProtocolError(f"json cannot be written as JSON: {error}") from error
-    if data is None or isinstance(data, bytes):
-        return data, {}
-    if isinstance(data, str):
-        return data.encode(), {"content-type": "text/plain; charset=utf-8"}
-    if isinstance(data, Mapping):
-        return urlencode(_pairs(data)).encode(), {"content-type": "application/x-www-form-urlencoded"}
-    if callable(data):
-        return data, {}
-    raise LocalProtocolError(
-        f"data must be bytes, str, a mapping or a function that returns pieces, got {type(data).__name__}; "
-        "an iterator could not be sent again with a reconnect"
-    )
-
-
-def _checked(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """The caller's headers with names in lower case, if they can be sent."""
-    if headers is None:
-        return {}
-    if not isinstance(headers, Mapping):
-        raise LocalProtocolError(f"headers must be a mapping, got {type(headers).__name__}")
-    for name, value in headers.items():
-        check_header(name, value)
-    return {name.lower(): value for name, value in headers.items()}
-
-
-def _with_params(url: str, params: Mapping[str, Any] | None) -> str:
-    """The address with more fields in its query."""
-    if not params:
-        return url
-    parts = urlsplit(url)
-    more = urlencode(_pairs(params))
-    return urlunsplit(parts._replace(query=f"{parts.query}&{more}" if parts.query else more, fragment=""))
-
-
-def _pairs(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Fields of a query or form, one for each value of a list or tuple."""
-    if not isinstance(fields, Mapping):
-        raise LocalProtocolError(f"params must be a mapping, got {type(fields).__name__}")
-    pairs: list[tuple[str, Any]] = []
-    for name, value in fields.items():
-        values = value if isinstance(value, (list, tuple)) else (value,)
-        pairs.extend((name, each) for each in values if each is not None)
-    return pairs
