@@ -84,8 +84,14 @@ class Agreement:
         """The link of a saved session; None if it cannot outlive the connection that it was made on.
 
         Raises:
-            LocalProtocolError: It is in a revision that is not spoken here.
+            LocalProtocolError: It is in a revision that is not spoken here, or not wanted.
         """
+        pinned = self._pinned
+        if pinned is not None and session.protocol_version not in (None, pinned.name):
+            raise LocalProtocolError(
+                f"the saved session speaks revision {session.protocol_version!r:.40}, and no other than {pinned.name} "
+                "was wanted: resume it without protocol=, or begin a new one"
+            )
         revision = LATEST_SESSION if session.protocol_version is None else get_revision(session.protocol_version)
         channel = session.era == "http+sse"
         if KNOWN_SERVERS.first_step(self._url) is None:  # what was found out in this process is younger

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from .. import jsonrpc
 from ..exceptions import (
@@ -124,6 +124,9 @@ class Listener:
         self.answered = False
         self.available: bool | None = None
         self.honoured: Mapping[str, Any] | None = None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a listener cannot be pickled; listen anew, with a copy of the client")
 
     def start(self) -> Listener:
         """Read on a thread of its own from now on, for the callback."""

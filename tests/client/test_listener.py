@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -390,3 +391,9 @@ def test_a_client_that_nobody_else_holds(server: RawMCPServer, form: str) -> Non
     listener = None  # type: ignore[assignment]
     gc.collect()
     server.wait_connected(0)
+
+
+def test_a_listener_does_not_pickle(server: RawMCPServer) -> None:
+    """It says what does, as a call does."""
+    with open_client(server) as client, pytest.raises(TypeError, match="copy of the client"):
+        pickle.dumps(client.listen())

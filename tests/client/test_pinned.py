@@ -203,3 +203,18 @@ def test_a_saved_session_of_an_era_that_is_not_known(session_server: AnyServer, 
     with pytest.raises(LocalProtocolError, match="era"), Client.resume(json.dumps(saved)) as client:
         works(client)
     assert keys(session_server) == []
+
+
+@pytest.mark.parametrize("wanted", ["2025-03-26", "2025-11-25", "2026-07-28"])
+def test_a_saved_session_of_another_revision(session_server: AnyServer, wanted: str) -> None:
+    """L25-08: a session that was agreed in one revision is not gone on with where another one is wanted."""
+    with connect_to(session_server, end_session=False) as client:
+        works(client)
+        saved = client.session
+    assert saved.protocol_version == "2025-11-25"
+    if wanted == saved.protocol_version:
+        with Client.resume(saved, protocol=wanted, listen_in_background=False) as client:
+            works(client)
+    else:
+        with pytest.raises(LocalProtocolError, match=f"speaks revision '2025-11-25', and no other than {wanted}"):
+            Client.resume(saved, protocol=wanted)
