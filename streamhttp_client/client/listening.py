@@ -197,7 +197,8 @@ class Listener:
     def join(self, seconds: float) -> None:
         """Wait so long for the thread of a listener with a callback, unless it is the caller's own."""
         if self._thread is not None and self.is_elsewhere():
-            self._thread.join(seconds)
+            with contextlib.suppress(RuntimeError):  # it is about to start on yet another thread, and will find the end
+                self._thread.join(seconds)
 
     def is_elsewhere(self) -> bool:
         """Whether it runs on another thread than the caller's."""

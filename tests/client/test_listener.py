@@ -397,3 +397,29 @@ def test_a_listener_does_not_pickle(server: RawMCPServer) -> None:
     """It says what does, as a call does."""
     with open_client(server) as client, pytest.raises(TypeError, match="copy of the client"):
         pickle.dumps(client.listen())
+
+
+def test_closing_while_a_listener_starts(server: RawMCPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is closed by one thread while another has made the listener's thread and not started it yet:
+    closing does not fail, and the listener ends as soon as it runs.
+    """
+    made, closed = threading.Event(), threading.Event()
+
+    class Slow(threading.Thread):
+        def start(self) -> None:
+            if self.name == "streamhttp-listener":
+                made.set()
+                assert closed.wait(BOUND)
+            super().start()
+
+    client = open_client(server)
+    client.connect()
+    monkeypatch.setattr("streamhttp_client.client.listening.threading.Thread", Slow)
+    starter = InThread(lambda: client.listen(lambda event: None))
+    assert made.wait(BOUND)
+    client.close()
+    closed.set()
+    starter.join(AT_ONCE)
+    assert starter.error is None and starter.value._thread is not None
+    starter.value._thread.join(AT_ONCE)
+    assert starter.value.ended and starter.value.failure is None
