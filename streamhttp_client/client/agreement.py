@@ -172,14 +172,16 @@ class Agreement:
     def _probe(self, revision: Revision, effort: Effort) -> tuple[Session, list[str]]:
         """Discover a server that may not know what that is: one that stays silent must leave time for the handshake."""
         while True:
-            left = effort.deadline.remaining()
-            if left == 0.0:
-                raise CallTimeout("no time was left to ask the server", may_have_executed=False)
             bound = _patience(effort)
+            if bound == 0.0:
+                raise CallTimeout("no time was left to ask the server", may_have_executed=False)
             part = Effort(Timeout(effort.timeout.connect, None, bound), effort.policy, effort.interrupt)
             try:
                 return self.discover(revision, part)
             except CallTimeout as error:
+                if effort.deadline.expired:
+                    words = f"no answer within {effort.deadline.seconds:g} s"
+                    raise CallTimeout(words, may_have_executed=False) from error
                 raise ReadTimeout(f"the server did not answer the probe within {bound:.3g} s") from error
             except ConnectionLost as error:
                 # A connection that breaks says nothing of the server; one that breaks again and again may.
@@ -387,9 +389,8 @@ class _Way:
 
 def _patience(effort: Effort) -> float:
     """Seconds for a server that may not know what it is asked: there must be time left to ask otherwise."""
-    left = effort.deadline.remaining()
-    limits = [seconds for seconds in (effort.timeout.read, None if left is None else left / 2) if seconds]
-    return min(_PROBE_SECONDS, *limits)
+    left, read = effort.deadline.remaining(), effort.timeout.read
+    return min(seconds for seconds in (_PROBE_SECONDS, read, None if left is None else left / 2) if seconds is not None)
 
 
 def _is_final(error: StreamHTTPError, effort: Effort) -> bool:

@@ -83,6 +83,21 @@ def as_stream(peer: Peer, request: Request) -> None:
     peer.end_stream()
 
 
+@pytest.mark.parametrize("kind", [*ERAS, "both"])
+@pytest.mark.parametrize("read", [None, BOUND])
+def test_there_need_not_be_a_limit(_nothing_left: None, kind: str, read: float | None) -> None:
+    """A client without a deadline finds out how a server speaks like any other."""
+    with AnyServer(kind) as server, connect_to(server, timeout=Timeout(read=read, total=None)) as client:
+        works(client)
+
+
+def test_the_time_is_over_before_the_probe(modern_server: AnyServer) -> None:
+    """L25-07: the error is that of a deadline, and nothing is sent."""
+    with not_yet(modern_server, timeout=1e-9) as client, pytest.raises(CallTimeout, match="no time was left"):
+        client.connect()
+    assert keys(modern_server) == []
+
+
 def test_the_answer_may_be_a_stream(modern_server: AnyServer) -> None:
     """H26-03, H26-04, V26-05, X4: the probe is answered by a stream as well; nothing that it asks gets an answer."""
     modern_server.on("server/discover", as_stream)
