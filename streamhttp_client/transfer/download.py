@@ -16,10 +16,11 @@ from ..net.target import check_url
 from ..net.timeouts import Timeout, TimeoutLike
 from ..progress import OnProgress
 from . import progressbar
+from .callers import report_to
 from .digests import parse_digest
 from .downloading import DownloadResult, Settings
 from .fetching import Fetch
-from .pace import check_min_speed, check_rate_limit, report_to
+from .pace import check_min_speed, check_rate_limit
 
 if TYPE_CHECKING:
     import requests

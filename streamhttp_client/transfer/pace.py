@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Literal
 
 from ..exceptions import LocalProtocolError
-from ..progress import OnProgress, Progress, ProgressMeter
+from ..progress import OnProgress, ProgressMeter
 
-__all__ = ["RateLimit", "Reporter", "SpeedWatch", "check_min_speed", "check_rate_limit", "report_to"]
+__all__ = ["RateLimit", "Reporter", "SpeedWatch", "check_min_speed", "check_rate_limit"]
 
 # Ten reports a second: more than an eye or a terminal follows, and no cost that could be measured.
 _REPORT_SECONDS = 0.1
@@ -87,38 +87,6 @@ class Reporter:
         self._on_progress = None  # for good, if it raises
         call(self._meter.update(done, self.total, attempt=self.attempt, state=state))
         self._on_progress = call
-
-
-class _Stopped(BaseException):
-    """What ``on_progress`` raised, on its way out. Nobody below takes it for an error of the network or of the disk."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-_T = TypeVar("_T")
-
-
-def report_to(on_progress: OnProgress | None, work: Callable[[Reporter], _T]) -> _T:
-    """Do some work that reports. Whatever the callback raises ends it and comes out as it was raised.
-
-    It may be any error: callbacks call other services, and write to files.
-    """
-    if on_progress is None:
-        return work(Reporter(None))
-
-    def call(report: Progress) -> None:
-        try:
-            on_progress(report)
-        except BaseException as error:
-            raise _Stopped(error) from error
-
-    try:
-        return work(Reporter(call))
-    except _Stopped as stopped:
-        failure = stopped.error
-    raise failure  # not in the "except", which would become its context
 
 
 class SpeedWatch:

@@ -12,10 +12,12 @@ import io
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, BinaryIO
 
 from ..exceptions import LocalProtocolError, NotReplayable, SourceChanged
 from ..net.sending import FilePart, Piece
+from .callers import asked
 
 __all__ = ["Payload", "Source", "open_payload"]
 
@@ -24,6 +26,7 @@ Source = str | os.PathLike[str] | BinaryIO | bytes | bytearray | memoryview | It
 # The step of progress, and of noticing that the file changed: short on a slow link, and on a fast one no cost.
 _PIECE_SIZE = 512 * 1024
 _FINGERPRINT_SIZE = 64 * 1024
+_END: Any = object()
 
 
 class Payload:
@@ -132,7 +135,7 @@ class _Seekable(Payload):
         self._file.seek(self._base + start)
         at = start
         while at < stop:
-            data = self._file.read(min(_PIECE_SIZE, stop - at))
+            data = asked(partial(self._file.read, min(_PIECE_SIZE, stop - at)))
             if not data:
                 raise SourceChanged(f"the file ended after {at} bytes, expected {self.size}")
             at += len(data)
@@ -151,10 +154,13 @@ class _Iterable(Payload):
     def pieces(self, start: int = 0, end: int | None = None, *, in_memory: bool = False) -> Iterator[Piece]:
         if self._begun:
             if not self.replayable:
-                raise NotReplayable("the source is an iterator and was begun; a file or bytes could be sent again")
+                raise NotReplayable(
+                    "the body had to be sent a second time, for a redirect or for credentials, and the source can be "
+                    "read only once; a file or bytes could be sent again"
+                )
             self._iterator = iter(self._source)
         self._begun = True
-        for data in self._iterator:
+        while (data := asked(partial(next, self._iterator, _END))) is not _END:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise LocalProtocolError(f"the source must give bytes, got {type(data).__name__}")
             view = memoryview(data).cast("B")
@@ -197,7 +203,9 @@ def _file_payload(file: BinaryIO) -> Payload:
         if stat.S_ISREG(os.fstat(fd).st_mode):
             name = file.name if isinstance(file.name, str) else None
             return _SystemFile(fd, file.tell(), path=name, owned=False)
-    seekable = getattr(file, "seekable", None)
+    readable, seekable = getattr(file, "readable", None), getattr(file, "seekable", None)
+    if callable(readable) and not readable():
+        raise LocalProtocolError("the source must be open for reading, got a file that was opened for writing")
     if callable(seekable) and seekable():
         return _Seekable(file)
     return _Iterable(iter(lambda: file.read(_PIECE_SIZE) or b"", b""))

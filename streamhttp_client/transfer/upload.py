@@ -33,10 +33,11 @@ from ..net.target import check_url
 from ..net.timeouts import Timeout, TimeoutLike
 from ..progress import OnProgress
 from . import progressbar
+from .callers import report_to
 from .digests import dump_digest_field, parse_digest
 from .flow import Failed, final_error, is_hopeless, make_effort, open_http, refusal, surely_not_done
 from .names import name_beside
-from .pace import Reporter, report_to
+from .pace import Reporter
 from .payload import Payload, Source, open_payload
 from .uploading import Outcome, Settings, UploadAnswer, answer_of, compare_digest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import io
@@ -20,9 +21,11 @@ import requests
 from requests.auth import HTTPDigestAuth
 
 from streamhttp_client.exceptions import (
+    ConnectionLost,
     DigestMismatch,
     LocalProtocolError,
     NotReplayable,
+    RemoteProtocolError,
     SourceChanged,
     TransferError,
     TransferForbidden,
@@ -662,3 +665,54 @@ def test_a_generator_that_fails_reaches_the_caller() -> None:
 
     with Receiver() as server, pytest.raises(Stop):
         send(server, source())
+
+
+# -- code of the caller's
+
+
+@pytest.mark.parametrize("borrowed", [False, True])
+@pytest.mark.parametrize("where", ["iterator", "file", "on_progress"])
+@pytest.mark.parametrize("error", [ConnectionLost("x"), RemoteProtocolError("x"), OSError("x"), TimeoutError("x")])
+def test_an_error_of_the_source_or_the_callback_is_not_taken_for_one_of_the_upload(
+    error: Exception, where: str, borrowed: bool
+) -> None:
+    """They may use the network themselves. Neither tried again nor renamed, whichever way the body goes."""
+
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() and where == "file":
+                raise error
+            return super().read(size)
+
+    def pieces() -> Iterator[bytes]:
+        yield DATA[:100_000]
+        raise error
+
+    def stop(report: Progress) -> None:
+        if report.progress and where == "on_progress":
+            raise error
+
+    session = requests.Session() if borrowed else None
+    with Receiver() as server, contextlib.closing(session) if session else contextlib.nullcontext():
+        source = pieces() if where == "iterator" else Failing(DATA)
+        with pytest.raises(type(error)) as caught:
+            upload(source, server.url, http=session, on_progress=stop, retry=QUICK)
+        assert caught.value is error
+        assert server.accepted <= 1 and len(server.requests) <= 1
+
+
+def test_an_iterator_that_a_redirect_would_need_twice_says_why() -> None:
+    def elsewhere(peer: Peer, request: Request) -> None:
+        peer.respond(307, headers={"Location": "/other"})
+
+    with Receiver(elsewhere) as server, pytest.raises(NotReplayable, match="for a redirect or for credentials"):
+        upload(iter([b"abc"]), server.url, retry=QUICK)
+
+
+def test_a_file_that_is_open_for_writing_only_is_no_source(tmp_path: Path) -> None:
+    """Nothing would be sent of it, and the server would say that all went well."""
+    with Receiver() as server, open(tmp_path / "x", "wb") as file:
+        file.write(DATA)
+        with pytest.raises(LocalProtocolError, match="open for reading"):
+            upload(file, server.url, retry=QUICK)
+        assert server.accepted == 0
