@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import urljoin
 
-from ..exceptions import HTTPStatusError, LocalProtocolError, StreamHTTPError, TransferError, TransportError
+from ..exceptions import HTTPStatusError, StreamHTTPError, TransferError, TransportError
 from ..net.body import Response
 from ..net.refusals import read_beginning, status_error
 from ..net.sending import Piece
@@ -186,10 +186,10 @@ class TusServer:
 
     def _address(self, response: Response, location: str) -> str:
         """Where a new upload is; refused if that is nowhere, or in the open while the endpoint is not."""
-        url = urljoin(response.url, location)
         try:
+            url = urljoin(response.url, location)
             scheme = Target(url).scheme
-        except LocalProtocolError as error:
+        except ValueError as error:  # LocalProtocolError is one
             raise unacceptable(f"the upload has an address that cannot be used: {error}", response) from None
         if self._origin[0] == "https" and scheme == "http":
             raise unacceptable("refused an upload at an http address, created at an https one", response)

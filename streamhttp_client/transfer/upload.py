@@ -7,6 +7,7 @@ if the server surely did not act on it. :mod:`.tus` goes on where the server say
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -304,7 +305,8 @@ class _PlainUpload:
                 continue
             url = response.url.partition("?")[0]
             if response.status == 201 and "location" in response.headers:
-                url = urljoin(response.url, response.headers["location"])
+                with contextlib.suppress(ValueError):  # it is there, whatever its address may be
+                    url = check_url(urljoin(response.url, response.headers["location"]))
             return Outcome(url=url, restarts=restarts, attempts=self.attempts, response=answer_of(response, body))
 
     def _attempt(self) -> tuple[Response, bytes]:

@@ -951,3 +951,12 @@ def test_an_exception_in_the_callback_stops_it_and_can_be_gone_on_with(file: Pat
         server.answers.clear()
         assert send(server, file, segments=segments).resumed_from > 0
     assert len(calls) == count and not [t for t in threading.enumerate() if t.name == "streamhttp-upload"]
+
+
+@pytest.mark.parametrize("location", ["http://[", "ftp://127.0.0.1/1"])
+def test_a_new_upload_at_no_address_is_refused(location: str, file: Path) -> None:
+    with FakeTus() as server:
+        server.on("POST", status(201, Location=location))
+        with pytest.raises(TransferRefused, match="an address that cannot be used"):
+            send(server, file)
+        assert server.methods == ["OPTIONS", "POST"]

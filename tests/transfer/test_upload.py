@@ -716,3 +716,14 @@ def test_a_file_that_is_open_for_writing_only_is_no_source(tmp_path: Path) -> No
         with pytest.raises(LocalProtocolError, match="open for reading"):
             upload(file, server.url, retry=QUICK)
         assert server.accepted == 0
+
+
+@pytest.mark.parametrize("location", ["http://[", "javascript:alert(1)", "", "//"])
+def test_an_address_that_makes_no_sense_does_not_undo_an_upload(location: str) -> None:
+    """The file is there; where, only the server knows."""
+
+    def stored(peer: Peer, request: Request) -> None:
+        peer.respond(201, headers={"Location": location})
+
+    with Receiver(stored) as server:
+        assert upload(b"abc", server.url, retry=QUICK).url == server.url
