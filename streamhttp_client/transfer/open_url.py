@@ -12,6 +12,7 @@ Growth. :data:`_BLOCKS` blocks, and one piece as it came from the network.
 from __future__ import annotations
 
 import io
+import operator
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, overload
@@ -23,7 +24,7 @@ from .source import Source
 
 if TYPE_CHECKING:
     import requests
-    from typing_extensions import Buffer
+    from typing_extensions import Buffer, Never
 
     from ..net.http import AuthLike
     from ..net.retry import RetryPolicy
@@ -107,6 +108,10 @@ class RemoteFile(io.RawIOBase):
         """Its length in bytes; None if the server has not said."""
         return None if self._source is None else self._source.size
 
+    def __reduce_ex__(self, protocol: object) -> Never:
+        # A copy would share the connection, and close it when it goes.
+        raise TypeError("a file on a server can neither be pickled nor copied; open its address again")
+
     # What a file is asked for.
 
     def readable(self) -> bool:
@@ -129,6 +134,7 @@ class RemoteFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go somewhere; nothing is asked for before the next read."""
         self._check()
+        offset = operator.index(offset)  # a float would be an error of some later read
         if whence == io.SEEK_SET:
             position = offset
         elif whence == io.SEEK_CUR:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import gzip
 import io
 import os
+import pickle
 import random
 import re
 import subprocess
@@ -748,3 +750,24 @@ def test_the_example() -> None:
     assert "What you wanted to read." in done.stdout
     sent, size = re.findall(r"([\d,]+) of ([\d,]+) bytes", done.stdout)[0]
     assert int(sent.replace(",", "")) < 200_000 < int(size.replace(",", ""))
+
+
+# -- as files of Python's are
+
+
+@pytest.mark.parametrize("offset", [1.5, "1", None])
+def test_a_seek_to_what_is_no_integer_is_an_error_there(offset: Any) -> None:
+    """And not one of some later read, in words that do not say what was wrong."""
+    with FileServer(DATA) as server, open_url(server.url) as file:
+        with pytest.raises(TypeError):
+            file.seek(offset)
+        assert file.tell() == 0 and file.read(10) == DATA[:10]
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_copy_is_refused(way: Callable[[RemoteFile], object]) -> None:
+    """It would share the connection, and the end of one would be the end of both."""
+    with FileServer(DATA) as server, open_url(server.url) as file:
+        with pytest.raises(TypeError, match="open its address again"):
+            way(file)
+        assert file.read() == DATA
