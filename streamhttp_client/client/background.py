@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["BackgroundListening"]
 
+logger = logging.getLogger("streamhttp_client")
+
 # What a call waits for the stream, once: a server that lets a GET wait for its first event must not stop us.
 _SOON = 1.0
+# After which a stream that failed is asked for again, with the next call; each further failure doubles it.
+_AGAIN_SECONDS = 30.0
+_LONGEST_SECONDS = 3600.0
 
 
 class BackgroundListening:
@@ -39,8 +46,9 @@ class BackgroundListening:
 
     def begin_anew(self) -> None:
         """Know of no listener: at the beginning, and in a forked child, where the parent's does not run."""
-        self._lock = threading.Lock()  # guards the two below; not held while a listener starts or ends
+        self._lock = threading.Lock()  # guards all below; not held while a listener starts or ends
         self._listener: Listener | None = None
+        self._failures = 0  # in a row, of listeners that were never open
         self._others: list[Listener] = []
 
     def ensure(self, link: Link, effort: Effort, *, wait: bool) -> None:
@@ -50,19 +58,34 @@ class BackgroundListening:
         new = None
         with self._lock:
             listener = self._listener
-            if not self._others and (listener is None or (listener.ended and listener.available)):
+            if not self._others and (listener is None or self._is_due(listener)):
                 from .listening import Listener
 
                 engine = self.engine
+                self._failures = 0 if listener is None or listener.available else self._failures + 1
                 limits = Timeout(engine.timeout.connect, engine.timeout.read, None)
                 new = Listener(engine, Effort(limits, engine.retry), _ignore, asked_for=False)
                 listener = self._listener = new
         if new is not None:
-            new.start()
+            try:
+                new.start()
+            except RuntimeError as error:  # no more threads; the call can do without
+                logger.warning("the server is not listened to for what it asks outside of calls: %s", str(error))
+                with self._lock:
+                    self._listener = listener = None if self._listener is new else self._listener
         if wait and listener is not None and not listener.answered and listener.is_elsewhere():
             # Once: if the server lets the GET wait for its first event, nothing is gained by waiting again.
             listener.answered = True
             effort.interrupt.wait(listener.opened, effort.deadline.within(_SOON))
+
+    def _is_due(self, listener: Listener) -> bool:
+        """Whether it is to be replaced: it was open and has ended, or it failed a while ago. A server that has no such
+        stream is not asked again.
+        """
+        if not listener.ended or listener.available is False:
+            return False
+        pause = min(_AGAIN_SECONDS * 2.0 ** min(self._failures, 10), _LONGEST_SECONDS)
+        return bool(listener.available) or time.monotonic() - listener.ended_at >= pause
 
     def replace(self, effort: Effort, callback: Callable[[Any], object] | None) -> Listener:
         """A listener for the user, in place of the one in the background."""

@@ -121,6 +121,7 @@ class Listener:
         self._anew: Effort | None = None  # the attempt that was ended because something else is to be listened for
         self.owner: object = None
         self.opened = threading.Event()
+        self.ended_at = 0.0  # monotonic time at which the thread has ended
         self.answered = False
         self.available: bool | None = None
         self.honoured: Mapping[str, Any] | None = None
@@ -131,7 +132,12 @@ class Listener:
     def start(self) -> Listener:
         """Read on a thread of its own from now on, for the callback."""
         self._thread = threading.Thread(target=self._serve, name="streamhttp-listener", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # no more threads
+            self._thread = None
+            self._end()
+            raise
         return self
 
     def __enter__(self) -> Listener:
@@ -225,6 +231,7 @@ class Listener:
             else:
                 logger.warning("the server is no longer listened to for what it asks outside of calls: %s", str(error))
         finally:
+            self.ended_at = time.monotonic()
             self.opened.set()
 
     def _run(self) -> Generator[Any, None, None]:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import gc
 import pickle
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from streamhttp_client import AuthenticationError, HTTPStatusError, RemoteProtocolError, RetryPolicy, StreamHTTPError
+from streamhttp_client import (
+    AuthenticationError,
+    HTTPStatusError,
+    RemoteProtocolError,
+    RetryPolicy,
+    StreamHTTPError,
+    Timeout,
+)
+from streamhttp_client.client import background
 from streamhttp_client.client.eras import KNOWN_SERVERS
 from tests.client._peer import AT_ONCE, BOUND, OK, note, open_client, progress, refuse, token_of
 from tests.support.rawserver import Peer, RawMCPServer, Request
@@ -192,6 +201,63 @@ def test_who_offers_something_listens_by_itself(server: RawMCPServer) -> None:
         server.wait_for(lambda seen: server.seen("response"))
     (response,) = server.seen("response")
     assert response.json["result"]["roots"] == [{"uri": "file:///a"}]
+
+
+def test_a_stream_that_failed_is_asked_for_again(server: RawMCPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H25-12: a bad minute of the server does not end it for good: some time later the next call asks again, and not
+    before.
+    """
+    asks = events({"jsonrpc": "2.0", "id": 1, "method": "roots/list"})
+    server.on("GET", lambda peer, request: peer.respond(403), asks)
+    with open_client(server, roots=["file:///a"], listen_in_background=None) as client:
+        listening = client._engine.listening
+        for _ in range(3):
+            client.call_tool("t")
+            (first,) = server.seen("GET")
+            assert listening._listener is not None and listening._listener._thread is not None
+            listening._listener._thread.join(AT_ONCE)
+        monkeypatch.setattr(background, "_AGAIN_SECONDS", 0.0)
+        client.call_tool("t")
+        server.wait_for(lambda seen: server.seen("response"))
+    assert len(server.seen("GET")) == 2
+
+
+def test_each_failure_doubles_the_pause(server: RawMCPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H25-12: a server that never gives the stream is asked less and less often."""
+    passed = [0.0]
+    server.on("GET", lambda peer, request: peer.respond(403))
+    monkeypatch.setattr(time, "monotonic", lambda clock=time.monotonic: clock() + passed[0])
+    asked = []
+    with open_client(server, roots=["file:///a"], listen_in_background=None) as client:
+        listening = client._engine.listening
+        for seconds in (0, 29, 2, 58, 3, 3600):
+            passed[0] += seconds
+            client.call_tool("t", timeout=Timeout(total=None))
+            assert listening._listener is not None and listening._listener._thread is not None
+            listening._listener._thread.join(AT_ONCE)
+            asked.append(len(server.seen("GET")))
+    assert asked == [1, 1, 2, 2, 3, 4]
+
+
+def test_a_call_does_without_a_thread(server: RawMCPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started for the stream, calls go on."""
+
+    start = threading.Thread.start
+
+    def no_thread(thread: threading.Thread) -> None:
+        if thread.name == "streamhttp-listener":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    server.on("GET", *streams())
+    with open_client(server, roots=["file:///a"], listen_in_background=None) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_thread)
+            assert client.call_tool("t").text == "ok"
+            with pytest.raises(RuntimeError):
+                client.listen(lambda event: None)
+        assert client.call_tool("t").text == "ok"
+        server.wait_for(lambda seen: server.seen("GET"))
 
 
 def test_progress_of_a_call_on_the_listening_stream(server: RawMCPServer) -> None:
