@@ -319,7 +319,7 @@ class MissingCapability(RPCError):
 
 class InputRequired(StreamHTTPError):
     """The server asks for something before it goes on, and it will not get it here: nothing is registered that could
-    answer, or it asked too often (since 2026-07-28).
+    answer, or it asked in more than ten rounds (since 2026-07-28).
 
     Whoever has the answers can go on, in another process and on another day too: :meth:`to_json` and
     :meth:`from_json` carry all that it takes. What a server keeps in ``state``, and the parameters of the request, may

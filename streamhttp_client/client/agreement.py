@@ -156,7 +156,7 @@ class Agreement:
         if step.action == "speak":
             return self._speak(step.revision or LATEST, steps)
         if step.action == "shake":
-            if doubted is not None and doubted.era.name == "session" and not way.nobody_there:
+            if doubted is not None and doubted.era.session_lasts and not way.nobody_there:
                 self._learn(doubted.era.revision)
                 return doubted
             return self._shake(step.revision, way, effort, farewell)

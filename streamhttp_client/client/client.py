@@ -60,7 +60,7 @@ class Client(Verbs, TaskVerbs):
             ``{"action": "accept", "content": {…}}``, or None, which declines. Defaults of the form are filled in where
             its answer leaves them out. If it, or ``sampling``, returns ``NotImplemented``, the answer is put off: the
             call ends with :class:`InputRequired`, and :meth:`continue_call` goes on with it (since 2026-07-28; before
-            that, the server is told that there is no answer).
+            that, the server is told that there is no answer). So does a call that asks in more than ten rounds.
         url_elicitation: Whether ``elicitation`` handles sending the user to a page too. Show the whole address and ask
             before opening it; never fetch it yourself.
         sampling_tools: Whether ``sampling`` handles tools.
@@ -316,7 +316,7 @@ class Client(Verbs, TaskVerbs):
         if self._engine.callbacks.roots is None:
             raise LocalProtocolError("the client was made without roots, so it has not declared any")
         effort = self._effort(timeout)
-        if self._engine.ready(effort).era.keeps_wishes:
+        if self._engine.ready(effort).era.hears_of_roots:
             self._engine.notify(calls.roots_list_changed(), effort)
 
     def listen(

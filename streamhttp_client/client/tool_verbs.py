@@ -63,8 +63,12 @@ class ToolVerbs(Asker, ABC):
 
     def iter_tools(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> Iterator[Tool]:
         """Walk the server's tools, asking for a page when the last one is used up. ``timeout`` is for each page."""
+        names: set[str] = set()
         for page in self._pages(calls.list_tools, lambda: timeout, cache):
-            yield from self._remember_tools(page.tools)
+            tools = self._remember_tools(page.tools)
+            names.update(tool.name for tool in tools)
+            yield from tools
+        self._engine.tools.keep_only(names)
 
     def list_tools(self, *, timeout: TimeoutLike | None = None, cache: CacheUse = "use") -> list[Tool]:
         """Return all tools of the server, over all pages."""

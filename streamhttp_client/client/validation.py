@@ -20,6 +20,7 @@ logger = logging.getLogger("streamhttp_client")
 # "Composition-Keyword Resource Use", asks for a bound; the largest schema seen in the wild has some 400 subschemas).
 _MAX_SUBSCHEMAS = 10_000
 _MAX_DEPTH = 100
+_MAX_VALIDATORS = 1000
 
 
 class OutputChecker:
@@ -55,6 +56,8 @@ class OutputChecker:
             )
         known = self._validators.get(tool.name)
         if known is None or known[0] is not schema:
+            if len(self._validators) >= _MAX_VALIDATORS:  # of a server whose tools have ever new names
+                self._validators.clear()
             known = self._validators[tool.name] = (schema, _validator(tool.name, schema))
         import jsonschema
 

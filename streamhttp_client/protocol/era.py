@@ -38,6 +38,10 @@ class Era(Protocol):
         """Whether a DELETE on close tells the server that the session is over."""
 
     @property
+    def session_lasts(self) -> bool:
+        """Whether there is a session that outlives its connections, so that it is not begun anew without need."""
+
+    @property
     def server_asks(self) -> bool:
         """Whether the server sends requests of its own, on any stream, which are answered by a POST."""
 
@@ -56,6 +60,10 @@ class Era(Protocol):
     @property
     def keeps_wishes(self) -> bool:
         """Whether a log level, or a subscription, is told to the server once and kept there."""
+
+    @property
+    def hears_of_roots(self) -> bool:
+        """Whether there is a notification that the roots of the client are others now."""
 
     @property
     def caches(self) -> bool:

@@ -33,11 +33,13 @@ class StatefulEra:
     name = "session"
     listening: Listening = "get"
     ends_session = True
+    session_lasts = True
     server_asks = True
     introduces_itself = True
     tasks_carry_results = False
     closing_cancels = False
     keeps_wishes = True
+    hears_of_roots = True
     caches = False
     mirrors_arguments = False
 

@@ -41,11 +41,13 @@ class StatelessEra:
     name = "stateless"
     listening: Listening = "subscription"
     ends_session = False
+    session_lasts = False
     server_asks = False
     introduces_itself = False
     tasks_carry_results = True
     closing_cancels = True
     keeps_wishes = False
+    hears_of_roots = False
     caches = True
     mirrors_arguments = True
 

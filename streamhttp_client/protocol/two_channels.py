@@ -25,6 +25,7 @@ class TwoChannelsEra(StatefulEra):
     name = "http+sse"
     listening: Listening = "channel"
     ends_session = False
+    session_lasts = False
 
     def __init__(self, revision: Revision = REVISIONS["2024-11-05"]) -> None:
         super().__init__(revision)

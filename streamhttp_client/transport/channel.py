@@ -75,8 +75,9 @@ class Box:
         waiting = self._put - self._taken
         is_response = isinstance(message, (jsonrpc.Response, jsonrpc.ErrorResponse))
         if self.overflowed or (waiting and not is_response and waiting + size > self.limit):
-            self.overflowed = True
-            self._queue.put(None)
+            if not self.overflowed:
+                self.overflowed = True
+                self._queue.put(None)
             return
         self._put += size
         self._queue.put((message, size))

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from streamhttp_client import Client, InvalidResult
+from streamhttp_client.client import validation
 from streamhttp_client.client.validation import OutputChecker
+from streamhttp_client.protocol.models.tools import Tool, ToolResult
 from tests.client._peer import open_client
 from tests.support.rawserver import Peer, RawMCPServer, RawServer, Request
 
@@ -255,3 +257,16 @@ def test_the_structure_may_be_no_object(server: RawMCPServer) -> None:
             assert client.call_tool("echo").structured_content == [1]
         except InvalidResult as error:
             assert error.result is not None
+
+
+def test_what_is_kept_of_schemas_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T-05: a server whose tools have ever new names does not fill the memory; each of its results is checked."""
+    monkeypatch.setattr(validation, "_MAX_VALIDATORS", 2)
+    checker = OutputChecker()
+    right, wrong = (ToolResult.from_wire({"content": [], "structuredContent": {"x": x}}) for x in (1, "1"))
+    for number in range(5):
+        tool = Tool.from_wire({"name": f"t{number}", "inputSchema": {"type": "object"}, "outputSchema": POINT})
+        checker.check(tool, right)
+        with pytest.raises(InvalidResult):
+            checker.check(tool, wrong)
+        assert len(checker._validators) <= 2

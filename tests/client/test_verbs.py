@@ -458,7 +458,8 @@ def test_an_iteration_gives_each_page_its_time(server: RawMCPServer, monkeypatch
         assert [tool.name for tool in client.iter_tools(timeout=WHOLE)] == ["t1", "t2", "t3"]
 
 
-def test_tools_that_are_not_listed_any_more(server: RawMCPServer) -> None:
+@pytest.mark.parametrize("walk", [Client.list_tools, lambda client: list(client.iter_tools())], ids=["list", "iter"])
+def test_tools_that_are_not_listed_any_more(server: RawMCPServer, walk: Callable[[Client], list[Any]]) -> None:
     """T-07: what a tool once said of itself is forgotten when a list does not have it any more: it is not called twice
     for the sake of an old hint.
     """
@@ -469,9 +470,9 @@ def test_tools_that_are_not_listed_any_more(server: RawMCPServer) -> None:
     cut = lambda peer, request: peer.cut()  # noqa: E731
     server.on("tools/call", cut, OK)
     with open_client(server) as client:
-        client.list_tools()
+        walk(client)
         assert client.call_tool("t").text == "ok"
-        assert [tool.name for tool in client.list_tools()] == ["u"]
+        assert [tool.name for tool in walk(client)] == ["u"]
         server.on("tools/call", cut, OK)
         with pytest.raises(ConnectionLost):
             client.call_tool("t")

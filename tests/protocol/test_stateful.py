@@ -95,6 +95,7 @@ def test_what_the_era_has(revision: Revision) -> None:
     """H25-09, H25-12, H25-22: answers by POST, a listening stream, and an end that is told."""
     era = StatefulEra(revision)
     assert era.server_asks and era.listening == "get" and era.ends_session and era.keeps_wishes
+    assert era.session_lasts and era.hears_of_roots
     assert not era.caches and not era.mirrors_arguments
 
 

@@ -211,6 +211,7 @@ def test_what_the_era_has(era: StatelessEra) -> None:
     asked: Era = era  # it answers every question
     assert asked.name == "stateless" and asked.revision is LATEST and asked.listening == "subscription"
     assert not asked.ends_session and not asked.server_asks and not asked.keeps_wishes
+    assert not asked.session_lasts and not asked.hears_of_roots
     assert asked.caches and asked.mirrors_arguments and asked.tasks_carry_results
 
 

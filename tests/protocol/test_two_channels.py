@@ -30,6 +30,7 @@ def test_what_the_era_has() -> None:
     era = TwoChannelsEra()
     assert era.revision.name == "2024-11-05" and era.revision.two_channels
     assert (era.listening, era.ends_session, era.server_asks) == ("channel", False, True)
+    assert not era.session_lasts and era.hears_of_roots
     assert not era.may_resume("e-1") and not era.may_resume("")
 
 

@@ -1230,3 +1230,13 @@ def test_the_last_listener_hears() -> None:
         first.close()
         with pytest.raises(CallTimeout):
             next(iter(talk.transport.listen(effort(0.1))))
+
+
+def test_what_there_is_no_room_for_costs_none() -> None:
+    """Whoever is too slow is told once, however much more comes; what there was room for is still there."""
+    box = channel_module.Box(limit=2000)
+    message = jsonrpc.Notification("notifications/x")
+    for _ in range(1000):
+        box.put(message, 1000)
+    assert box.overflowed and box._queue.qsize() == 2
+    assert box.take() == message and box.take() is None
