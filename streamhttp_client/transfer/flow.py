@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ssl
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import (
@@ -45,6 +46,7 @@ __all__ = [
     "TransferHTTP",
     "final_error",
     "is_hopeless",
+    "join",
     "is_progress",
     "make_effort",
     "open_http",
@@ -58,6 +60,7 @@ __all__ = [
 _SPACING = 0.05
 # Linux gives several hundred KiB at once on a fast link; more brought nothing, and it counts in peak memory.
 BUFFER_SIZE = 1 << 20
+_JOIN_SECONDS = 5.0
 
 
 class Failed(Exception):
@@ -164,6 +167,14 @@ def refusal(response: Response, method: str, deadline: Deadline) -> StreamHTTPEr
     if is_temporary(response.status):
         raise Failed(error, parse_retry_after(response.headers))
     return error
+
+
+def join(threads: Iterable[threading.Thread]) -> None:
+    """Wait for threads that were told to end, all together no longer than 5 s; one may hang in a slow disk."""
+    end = time.monotonic() + _JOIN_SECONDS
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(max(0.0, end - time.monotonic()))
 
 
 def unacceptable(text: str, response: Response) -> TransferError:

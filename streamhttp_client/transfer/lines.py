@@ -83,8 +83,7 @@ class Lines(Generic[AnyStr]):
     def _blocks(self) -> Iterator[bytes]:
         """Whole lines, as many as are there, each with its LF; at last what is left."""
         read, limit = self._source.read, self._max_line_size
-        begun: list[bytes] = []  # pieces of a line that has not ended
-        size = 0
+        begun = bytearray()  # a line that has not ended; however small its pieces are, it takes no more than its size
         first = True
         while piece := read():
             if first:
@@ -93,18 +92,15 @@ class Lines(Generic[AnyStr]):
                 piece, first = piece.removeprefix(_BOM) if self._encoding == "utf-8" else piece, False
             end = piece.rfind(b"\n") + 1
             if end:
-                if size + piece.find(b"\n") > limit:
+                if len(begun) + piece.find(b"\n") > limit:
                     raise self._too_long()
-                begun.append(piece[:end])
-                yield begun[0] if len(begun) == 1 else b"".join(begun)
-                begun, size = [], 0
-            if end < len(piece):
-                begun.append(piece[end:] if end else piece)
-                size += len(piece) - end
-                if size > limit:
-                    raise self._too_long()
+                yield bytes(begun) + piece[:end]
+                begun.clear()
+            begun += piece[end:]
+            if len(begun) > limit:
+                raise self._too_long()
         if begun:
-            yield b"".join(begun)
+            yield bytes(begun)
 
     def _split(self, block: bytes) -> Iterator[str | bytes]:
         """The lines of a block, without their ends."""

@@ -20,7 +20,7 @@ from ..net.interrupt import Interrupt
 from ..net.timeouts import Deadline
 from .digests import ContentCheck
 from .downloading import Settings
-from .flow import BUFFER_SIZE, Effort, Failed, Flow, final_error, is_hopeless, is_progress, make_effort, refusal
+from .flow import BUFFER_SIZE, Effort, Failed, Flow, final_error, is_hopeless, is_progress, join, make_effort, refusal
 from .pace import Reporter
 from .partfile import PartFile
 from .ranges import Verdict, judge, parse_content_range
@@ -33,7 +33,6 @@ MIN_SEGMENT_SIZE = 1 << 20
 _LEAST_BUFFER = 64 * 1024
 _TICK_SECONDS = 0.05
 _SAVE_SECONDS = 1.0
-_JOIN_SECONDS = 5.0
 
 
 class Piece(Record):
@@ -120,9 +119,7 @@ class Segments:
                         self._changed.acquire()
         finally:
             self._stop()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join(_JOIN_SECONDS)
+            join(threads)
             with self._changed:
                 part.gaps = [gap for gap in part.gaps if gap[0] < gap[1]]
                 part.save()

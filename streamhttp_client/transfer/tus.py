@@ -20,6 +20,7 @@ from typing import Any
 
 from ..exceptions import CapabilityError, NotReplayable, TransferError, UploadGone
 from ..net.sending import FilePart, Piece
+from .flow import join
 from .pace import Reporter
 from .payload import Payload
 from .tus_lane import Lane
@@ -33,7 +34,6 @@ __all__ = ["TusUpload"]
 # A file up to this size goes along with its creation; of a larger one, a cut would lose the address with the data.
 _WITH_CREATION = 256 * 1024
 _STREAM_CHUNK = 4 << 20
-_JOIN_SECONDS = 5.0
 _TICK_SECONDS = 0.05
 
 
@@ -207,9 +207,7 @@ class TusUpload:
         finally:
             if running[0]:
                 stop()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join(_JOIN_SECONDS)
+            join(threads)
         if failures:
             raise failures[0]  # the others are of being stopped
 

@@ -7,9 +7,11 @@ import hashlib
 import io
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 
 from streamhttp_client.exceptions import LocalProtocolError, MissingExtra
 from streamhttp_client.progress import Progress
-from streamhttp_client.transfer import progressbar, sidecar
+from streamhttp_client.transfer import flow, progressbar, sidecar
 from streamhttp_client.transfer.digests import Digester, dump_digest_field, parse_digest, parse_digest_field
 from streamhttp_client.transfer.names import name_for, safe_name
 from streamhttp_client.transfer.pace import RateLimit, Reporter, SpeedWatch
@@ -425,6 +427,23 @@ def test_who_is_alive() -> None:
     assert not sidecar.is_alive(there, None) and not sidecar.is_alive(there, 5.0)
     assert sidecar.is_alive(there, time.time())
     assert sidecar.is_alive({"host": me["host"], "pid": os.getppid(), "started": None}, None)
+
+
+def test_all_threads_of_a_transfer_are_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many that hang take no longer than one; what was never started is not waited for."""
+    clock = Clock()
+    monkeypatch.setattr(flow, "time", SimpleNamespace(monotonic=clock))
+
+    class Hung(threading.Thread):
+        ident = 1
+
+        def join(self, timeout: float | None = None) -> None:
+            assert timeout is not None
+            clock.now += timeout
+
+    flow.join([Hung() for _ in range(64)])
+    flow.join([threading.Thread()])
+    assert clock.now == pytest.approx(1005)
 
 
 def test_what_is_no_option_is_said() -> None:

@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -377,3 +378,18 @@ def test_pieces_of_one_byte(monkeypatch: pytest.MonkeyPatch) -> None:
 
         monkeypatch.setattr(lines._source, "read", one)
         assert list(lines) == ["ä", "", "€"]
+
+
+def test_a_long_line_in_single_bytes_takes_no_more_than_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of a line bounds what holding it takes, however it is sent."""
+    size = 100_000
+    with FileServer(b"x") as server, iter_lines(server.url, encoding=None) as lines:
+        left = itertools.chain(itertools.repeat(b"x", size), itertools.repeat(b""))
+        monkeypatch.setattr(lines._source, "read", lambda: next(left))
+        tracemalloc.start()
+        try:
+            (line,) = lines
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert len(line) == size and peak < 4 * size
