@@ -40,7 +40,7 @@ class InSQLite:
     def counted(self) -> int:
         """What the store believes that it holds, without the rows of dropped logs, which others may still look for."""
         with self.store._writing() as sql:
-            self.store._bury(sql, "1")
+            self.store._room.bury(sql, "1")
             return int(sql.execute("SELECT bytes FROM state").fetchone()[0])
 
     def left(self) -> list[Any]:

@@ -22,7 +22,8 @@ from typing import Any
 from ...exceptions import LocalProtocolError
 from .base import PAGE_BYTES, PAGE_EVENTS, Page, State, StoreFull, StoreUnavailable
 from .shared import LIFE_LOOK, LOOK, SharedStore
-from .sqlite_file import BUSY_TIMEOUT, Connection, translated
+from .sqlite_file import BUSY_TIMEOUT, Connection, next_change, translated
+from .sqlite_room import ENTRY_COST, LOG_COST, SESSION_COST, Room
 
 __all__ = ["SQLiteStore"]
 
@@ -35,10 +36,6 @@ _POLL, _SLOW_POLL = 0.005, 0.025
 _IDLE_POLL = 0.05
 # Seconds without anybody who waits after which it is looked no more, until somebody does.
 _WAKEFUL = 1.0
-# What an entry, a log and a session cost besides their data, in bytes; a dropped log costs until its row goes too.
-_ENTRY_COST = 64
-_LOG_COST = 1024
-_SESSION_COST = 1024
 
 class SQLiteStore(SharedStore[Connection]):
     """Sessions and events in a file. Give each process its own object on the same path, or fork with one.
@@ -77,10 +74,10 @@ class SQLiteStore(SharedStore[Connection]):
         self._max_sessions = max_sessions
         self._max_logs = max_logs
         self._max_finished = max_finished
-        self._max_log_events = max_log_events
         self._max_log_bytes = max_log_bytes
         self._max_bytes = max_bytes
         self._clock = clock
+        self._room = Room(max_bytes=max_bytes, max_log_events=max_log_events, living=self._living, clock=clock)
         self._changed = 0
         # When this process last gave a sign of life, and from when on it may take others for dead; by the clock.
         self._beaten = clock()
@@ -153,58 +150,6 @@ class SQLiteStore(SharedStore[Connection]):
             self._changed = max(self._changed, changed)
         self._waiters.wake((session, log) for session, log, _ in rows)
 
-    def _next_change(self, sql: sqlite3.Connection) -> int:
-        (number,) = sql.execute("UPDATE state SET change = change + 1 RETURNING change").fetchone()
-        return int(number)
-
-    def _count(self, sql: sqlite3.Connection, change: int) -> int:
-        """Count bytes that came or went; return what there is now."""
-        (held,) = sql.execute("UPDATE state SET bytes = bytes + ? RETURNING bytes", (change,)).fetchone()
-        return int(held)
-
-    def _need_room(self, sql: sqlite3.Connection) -> list[tuple[str, str]]:
-        """Make room if the store is full; return the logs that were dropped.
-
-        Raises:
-            StoreFull: There is none.
-        """
-        (held,) = sql.execute("SELECT bytes FROM state").fetchone()
-        if held < self._max_bytes:
-            return []
-        dropped = self._reclaim(sql, held)
-        if self._count(sql, 0) >= self._max_bytes:
-            raise StoreFull(f"the store holds {self._max_bytes} bytes already")
-        return dropped
-
-    def _reclaim(self, sql: sqlite3.Connection, held: int) -> list[tuple[str, str]]:
-        """Drop the oldest finished logs that nobody reads, an eighth more than is needed, since it means to look at
-        all; and what was left of those that were dropped before.
-        """
-        surplus = held - self._max_bytes * 7 // 8
-        surplus += self._bury(sql, "1")
-        found = sql.execute(
-            "SELECT id, size + ? * (last - first + 1) + ? FROM logs"
-            " WHERE ended AND NOT gone AND NOT EXISTS (SELECT 1 FROM workers WHERE worker = reading AND seen > ?)"
-            " ORDER BY touched, id",
-            (_ENTRY_COST, _LOG_COST, self._living()),
-        ).fetchall()
-        dropped = []
-        for number, cost in found:
-            if surplus <= 0:
-                break
-            surplus -= cost
-            dropped += self._drop_logs(sql, "id = ?", number)
-        self._bury(sql, "1")
-        return dropped
-
-    def _bury(self, sql: sqlite3.Connection, which: str, *values: Any) -> int:
-        """Delete the rows of logs that are gone; their readers in other processes find out at their next look. Returns
-        what they had cost, as a negative number.
-        """
-        change = -_LOG_COST * sql.execute(f"DELETE FROM logs WHERE gone AND ({which})", values).rowcount
-        self._count(sql, change)
-        return change
-
     def _living(self) -> float:
         """Processes that were seen after this moment are alive."""
         now = self._clock()
@@ -233,9 +178,9 @@ class SQLiteStore(SharedStore[Connection]):
             (count,) = sql.execute("SELECT count(*) FROM sessions").fetchone()
             if count >= self._max_sessions:
                 raise StoreFull(f"there are {self._max_sessions} sessions already")
-            dropped = self._need_room(sql)
+            dropped = self._room.need(sql)
             sql.execute("INSERT INTO sessions VALUES (?, ?, ?)", (session, text, self._clock()))
-            self._count(sql, _SESSION_COST + len(text))
+            self._room.count(sql, SESSION_COST + len(text))
         self._waiters.wake(dropped)
 
     def get_session(self, session: str) -> dict[str, Any] | None:
@@ -288,9 +233,9 @@ class SQLiteStore(SharedStore[Connection]):
                 return False
             fields = {**json.loads(row[0]), **changes}
             kept = json.dumps({key: value for key, value in fields.items() if value is not None})
-            dropped = self._need_room(sql) if len(kept) > len(row[0]) else []
+            dropped = self._room.need(sql) if len(kept) > len(row[0]) else []
             sql.execute("UPDATE sessions SET fields = ? WHERE session = ?", (kept, session))
-            self._count(sql, len(kept) - len(row[0]))
+            self._room.count(sql, len(kept) - len(row[0]))
         self._waiters.wake(dropped)
         return True
 
@@ -303,26 +248,8 @@ class SQLiteStore(SharedStore[Connection]):
     def _drop_session(self, sql: sqlite3.Connection, session: str) -> tuple[bool, list[tuple[str, str]]]:
         row = sql.execute("DELETE FROM sessions WHERE session = ? RETURNING length(fields)", (session,)).fetchone()
         if row is not None:
-            self._count(sql, -_SESSION_COST - row[0])
-        return row is not None, self._drop_logs(sql, "session = ?", session)
-
-    def _drop_logs(self, sql: sqlite3.Connection, which: str, *values: Any) -> list[tuple[str, str]]:
-        """Empty logs and mark them as gone; their rows stay for a while, so that other processes notice."""
-        rows = sql.execute(
-            f"SELECT id, session, log, size + ? * (last - first + 1) FROM logs WHERE NOT gone AND ({which})",
-            (_ENTRY_COST, *values),
-        ).fetchall()
-        if rows:
-            change = self._next_change(sql)
-            now = self._clock()
-            for number, *_ in rows:
-                sql.execute("DELETE FROM entries WHERE log = ?", (number,))
-                sql.execute(
-                    "UPDATE logs SET gone = 1, will = NULL, changed = ?, touched = ? WHERE id = ?",
-                    (change, now, number),
-                )
-            self._count(sql, -sum(cost for *_, cost in rows))
-        return [(session, log) for _, session, log, _ in rows]
+            self._room.count(sql, -SESSION_COST - row[0])
+        return row is not None, self._room.drop_logs(sql, "session = ?", session)
 
     def iter_sessions(self, having: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         with self._reading() as sql:
@@ -338,34 +265,34 @@ class SQLiteStore(SharedStore[Connection]):
         with self._writing() as sql:
             if sql.execute("SELECT 1 FROM sessions WHERE session = ?", (session,)).fetchone() is None:
                 return False
-            dropped = self._drop_logs(sql, "session = ? AND log = ?", session, log)
+            dropped = self._room.drop_logs(sql, "session = ? AND log = ?", session, log)
             kind = "session = ? AND (substr(log, 1, 1) = 'i') = (substr(?, 1, 1) = 'i') AND NOT gone"
             counts = sql.execute(
                 f"SELECT count(*), count(*) FILTER (WHERE ended) FROM logs WHERE {kind}", (session, log)
             ).fetchone()
             if counts[0] - counts[1] >= self._max_logs:
                 raise StoreFull(f"the session has {self._max_logs} unfinished streams already")
-            dropped += self._need_room(sql)
+            dropped += self._room.need(sql)
             if counts[1] >= self._max_finished:
-                dropped += self._drop_logs(
+                dropped += self._room.drop_logs(
                     sql,
                     f"id IN (SELECT id FROM logs WHERE {kind} AND ended ORDER BY id LIMIT ?)",
                     session,
                     log,
                     counts[1] - self._max_finished + 1,
                 )
-            self._bury(sql, "session = ? AND log = ?", session, log)
-            self._count(sql, _LOG_COST)
+            self._room.bury(sql, "session = ? AND log = ?", session, log)
+            self._room.count(sql, LOG_COST)
             sql.execute(
                 "INSERT INTO logs (session, log, writer, will, touched, changed) VALUES (?, ?, ?, ?, ?, ?)",
-                (session, log, worker, will, self._clock(), self._next_change(sql)),
+                (session, log, worker, will, self._clock(), next_change(sql)),
             )
         self._waiters.wake(dropped)
         return True
 
     def delete_log(self, session: str, log: str) -> None:
         with self._writing() as sql:
-            dropped = self._drop_logs(sql, "session = ? AND log = ?", session, log)
+            dropped = self._room.drop_logs(sql, "session = ? AND log = ?", session, log)
         self._waiters.wake(dropped)
 
     def append(self, session: str, log: str, data: bytes | None, *, end: bool = False) -> int:
@@ -391,32 +318,19 @@ class SQLiteStore(SharedStore[Connection]):
             last += 1
             size += len(data)
             sql.execute("INSERT INTO entries VALUES (?, ?, ?)", (log, last, data))
-            held = self._count(sql, len(data) + _ENTRY_COST)
-        first, size = self._trim(sql, log, first, last, size, self._max_log_bytes)
+            held = self._room.count(sql, len(data) + ENTRY_COST)
+        first, size = self._room.trim(sql, log, first, last, size, self._max_log_bytes)
         sql.execute(
             "UPDATE logs SET last = ?, first = ?, size = ?, ended = ?, touched = ?, changed = ? WHERE id = ?",
-            (last, first, size, end, self._clock(), self._next_change(sql), log),
+            (last, first, size, end, self._clock(), next_change(sql), log),
         )
         if held <= self._max_bytes:
             return last, []
-        dropped = self._reclaim(sql, held)
-        if self._count(sql, 0) > self._max_bytes:
-            first, size = self._trim(sql, log, first, last, size, self._max_bytes // 256)
+        dropped = self._room.reclaim(sql, held)
+        if self._room.count(sql, 0) > self._max_bytes:
+            first, size = self._room.trim(sql, log, first, last, size, self._max_bytes // 256)
             sql.execute("UPDATE logs SET first = ?, size = ? WHERE id = ?", (first, size, log))
         return last, dropped
-
-    def _trim(
-        self, sql: sqlite3.Connection, log: int, first: int, last: int, size: int, max_bytes: int
-    ) -> tuple[int, int]:
-        """Drop the oldest entries of a log that has too many; return the number of the first, and the size."""
-        while last - first >= self._max_log_events or (size > max_bytes and first < last):
-            (dropped,) = sql.execute(
-                "DELETE FROM entries WHERE log = ? AND number = ? RETURNING length(data)", (log, first)
-            ).fetchone()
-            self._count(sql, -dropped - _ENTRY_COST)
-            size -= dropped
-            first += 1
-        return first, size
 
     def read(
         self,
@@ -489,7 +403,7 @@ class SQLiteStore(SharedStore[Connection]):
             row = sql.execute(
                 "UPDATE logs SET reader = reader + 1, reading = ?, changed = ?"
                 " WHERE session = ? AND log = ? AND NOT gone RETURNING reader",
-                (worker, self._next_change(sql), session, log),
+                (worker, next_change(sql), session, log),
             ).fetchone()
         self._waiters.wake([(session, log)])
         return 0 if row is None else int(row[0])
@@ -520,12 +434,14 @@ class SQLiteStore(SharedStore[Connection]):
         now = self._clock()
         with connection.write() as sql:
             unread = "NOT EXISTS (SELECT 1 FROM workers WHERE worker = reading AND seen > ?)"
-            self._bury(sql, "touched < ?", now - self._log_ttl)
+            self._room.bury(sql, "touched < ?", now - self._log_ttl)
             sql.execute("DELETE FROM workers WHERE seen < ?", (self._living() - 9 * self._worker_timeout,))
-            dropped = self._drop_logs(sql, f"ended AND touched < ? AND {unread}", now - self._log_ttl, self._living())
+            dropped = self._room.drop_logs(
+                sql, f"ended AND touched < ? AND {unread}", now - self._log_ttl, self._living()
+            )
             # What processes that have died left unfinished, with nobody coming to execute their wills.
             dead = "NOT EXISTS (SELECT 1 FROM workers WHERE worker = writer AND seen > ?)"
-            dropped += self._drop_logs(
+            dropped += self._room.drop_logs(
                 sql,
                 f"NOT ended AND touched < ? AND {unread} AND {dead}",
                 now - max(self._log_ttl, self._worker_timeout),

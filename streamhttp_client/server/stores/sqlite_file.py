@@ -12,7 +12,7 @@ from ...exceptions import LocalProtocolError
 from .base import StoreUnavailable
 from .shared import ProcessConnection
 
-__all__ = ["BUSY_TIMEOUT", "Connection", "translated"]
+__all__ = ["BUSY_TIMEOUT", "Connection", "next_change", "translated"]
 
 #: Seconds that a write waits for those of other processes.
 BUSY_TIMEOUT = 10.0
@@ -114,6 +114,12 @@ def _patiently(change: Callable[[], object]) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
+
+
+def next_change(sql: sqlite3.Connection) -> int:
+    """The number of one more change, by which processes find out what is new."""
+    (number,) = sql.execute("UPDATE state SET change = change + 1 RETURNING change").fetchone()
+    return int(number)
 
 
 @contextmanager
