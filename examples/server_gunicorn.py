@@ -2,7 +2,7 @@
 
 Without the two hooks a worker that is told to stop waits for its streams until it is killed, and the calls on it are
 lost. With them the streams end at once, with the time after which their clients shall come back, and calls that are
-nearly done leave their results in the store, where the next worker finds them.
+done within the grace leave their results in the store, where the next worker finds them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ worker_class = "gthread"
 workers = 2
 # Each open stream keeps a thread.
 threads = 64
-# Seconds; more than what close() below may take.
+# Seconds; more than what handlers may take below.
 graceful_timeout = 20
+# Seconds for which handlers go on as if nothing were, and after which all have ended.
+GRACE, LONGEST = 12.0, 15.0
 
 
 def post_worker_init(worker: Any) -> None:
@@ -29,7 +31,7 @@ def post_worker_init(worker: Any) -> None:
 
     def close_when_told() -> None:
         told.get()
-        worker.wsgi.close()
+        worker.wsgi.close(LONGEST, grace=GRACE)
 
     threading.Thread(target=close_when_told, daemon=True).start()
 
@@ -44,5 +46,5 @@ def worker_exit(server: Any, worker: Any) -> None:
     """Let calls end and their results reach the store, then say goodbye to it."""
     app = getattr(worker, "wsgi", None)
     if app is not None:  # else it could not be imported, which gunicorn has said already
-        app.close(timeout=10.0)
+        app.close(LONGEST, grace=GRACE)
         app.store.close()

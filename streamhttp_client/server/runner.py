@@ -240,14 +240,16 @@ class Runner:
         self.running.discard(call)
         return False
 
-    def close(self, stores: Sequence[Store], timeout: float) -> bool:
-        """End all streams, let the handlers end, and answer for those that do not."""
+    def close(self, stores: Sequence[Store], timeout: float, grace: float = 0.0) -> bool:
+        """End all streams, let the handlers end, for a while without being told, and answer for those that do not."""
         self.stopping = True
         deadline = time.monotonic() + timeout
         for store in stores:
             store.wake()
+        if grace > 0:
+            self.running.wait_for_all(min(grace, timeout))
         self.running.stop_all()
-        ended = self._workers.close(timeout)
+        ended = self._workers.close(max(deadline - time.monotonic(), 0.0))
         ended = self._task_workers.close(max(deadline - time.monotonic(), 0.0)) and ended
         # Those on the threads of HTTP requests, too.
         ended = self.running.wait_for_all(max(deadline - time.monotonic(), 0.0)) and ended

@@ -66,17 +66,18 @@ class RunningServer:
         self._thread = threading.Thread(target=self._server.serve, name="streamhttp-server", daemon=True)
         self._thread.start()
 
-    def stop(self, timeout: float = 10.0) -> None:
+    def stop(self, timeout: float = 10.0, *, grace: float = 0.0) -> None:
         """Stop listening, end all streams, and join all threads.
 
         Args:
             timeout: Seconds that running handlers may take; they see ``Context.cancelled``.
+            grace: Seconds of these in which they do not see it yet, as for :meth:`WSGIApp.close`.
         """
         with self._lock:
             if self._stopped:
                 return
             self._stopped = True
-            self.app.close(timeout)
+            self.app.close(timeout, grace=grace)
             self._server.shutdown_timeout = timeout
             stopper = threading.Thread(target=self._server.stop, name="streamhttp-stop", daemon=True)
             stopper.start()

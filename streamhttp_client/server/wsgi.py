@@ -334,17 +334,18 @@ class WSGIApp:
         self._runner.running.cancel_session(session.key)
         return Answer(204)
 
-    def close(self, timeout: float = 10.0) -> bool:
+    def close(self, timeout: float = 10.0, *, grace: float = 0.0) -> bool:
         """Stop: end the streams with a ``retry``, tell the handlers, and join their threads.
 
-        Handlers see ``Context.cancelled`` and may still return a result, which goes into the store; those
-        that do not end in time are answered for with an error. The store stays open, since it was perhaps
-        given by the caller; a server that is started on it later carries the sessions on.
+        Handlers see ``Context.cancelled``; those that look at it are answered for with an error, and so are those
+        that do not end in time. What others still return goes into the store. The store stays open, since it was
+        perhaps given by the caller; a server that is started on it later carries the sessions on.
 
         Args:
             timeout: Seconds that handlers may take.
+            grace: Seconds of these in which they are not told yet, so that what is nearly done is done.
 
         Returns:
             True if all handlers have ended.
         """
-        return self._runner.close([self.store, self._scratch], timeout)
+        return self._runner.close([self.store, self._scratch], timeout, grace)

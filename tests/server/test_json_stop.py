@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -73,6 +74,46 @@ def test_stop_waits_for_what_ends_in_time(method: str, params: Any) -> None:
     stopper.join(PATIENCE)
     status, answer = bench.answer()
     assert ended == [True] and status == 200 and "done" in str(answer["result"])
+
+
+def test_within_the_grace_handlers_do_not_hear_of_a_stop() -> None:
+    """Those that look whether they should end are not worse off than those that do not."""
+    running, go = threading.Event(), threading.Event()
+    server = Server("test", "1")
+
+    @server.tool()
+    def look(ctx: Context) -> str:
+        running.set()
+        assert go.wait(PATIENCE)
+        return f"cancelled: {ctx.cancelled}"
+
+    app = server.wsgi(json_response=True)
+    direct = Direct(app).initialize()
+    found: list[Any] = []
+    caller = threading.Thread(target=lambda: found.append(direct.tool("look")))
+    caller.start()
+    assert running.wait(PATIENCE)
+    stopper = threading.Thread(target=lambda: app.close(PATIENCE, grace=PATIENCE))
+    stopper.start()
+    deadline = time.monotonic() + PATIENCE
+    while True:  # until it stops
+        assert time.monotonic() < deadline
+        with direct.request("ping") as reply:
+            if reply.status == 503:
+                break
+    go.set()
+    for thread in (caller, stopper):
+        thread.join(PATIENCE)
+    assert found[0]["content"][0]["text"] == "cancelled: False"
+
+
+def test_after_the_grace_they_do() -> None:
+    bench = Bench()
+    bench.until_cancelled = True
+    bench.begin("tools/call", {"name": "tool"})
+    assert bench.app.close(PATIENCE, grace=0.01)
+    status, answer = bench.answer()
+    assert status == 200 and "stopped" in answer["error"]["message"]
 
 
 def test_stop_answers_for_what_does_not() -> None:
