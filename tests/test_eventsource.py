@@ -501,6 +501,25 @@ def test_headers_and_query_are_asked_again(waits: list[float], http: requests.Se
         assert {request.target for request in server.requests} == {"/mcp?fixed=1&since=1&since=2&text=%C3%A4+%26"}
 
 
+@pytest.mark.parametrize("option", ["headers", "params"])
+@pytest.mark.parametrize("connects", [0, 1])
+def test_what_a_function_raises_is_no_failed_connect(option: str, connects: int, waits: list[float]) -> None:
+    """It may use the network, to get a token say: its errors are the caller's to judge, at once and as they are."""
+    error = ConnectionLost("the token server is gone")
+
+    def ask() -> dict[str, str]:
+        if next(count) == connects:
+            raise error
+        return {}
+
+    count = itertools.count()
+    with RawServer(Script(*[stream(sse("a"))] * 5)) as server:
+        with EventSource(server.url, **{option: ask}) as source, pytest.raises(ConnectionLost) as caught:  # type: ignore[arg-type]
+            list(source)
+        assert caught.value is error and str(error) == "the token server is gone"
+        assert len(server.requests) == source.stats.attempts == connects
+
+
 @pytest.mark.parametrize(
     ("body", "sent", "content_type"),
     [

@@ -112,7 +112,8 @@ class EventSource:
             function that returns the pieces from the beginning. With a function, ``headers`` may hold
             Content-Length.
         json: The body as JSON, in place of ``data``.
-        headers: Sent to the origin of ``url``, never to another one. A function is asked anew for each request.
+        headers: Sent to the origin of ``url``, never to another one. A function is asked anew for each request; an
+            exception in it ends the iteration and reaches the caller.
         params: Added to the query, a list or tuple as several fields, None left out. A function is asked anew.
         auth: ``(user, password)``, any requests auth, or an object with ``apply`` and ``respond``; the latter
             is asked once for each connect that was answered with 401 or 403.
@@ -286,8 +287,9 @@ class EventSource:
                 self._wait(failure, floor)
                 if self._closed or self._finished:
                     break
+            url, headers = self._compose()  # not in the "try": what the functions raise is no failed connect
             try:
-                response = self._ask(deadline)
+                response = self._ask(url, headers, deadline)
             except (TransportError, HTTPStatusError) as error:
                 if isinstance(error, HTTPStatusError):
                     if not is_temporary(error.status):
@@ -302,7 +304,7 @@ class EventSource:
                 continue
             except ClientClosed:
                 if not self._closed:
-                    raise  # it came from a function of the caller's
+                    raise  # it came from a body or an auth of the caller's
                 break
             if response is None:
                 self._finished = True
@@ -343,8 +345,8 @@ class EventSource:
             error.resumable, error.attempts = bool(self.last_event_id), self._attempts
         raise error
 
-    def _ask(self, deadline: Deadline) -> Response | None:
-        """Make one request; None if the server wants no more of them (204)."""
+    def _compose(self) -> tuple[str, dict[str, str]]:
+        """The address and the headers of the next request; asks the functions of the caller's for theirs."""
         headers = {"accept": "text/event-stream", "cache-control": "no-cache", **self._body_headers}
         headers.update(checked(self._headers() if callable(self._headers) else self._headers))
         # Optional whitespace around a field value is no part of it (RFC 9110, section 5.5).
@@ -352,7 +354,10 @@ class EventSource:
         if last_event_id:
             # "encoded as UTF-8" (HTML, 9.2.3); a header's characters stand for one byte each.
             headers["last-event-id"] = last_event_id.encode("utf-8", "replace").decode("latin-1")
-        url = with_params(self._url, self._params() if callable(self._params) else self._params)
+        return with_params(self._url, self._params() if callable(self._params) else self._params), headers
+
+    def _ask(self, url: str, headers: dict[str, str], deadline: Deadline) -> Response | None:
+        """Make one request; None if the server wants no more of them (204)."""
         self._attempts += 1
         with self._in_use:
             if self._closed:
