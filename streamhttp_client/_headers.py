@@ -6,7 +6,7 @@ from typing import Any
 
 from .exceptions import LocalProtocolError
 
-__all__ = ["Headers", "check_field", "check_header"]
+__all__ = ["Headers", "check_field", "check_header", "parse_date"]
 
 
 class Headers(dict[str, str]):
@@ -25,6 +25,18 @@ class Headers(dict[str, str]):
 
     def get(self, name: str, default: Any = None) -> Any:
         return super().get(name.lower(), default)
+
+
+def parse_date(value: str | None) -> float | None:
+    """An HTTP date (RFC 9110, section 5.6.7) in seconds since the epoch; None for what is none, or in no such year."""
+    import email.utils  # seldom needed
+    from datetime import timezone
+
+    try:
+        when = email.utils.parsedate_to_datetime(value or "")
+        return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
 
 
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")

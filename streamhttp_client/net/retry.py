@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import email.utils
 import time
 from collections.abc import Mapping
 
+from .._headers import parse_date
 from .._record import Record
 from ..exceptions import ClientClosed, LocalProtocolError
 from .interrupt import Interrupt
@@ -106,11 +106,8 @@ def parse_retry_after(headers: Mapping[str, str]) -> float:
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value) if len(value) <= 9 else 1e9
-    try:
-        when = email.utils.parsedate_to_datetime(value)
-    except (TypeError, ValueError, IndexError):
-        return 0.0
-    return max(0.0, when.timestamp() - time.time())
+    when = parse_date(value)
+    return 0.0 if when is None else max(0.0, when - time.time())
 
 
 class Effort:

@@ -7,11 +7,11 @@ arrived is only ever put where it surely belongs; whenever that is in doubt, the
 
 from __future__ import annotations
 
-import email.utils
 import re
 from collections.abc import Mapping
 from typing import Literal
 
+from .._headers import parse_date
 from .._record import Record
 
 __all__ = ["ContentRange", "Representation", "Verdict", "judge", "parse_content_range", "represented"]
@@ -103,14 +103,8 @@ def represented(headers: Mapping[str, str], total: int | None) -> Representation
     within one second a file can change twice.
     """
     modified = headers.get("last-modified")
-    dated = False
-    if modified is not None:
-        try:
-            then = email.utils.parsedate_to_datetime(modified)
-            now = email.utils.parsedate_to_datetime(headers.get("date") or "")
-            dated = (now - then).total_seconds() >= 1
-        except (TypeError, ValueError, IndexError):
-            pass
+    then, now = parse_date(modified), parse_date(headers.get("date"))
+    dated = then is not None and now is not None and now - then >= 1
     return Representation(headers.get("etag"), modified, dated, total)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import email.utils
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .._headers import parse_date
 from ..exceptions import LocalProtocolError
 from ..net.sending import FilePart, Piece
 from ..net.target import check_url
@@ -49,12 +49,8 @@ def parse_parts(value: Any, size: int | None) -> list[tuple[str, int, int]]:
 
 
 def is_past(expires: str | None) -> bool:
-    if expires is None:
-        return False
-    try:
-        return email.utils.parsedate_to_datetime(expires).timestamp() < time.time()
-    except (TypeError, ValueError, IndexError):
-        return False
+    when = parse_date(expires)
+    return when is not None and when < time.time()
 
 
 def expired(expires: str | None) -> str:

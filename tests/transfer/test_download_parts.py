@@ -26,6 +26,7 @@ from streamhttp_client.transfer.names import name_for, safe_name
 from streamhttp_client.transfer.pace import RateLimit, Reporter, SpeedWatch
 from streamhttp_client.transfer.ranges import Representation, judge, parse_content_range, represented
 from streamhttp_client.transfer.sidecar import Sidecar
+from streamhttp_client.transfer.tus_values import is_past
 from tests.transfer.fileserver import LONG_AGO
 
 
@@ -335,8 +336,15 @@ def test_a_callback_that_failed_is_not_called_again() -> None:
     assert len(calls) == 1
 
 
-# -- the bar
+@pytest.mark.parametrize("date", [f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 -0000", "soon"])
+def test_a_date_in_no_year_is_no_validator_and_no_error(date: str) -> None:
+    """Neither of a file nor of an upload, in no time zone of this machine."""
+    assert not represented({"last-modified": date, "date": LONG_AGO}, 1).dated
+    assert not represented({"last-modified": LONG_AGO, "date": "soon"}, 1).dated
+    assert not is_past(date)
 
+
+def test_too_slow_is_judged_over_a_window_of_waiting() -> None:
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
