@@ -344,7 +344,8 @@ def test_a_date_in_no_year_is_no_validator_and_no_error(date: str) -> None:
     assert not is_past(date)
 
 
-def test_too_slow_is_judged_over_a_window_of_waiting() -> None:
+# -- the bar
+
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
