@@ -497,6 +497,26 @@ def test_connection_of_the_parent_is_left_open(tmp_path: Path) -> None:
     connection.close()
 
 
+def test_sessions_that_listen_are_found_alone(redis_url: str, tmp_path: Path) -> None:  # noqa: F811
+    """Redis: what is told to all who listen costs nothing for those who do not."""
+    store = RedisStore(redis_url, prefix=f"test:{tmp_path.name}")
+    store.create_session("silent", {"revision": "x"})
+    store.create_session("first", {"listener:g1": 1})
+    store.create_session("later", {})
+    store.update_session("later", {"listener:g1": 1})
+    assert {name for name, _ in store.iter_sessions()} == {"silent", "first", "later"}
+    assert dict(store.iter_sessions("listener:")) == {"first": {"listener:g1": 1}, "later": {"listener:g1": 1}}
+    store.delete_session("first")
+    redis = store._open().redis
+    assert redis.smembers(f"{store._prefix}listening") == {b"later"}
+    redis.delete(f"{store._prefix}s:later")  # it has expired
+    redis.zadd(f"{store._prefix}sessions", {"later": 0})
+    assert list(store.iter_sessions("listener:")) == []
+    store.create_session("next", {})
+    assert redis.smembers(f"{store._prefix}listening") == set()
+    store.close()
+
+
 def test_idle_process_looks_less_often() -> None:
     """SQLite: waiting costs little where nothing happens, and soon after something did it is not late."""
     pauses = [_pause(quiet) for quiet in (0.0, 0.5, 10.0)]

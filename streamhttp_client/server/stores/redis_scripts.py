@@ -4,16 +4,20 @@ whole.
 Keys, all below one prefix: ``s:<session>`` (fields), ``k:<session>`` (names of its logs), ``m:<session>:<log>``
 (what is known of a log), ``e:<session>:<log>`` (its events), ``w:<worker>`` (signs of life). What expires by itself
 cannot say how much it held, so there is also ``sessions``, ``open`` and ``finished`` (sessions and logs by their
-expiry) and ``bytes`` (what each costs, and under the empty name the sum). ``secret`` is that of all processes. The
-scripts reach several keys at once, so a cluster is not supported.
+expiry) and ``bytes`` (what each costs, and under the empty name the sum). ``listening`` holds the sessions that have
+had a field of :data:`LISTENER`, ``secret`` is that of all processes. The scripts reach several keys at once, so a
+cluster is not supported.
 """
 
 from __future__ import annotations
 
-__all__ = ["SCRIPTS"]
+__all__ = ["LISTENER", "SCRIPTS"]
+
+#: How the names of fields begin by which sessions are looked for: often, and among many.
+LISTENER = "listener:"
 
 # What an entry, a log and a session cost besides their data, in bytes; measured with Redis 7, rounded up.
-_COSTS = {"ENTRY_COST": "64", "LOG_COST": "2048", "SESSION_COST": "1024"}
+_WORDS = {"ENTRY_COST": "64", "LOG_COST": "2048", "SESSION_COST": "1024", "LISTENER": f"'{LISTENER}'"}
 
 # Begins every script. ARGV[1] is the prefix, ARGV[2] the session, ARGV[3] the log; the clock is that of
 # Redis, since machines need not agree on the time.
@@ -47,6 +51,10 @@ local function now()
     local time = redis.call('TIME')
     return time[1] + time[2] / 1000000
 end
+local function set_field(name, value)
+    redis.call('HSET', fields, name, value)
+    if string.sub(name, 1, #LISTENER) == LISTENER then redis.call('SADD', p .. 'listening', session) end
+end
 local function held() return tonumber(redis.call('HGET', p .. 'bytes', '') or 0) end
 -- Forget what has expired, some of it each time.
 local function prune()
@@ -54,6 +62,7 @@ local function prune()
         for _, name in ipairs(redis.call('ZRANGEBYSCORE', p .. kind, '-inf', '(' .. now(), 'LIMIT', 0, 1000)) do
             forget(name)
             redis.call('ZREM', p .. kind, name)
+            if kind == 'sessions' then redis.call('SREM', p .. 'listening', name) end
         end
     end
 end
@@ -137,7 +146,7 @@ local cost = SESSION_COST
 redis.call('ZADD', p .. 'sessions', now() + ttl, session)
 redis.call('HSET', fields, '', '')
 for i = 7, #ARGV, 2 do
-    redis.call('HSET', fields, ARGV[i], ARGV[i + 1])
+    set_field(ARGV[i], ARGV[i + 1])
     cost = cost + #ARGV[i] + #ARGV[i + 1] + ENTRY_COST
 end
 count(session, cost)
@@ -164,7 +173,7 @@ end
 if change > 0 and not has_room(tonumber(ARGV[4])) then return -2 end
 for i = 5, #ARGV, 2 do
     if ARGV[i + 1] == '' then redis.call('HDEL', fields, ARGV[i])
-    else redis.call('HSET', fields, ARGV[i], ARGV[i + 1]) end
+    else set_field(ARGV[i], ARGV[i + 1]) end
 end
 count(session, change)
 return 1
@@ -172,6 +181,7 @@ return 1
     "delete_session": """
 for _, name in ipairs(redis.call('ZRANGE', names, 0, -1)) do drop(name) end
 redis.call('ZREM', p .. 'sessions', session)
+redis.call('SREM', p .. 'listening', session)
 forget(session)
 return redis.call('DEL', fields)
 """,
@@ -284,11 +294,11 @@ return tonumber(m[1])
 }
 
 
-def _with_costs(script: str) -> str:
-    for name, cost in _COSTS.items():
-        script = script.replace(name, cost)
+def _with_words(script: str) -> str:
+    for name, word in _WORDS.items():
+        script = script.replace(name, word)
     return script
 
 
 #: By name. Each takes the prefix, the session, the log, and what its comment says.
-SCRIPTS = {name: _with_costs(_HEAD + text) for name, text in _SCRIPTS.items()}
+SCRIPTS = {name: _with_words(_HEAD + text) for name, text in _SCRIPTS.items()}

@@ -18,7 +18,7 @@ from typing import Any
 
 from ...exceptions import MissingExtra
 from .base import PAGE_BYTES, PAGE_EVENTS, Page, State, StoreFull, StoreUnavailable
-from .redis_scripts import SCRIPTS
+from .redis_scripts import LISTENER, SCRIPTS
 from .shared import LIFE_LOOK, LOOK, ProcessConnection, SharedStore
 
 __all__ = ["RedisStore"]
@@ -222,7 +222,10 @@ class RedisStore(SharedStore[_Connection]):
     def iter_sessions(self, having: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         redis = self._open().redis
         with _translated():
-            names = redis.zrange(self._prefix + "sessions", 0, -1)
+            if having == LISTENER:
+                names = list(redis.smembers(self._prefix + "listening"))
+            else:
+                names = redis.zrange(self._prefix + "sessions", 0, -1)
         for at in range(0, len(names), _SESSIONS_AT_ONCE):
             some = [name.decode() for name in names[at : at + _SESSIONS_AT_ONCE]]
             with _translated(), redis.pipeline(transaction=False) as pipeline:
