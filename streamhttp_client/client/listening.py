@@ -19,8 +19,10 @@ from ..exceptions import (
     RPCError,
     SessionExpired,
     StreamHTTPError,
+    TransportError,
     UnsupportedVersion,
 )
+from ..net.refusals import is_temporary
 from ..net.retry import Effort
 from ..net.timeouts import Timeout
 from ..transport.listening import open_feed
@@ -249,7 +251,7 @@ class Listener:
                 opening = Timeout(usual.connect, usual.read, within or None)
                 self._attempt = attempt = Effort(opening, engine.retry)
                 engine.register(attempt)
-                floor, failure, link, ended = 0.0, None, None, False
+                floor, failure, link, ended, handing_out = 0.0, None, None, False, False
                 try:
                     if self._closed:
                         return  # meanwhile
@@ -273,7 +275,9 @@ class Listener:
                             if message is not None:
                                 effort.progressed()
                                 last_event_id = feed.last_event_id
+                                handing_out = True
                                 yield from self._take(link, message, feed)
+                                handing_out = False
                                 continue
                             if opened:
                                 engine.missed(link)
@@ -302,15 +306,23 @@ class Listener:
                         else:
                             floor = max(floor, _BRIEF_PAUSE)  # it may have brought something, and still not be a loop
                 except (HTTPStatusError, RPCError, UnsupportedVersion) as error:
-                    # Without a link, it was refused while the server was being found out.
-                    if link is None:
+                    # Without a link, it was refused while the server was being found out. What a callback raises is its
+                    # own failure.
+                    if link is None or handing_out:
                         raise
                     expired = isinstance(error, SessionExpired)
                     # A server that forgets each session at once would have us begin one after the other.
-                    if expired and forgotten and not effort.again() or not engine.heal(link, error, attempt, set()):
+                    if expired and forgotten and not effort.again():
                         raise
-                    forgotten = forgotten or expired
-                    continue
+                    try:
+                        if engine.heal(link, error, attempt, set()):
+                            forgotten = forgotten or expired
+                            continue
+                        failure = error
+                    except (HTTPStatusError, TransportError) as worse:
+                        failure = worse
+                    if not opened or not _may_pass(failure):
+                        raise failure  # noqa: B904  # it is the one that is dealt with, or came of that
                 except ClientClosed:
                     if self._closed or engine.closed or self._anew is not attempt:
                         raise
@@ -374,3 +386,12 @@ class Listener:
         else:
             # "The server MUST NOT send a JSON-RPC response on the stream unless resuming", ibid.
             logger.warning("dropped a response that came on the listening stream")
+
+
+def _may_pass(failure: StreamHTTPError) -> bool:
+    """Whether a server that was listened to may be back in a moment: also from what a gateway says while it is away."""
+    if isinstance(failure, TransportError):
+        return not failure.permanent
+    if not isinstance(failure, HTTPStatusError) or isinstance(failure, SessionExpired):
+        return False
+    return is_temporary(failure.status) or failure.status in (404, 405)

@@ -532,6 +532,22 @@ def test_closing_a_listener_with_a_callback(server: ModernMCPServer, how: str) -
         assert listener.failure is None
 
 
+@pytest.mark.parametrize("status", [404, 405, 502])
+def test_a_gateway_without_its_server(server: ModernMCPServer, status: int) -> None:
+    """S26-01: a stream that was open is asked for again, also while a gateway says that there is no such server; but
+    not for ever.
+    """
+    away = [lambda peer, request: peer.respond(status)] * 3
+    server.on(LISTEN, breaking((TOOLS, {})), *away, holding((TOOLS, {})), away[0])
+    for method in ("server/discover", "initialize", "GET"):
+        server.on(method, away[0])
+    with open_modern(server, retry=RetryPolicy(attempts=6, base=0.0)) as client:
+        with client.listen() as listener:
+            assert names(next(listener) for _ in range(2)) == ["ToolListChanged"] * 2
+        with pytest.raises(HTTPStatusError), client.listen() as listener:
+            next(listener)
+
+
 def test_a_time_limit(server: ModernMCPServer) -> None:
     """S26-09, K-06: ``timeout=`` ends the iteration, and no keep-alive comment moves it; without it, comments keep the
     stream up beyond the client's timeout for calls.

@@ -179,3 +179,37 @@ def test_silence_counts_as_a_break_if_asked_for() -> None:
         with client.listen(timeout=Timeout(read=0.1, total=None)) as events:
             assert [next(events).uri, next(events).uri] == ["test://1", "test://2"]
         assert [get.header("Last-Event-ID") for get in server.seen("GET")] == [None, "e-1"]
+
+
+@pytest.mark.parametrize("status", [502, 503, 404])
+def test_a_bad_minute_of_the_server(status: int) -> None:
+    """Whoever listens goes on in a new session, though a gateway answers in the server's place for a while."""
+    with RawMCPServer() as server, open_client(server, retry=RetryPolicy(attempts=6, base=0.0)) as client:
+
+        def forgets(peer: Peer, request: Request) -> None:
+            server.expire_sessions()
+            brings(1)(peer, request)
+
+        away = [lambda peer, request: peer.respond(status)] * 3
+        server.on("GET", forgets, server.answer)
+        server.on("initialize", *away, server.answer)
+        server.on("notifications/initialized", lambda peer, request: (server.on("GET", brings(2)), peer.respond(202)))
+        with client.listen() as events:
+            assert [next(events).uri for _ in range(2)] == ["test://1", "test://2"]
+        assert client.session.session_id == "session-2"
+
+
+def test_what_a_callback_raises_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A callback that asks another server, or this one, and is refused, says nothing of the listening stream."""
+    refusal = HTTPStatusError("mine", status=405, headers={})
+
+    def fails(event: Any) -> None:
+        raise refusal
+
+    with RawMCPServer() as server, open_client(server, on_notification=fails) as client:
+        server.on("GET", brings(1), brings(2))
+        with pytest.raises(HTTPStatusError) as caught, client.listen() as events:
+            next(events)
+        assert caught.value is refusal
+        assert [request.key for request in server.requests] == ["initialize", "notifications/initialized", "GET"]
+        refusal.__traceback__ = None
