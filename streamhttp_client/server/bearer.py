@@ -60,6 +60,11 @@ class BearerAuth:
             raise LocalProtocolError(f"resource must be the http(s) URL of the endpoint, got {resource!r}")
         if any(character in resource + " ".join(scopes) for character in '"\\\r\n'):
             raise LocalProtocolError("resource and scopes must not have quotes, backslashes or line breaks")
+        if not callable(check):
+            raise LocalProtocolError(f"check must be a function that takes a token, got {check!r:.60}")
+        for name, given in (("authorization_servers", authorization_servers), ("scopes", scopes)):
+            if isinstance(given, str):  # it would be a list of letters
+                raise LocalProtocolError(f"{name} must be a list of texts, got the text {given!r:.100}")
         self._check = check
         self.metadata_path = _WELL_KNOWN + parts.path.rstrip("/")
         self._metadata_url = f"{parts.scheme}://{parts.netloc}{self.metadata_path}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -32,8 +33,17 @@ class Completions:
         if (prompt is None) == (resource is None):
             raise LocalProtocolError("a completion belongs to one of prompt= and resource=")
         refuse_async(completer, generators=True)
+        try:
+            inspect.signature(completer).bind("", {})
+        except TypeError as error:
+            problem = f"a completion takes what was typed, and a dict of what is known: {error}"
+            raise LocalProtocolError(problem) from None
+        except ValueError:  # it does not say what it takes
+            pass
         kind = ("ref/prompt", prompt) if prompt is not None else ("ref/resource", resource or "")
-        self._completers[kind[0], kind[1], argument] = completer
+        key = (*kind, argument)
+        if self._completers.setdefault(key, completer) is not completer:
+            raise LocalProtocolError(f"there is a completion for {argument!r} of {kind[1]!r} already")
 
     def complete(self, call: Call) -> dict[str, Any]:
         ref, argument = call.params.get("ref"), call.params.get("argument")

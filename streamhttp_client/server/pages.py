@@ -27,7 +27,7 @@ def cache_hints(ttl: float, scope: str) -> tuple[int, str]:
     Raises:
         LocalProtocolError: One of them is not allowed.
     """
-    if not 0 <= ttl < 1e9:
+    if not isinstance(ttl, (int, float)) or not 0 <= ttl < 1e9:
         raise LocalProtocolError(f"ttl must be 0 or more seconds, got {ttl!r}")
     if scope not in ("public", "private"):
         raise LocalProtocolError(f"cache_scope must be 'public' or 'private', got {scope!r}")
@@ -72,6 +72,8 @@ class Listing(Generic[T]):
     """
 
     def __init__(self, key: str, page_size: int | None) -> None:
+        if page_size is not None and (not isinstance(page_size, int) or page_size < 1):
+            raise LocalProtocolError(f"page_size must be 1 or more, or None, got {page_size!r:.60}")
         self._key = key
         self._page_size = page_size
         # Guards changes; the mapping is replaced whole, so readers need no lock.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +25,9 @@ _MAX_SUBSCRIPTIONS = 1000
 _MAX_SUBSCRIBED_URI = 2048
 
 
+_is_uri = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\0-\x1f\x7f]*").fullmatch
+
+
 class Resource:
     """One registered resource, or a :class:`Template` of many."""
 
@@ -41,6 +45,9 @@ class Resource:
         ttl: float = 0.0,
         cache_scope: str = "private",
     ) -> None:
+        if not isinstance(uri, str) or not _is_uri(uri):
+            # Some clients check it, and would refuse the whole list.
+            raise LocalProtocolError(f"a resource needs a URI with a scheme, as 'config://app', got {uri!r:.100}")
         self.uri = uri
         self.hints = cache_hints(ttl, cache_scope)
         self.media_type = media_type

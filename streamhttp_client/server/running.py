@@ -44,10 +44,10 @@ class RunningServer:
         app: The WSGI application that runs.
     """
 
-    def __init__(self, app: WSGIApp, host: str, port: int, path: str, max_connections: int) -> None:
+    def __init__(self, app: WSGIApp, host: str, port: int, path: str | None, max_connections: int) -> None:
         self.app = app
-        if not 0 <= port <= 65535:
-            raise LocalProtocolError(f"port must be from 0 to 65535, got {port}")
+        if not isinstance(port, int) or not 0 <= port <= 65535:
+            raise LocalProtocolError(f"port must be an integer from 0 to 65535, got {port!r:.60}")
         try:
             # So that a store that is not there is found out now, and not by the first client.
             app.store.get_session("")
@@ -59,7 +59,7 @@ class RunningServer:
         self.host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
         self.port = int(self._server.bind_addr[1])
         shown = f"[{self.host}]" if ":" in self.host else self.host
-        self.url = f"http://{shown}:{self.port}/{path.strip('/')}"
+        self.url = f"http://{shown}:{self.port}/{(path or '').strip('/')}"
         # Guards the stop, which must happen once.
         self._lock = threading.Lock()
         self._stopped = False

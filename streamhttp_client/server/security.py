@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +30,24 @@ _PREFLIGHT = [
 _is_mirrored = re.compile(r"mcp-param-[!#$%&'*+.^_`|~0-9a-z-]+", re.ASCII).fullmatch
 
 
+# What a browser sends, so that what would never be met is found out at once.
+_is_name = re.compile(r"([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.ASCII).fullmatch
+_is_origin = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/?#@*\s]+", re.ASCII).fullmatch
+
+
+def _listed(option: str, given: Iterable[str], fits: Callable[[str], Any], example: str) -> list[str]:
+    """The names in lower case. What no browser would send is refused, as it would never be met."""
+    if isinstance(given, str):
+        raise LocalProtocolError(f"{option} must be a list of names, got the text {given!r:.100}")
+    found = []
+    for item in given:
+        name = item.lower().rstrip("/") if isinstance(item, str) else ""
+        if name != "*" and not fits(name):
+            raise LocalProtocolError(f"{option} takes such as {example!r}, or '*' for any, got {item!r:.100}")
+        found.append(name)
+    return found
+
+
 def _remember(known: set[str], name: str) -> None:
     if len(known) < 256:
         known.add(name)
@@ -52,11 +70,10 @@ class HostGuard:
     """
 
     def __init__(self, allowed_hosts: Iterable[str] | None, allowed_origins: Iterable[str] | None) -> None:
-        for given in (allowed_hosts, allowed_origins):
-            if isinstance(given, str):
-                raise LocalProtocolError(f"expected a list of names, got the text {given!r}")
-        self._hosts = _LOOPBACK if allowed_hosts is None else frozenset(host.lower() for host in allowed_hosts)
-        self._origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins or ())
+        hosts = None if allowed_hosts is None else _listed("allowed_hosts", allowed_hosts, _is_name, "mcp.example.com")
+        origins = _listed("allowed_origins", allowed_origins or (), _is_origin, "https://app.example.com")
+        self._hosts = _LOOPBACK if hosts is None else frozenset(hosts)
+        self._origins = frozenset(origins)
         # Hosts and origins that were let in before, so that the usual request costs two look-ups. Both are
         # bounded: with "*" anybody could add to them.
         self._known_hosts: set[str] = set()
@@ -105,7 +122,7 @@ class HostGuard:
         if "*" in self._hosts or host in self._hosts:
             return True
         name, separator, port = host.rpartition(":")
-        return bool(separator) and port.isdigit() and name in self._hosts
+        return bool(separator) and port.isascii() and port.isdigit() and name in self._hosts
 
     def _allows_origin(self, origin: str) -> bool:
         if "*" in self._origins or origin in self._origins:

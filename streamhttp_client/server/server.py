@@ -302,7 +302,7 @@ class Server(Offer):
         self,
         host: str = "127.0.0.1",
         port: int = 0,
-        path: str = "/mcp",
+        path: str | None = "/mcp",
         *,
         max_connections: int = 256,
         **options: Any,
@@ -325,6 +325,8 @@ class Server(Offer):
             StoreUnavailable: The store does not answer.
             MissingExtra: cheroot is not installed, or what the store needs.
         """
+        if not isinstance(max_connections, int) or max_connections < 1:
+            raise LocalProtocolError(f"max_connections must be 1 or more, got {max_connections!r:.60}")
         most = max(max_connections * 3 // 4, 1)
         options["max_streams"] = min(options.get("max_streams", most), most)
         return RunningServer(self.wsgi(path, **options), host, port, path, max_connections)

@@ -61,8 +61,21 @@ def _spoken(protocol: str) -> list[Revision]:
     return [alone]
 
 
+# Seconds, bytes or numbers of things; above it waits are too long for the system.
+_MOST = 1e9
+
+
+def _check_numbers(**given: tuple[Any, float]) -> None:
+    """Refuse options that would fail in each request, or make one wait for ever; each comes with its least value."""
+    for name, (value, least) in given.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= _MOST:
+            raise LocalProtocolError(f"{name} must be a number from {least:g} to {_MOST:g}, got {value!r:.60}")
+
+
 def _secret(given: str | bytes | None) -> bytes | None:
     secret = given.encode() if isinstance(given, str) else given
+    if secret is not None and not isinstance(secret, bytes):
+        raise LocalProtocolError(f"state_secret must be a str or bytes, got {type(secret).__name__}")
     if secret is not None and len(secret) < 16:
         raise LocalProtocolError(f"state_secret must have at least 16 bytes, got {len(secret)}")
     return secret
@@ -109,6 +122,17 @@ class WSGIApp:
         state_ttl: float,
         task_ttl: float,
     ) -> None:
+        _check_numbers(max_body=(max_body, 1), max_threads=(max_threads, 0), max_streams=(max_streams, 1))
+        _check_numbers(keepalive=(keepalive, 0.001), retry_ms=(retry_ms, 0), state_ttl=(state_ttl, 0.001))
+        _check_numbers(session_ttl=(session_ttl or 0, 0), task_ttl=(task_ttl, 0))
+        if path is not None and not isinstance(path, str):
+            raise LocalProtocolError(f"path must be a str or None, got {path!r:.60}")
+        if store is not None and not hasattr(store, "create_session"):
+            raise LocalProtocolError(f"store must be a SQLiteStore(path), a RedisStore(url) or such, got {store!r:.60}")
+        if principal is not None and not callable(principal):
+            raise LocalProtocolError(f"principal must be a function that takes the environ, got {principal!r:.60}")
+        if bearer is not None and not isinstance(bearer, BearerAuth):
+            raise LocalProtocolError(f"bearer must be a BearerAuth, got {type(bearer).__name__}")
         if store is None:
             store = MemoryStore() if session_ttl is None else MemoryStore(session_ttl=session_ttl)
         elif session_ttl is not None:

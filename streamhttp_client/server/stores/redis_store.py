@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ...exceptions import MissingExtra
+from ...exceptions import LocalProtocolError, MissingExtra
 from .base import PAGE_BYTES, PAGE_EVENTS, Page, State, StoreFull, StoreUnavailable
 from .redis_scripts import LISTENER, SCRIPTS
 from .shared import LIFE_LOOK, LOOK, ProcessConnection, SharedStore
@@ -91,6 +91,9 @@ class RedisStore(SharedStore[_Connection]):
         worker_timeout: float = 10.0,
     ) -> None:
         super().__init__(worker_timeout)
+        if not isinstance(url, str) or not url.startswith(("redis://", "rediss://", "unix://")):
+            # It may hold a password, so it is not shown.
+            raise LocalProtocolError("the url of a RedisStore begins with redis://, rediss:// or unix://")
         self._url = url
         self._prefix = prefix + ":"
         self.session_ttl: float = session_ttl
