@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from streamhttp_client.server import MemoryStore
@@ -58,6 +60,39 @@ def test_unfinished_streams_are_bounded_together() -> None:
     for number in range(20):
         store.append("s", f"l{number}", None, end=True)
     assert store.create_log("s", "more")
+
+
+class Counted(dict[str, Any]):
+    """Sessions that count how often somebody walks over all of them."""
+
+    walks = 0
+
+    def values(self) -> Any:
+        self.walks += 1
+        return super().values()
+
+
+def test_full_store_is_not_searched_at_each_write() -> None:
+    """Where nothing can be dropped it is looked for again only after a while, or when something has ended."""
+    store = MemoryStore(max_bytes=MiB, clock=(clock := Clock()))
+    store._sessions = sessions = Counted()
+    store.create_session("s", {})
+    entry = b"x" * 4000  # what each stream may keep, even then
+    number = 0
+    while store._sum <= MiB:
+        number += 1
+        store.create_log("s", f"l{number}")
+        store.append("s", f"l{number}", entry)
+    walks = sessions.walks
+    for _ in range(100):
+        assert store.append("s", "l1", entry)
+    assert sessions.walks == walks and store._sum < 2 * MiB
+    clock.now += 1
+    store.append("s", "l1", entry)
+    assert sessions.walks == walks + 1
+    store.append("s", "l2", None, end=True)
+    store.append("s", "l1", entry)
+    assert store.read("s", "l2", 0).state == "gone"
 
 
 def test_fields_of_sessions_count() -> None:

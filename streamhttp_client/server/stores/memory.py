@@ -16,6 +16,8 @@ __all__ = ["MemoryStore"]
 _ENTRY_COST = 64
 _LOG_COST = 1024
 _SESSION_COST = 1024
+# Seconds in which a store that is full of what must stay does not look again: that means walking everything.
+_FRUITLESS = 0.1
 
 
 class _Log:
@@ -131,6 +133,8 @@ class MemoryStore(Store):
         # Guards the sum of all costs; no other lock is taken while it is held.
         self._sum_lock = threading.Lock()
         self._sum = 0
+        # When it was last looked for what can be dropped, and not enough was there.
+        self._fruitless = float("-inf")
 
     def _count(self, change: int) -> None:
         with self._sum_lock:
@@ -153,6 +157,8 @@ class MemoryStore(Store):
         """Drop the oldest finished logs that nobody reads, an eighth more than is needed, since finding them means
         walking everything; return whether there is room now.
         """
+        if self._clock() - self._fruitless < _FRUITLESS:
+            return False
         dropped: list[_Log] = []
         with self._lock:
             surplus = self._sum - self._max_bytes * 7 // 8
@@ -169,7 +175,10 @@ class MemoryStore(Store):
                 surplus -= log.cost
                 dropped.append(held.logs.pop(name))
         self._drop(dropped)
-        return self._sum < self._max_bytes
+        if self._sum < self._max_bytes:
+            return True
+        self._fruitless = self._clock()
+        return False
 
     def secret(self) -> bytes:
         with self._lock:
@@ -274,9 +283,12 @@ class MemoryStore(Store):
             self._drop([found])
 
     def _touch(self, session: str, now: float) -> None:
-        """Put off the expiry; one assignment, so no lock is needed."""
+        """Put off the expiry of a session, one of whose logs has ended or lost its reader. Single assignments, so no
+        lock is needed.
+        """
         if (held := self._sessions.get(session)) is not None:
             held.touched = now
+        self._fruitless = float("-inf")  # that one can be dropped now
 
     def _find(self, session: str, log: str) -> _Log | None:
         held = self._sessions.get(session)
