@@ -131,18 +131,16 @@ def framing_for(method: str, head: Head) -> Framing:
     """
     if method == "HEAD" or head.status in (204, 304):
         return LengthFraming(0)
-    coding = head.headers.get("transfer-encoding")
-    if coding is not None:
-        last = coding.rpartition(",")[2].strip().lower()
-        if last == "chunked":
-            if "," in coding:
-                raise RemoteProtocolError(f"expected transfer coding 'chunked', got {coding!r:.60}")
-            framing = ChunkedFraming()
-            # Both fields: a smuggling attempt or a broken proxy; the connection must not be used again.
-            framing.reusable = "content-length" not in head.headers
-            return framing
-        return CloseFraming()
+    coding = head.headers.get("transfer-encoding", "identity").strip().lower()
     length = head.headers.get("content-length")
+    if coding == "chunked":
+        framing = ChunkedFraming()
+        # Both fields: a smuggling attempt or a broken proxy; the connection must not be used again.
+        framing.reusable = length is None
+        return framing
+    if coding != "identity":  # which is what HTTP of 1999 called none at all
+        # No TE was sent, so no other may come; handed out, its bytes would pass for the body.
+        raise RemoteProtocolError(f"expected transfer coding 'chunked', got {coding!r:.60}")
     if length is None:
         return CloseFraming()
     values = {value.strip(" \t") for value in length.split(",")}

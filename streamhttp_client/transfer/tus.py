@@ -162,7 +162,7 @@ class TusUpload:
             url, offset = self._server.create(headers, body)
             lane = Lane(self._server, url, 0, size)
             lane.given = len(body)
-            lane.offset = offset if 0 <= offset <= size else lane.ask_offset()
+            lane.offset = offset if offset <= len(body) else lane.ask_offset()
             self._lanes = [lane]
         self._save()
         self._reporter.tick(self._done())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from ..exceptions import HTTPStatusError, StreamHTTPError, TransferError, TransportError
@@ -27,6 +28,9 @@ from .flow import (
 from .pace import Reporter
 from .tus_note import UploadNote
 from .uploading import Settings, UploadAnswer, answer_of
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["Gone", "TusServer", "offset_of"]
 
@@ -102,9 +106,7 @@ class TusServer:
         http = self._http
         if Target(url).origin != self._origin:
             if self._bare is None:
-                session = self.settings.http
-                verify, cert = (session.verify, session.cert) if session is not None else (True, None)
-                self._bare = TransferHTTP(verify=True if verify is None else verify, cert=cert)
+                self._bare = _without_credentials(self.settings.http)
             http = self._bare
         return http.send(
             method,
@@ -231,6 +233,14 @@ class TusServer:
         """Wait before another attempt; raise if there must be none."""
         if effort.deadline.expired or is_hopeless(error) or not effort.again(floor):
             raise self.final(error, effort) from error
+
+
+def _without_credentials(session: requests.Session | None) -> TransferHTTP:
+    """Sends on the same ways as a session of the caller's, and nothing of what that one adds to a request."""
+    if session is None:
+        return TransferHTTP()
+    verify = True if session.verify is None else session.verify
+    return TransferHTTP(verify=verify, cert=session.cert, proxies=session.proxies, trust_env=session.trust_env)
 
 
 def offset_of(headers: Mapping[str, str]) -> int | None:

@@ -210,15 +210,18 @@ def test_which_framing() -> None:
     assert isinstance(framing("GET", 200, "Content-Length: 0"), LengthFraming)
     assert isinstance(framing("GET", 200), CloseFraming)
     assert isinstance(framing("GET", 200, "Transfer-Encoding: identity"), CloseFraming)
-    assert isinstance(framing("GET", 200, "Transfer-Encoding: chunked, gzip"), CloseFraming)
+    assert isinstance(framing("GET", 200, "Transfer-Encoding: Identity", "Content-Length: 5"), LengthFraming)
 
 
-def test_codings_below_the_chunks_are_refused() -> None:
+def test_codings_beside_the_chunks_are_refused() -> None:
     """A coding that was not asked for (no TE was sent) is not handed out as if it were the body."""
     with pytest.raises(RemoteProtocolError, match="transfer coding"):
         framing("GET", 200, "Transfer-Encoding: gzip, chunked")
     with pytest.raises(RemoteProtocolError, match="transfer coding"):
         framing("GET", 200, "Transfer-Encoding: chunked", "Transfer-Encoding: chunked")
+    for coding in ("gzip", "chunked, gzip", "x"):
+        with pytest.raises(RemoteProtocolError, match="transfer coding"):
+            framing("GET", 200, f"Transfer-Encoding: {coding}", "Content-Length: 5")
 
 
 def test_both_length_and_chunks() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from streamhttp_client.exceptions import (
     CapabilityError,
@@ -313,6 +314,18 @@ def test_a_file_that_is_too_large_is_said_before_it_is_sent() -> None:
         assert server.methods == ["OPTIONS"]
 
 
+def test_an_upload_at_another_origin_goes_through_the_same_proxy() -> None:
+    """Of a session of the caller's, the ways stay, and what it adds to requests does not."""
+    with FakeTus() as proxy, requests.Session() as session:
+        session.proxies["http"], session.headers["x-secret"] = proxy.origin, "1"
+        there = "http://other.test/there"
+        proxy.uploads[there], proxy.lengths[there] = bytearray(), len(DATA)
+        proxy.on("POST", status(201, Location=there))
+        upload(DATA, "http://tus.test/files/", protocol="tus", http=session, retry=QUICK)
+        assert bytes(proxy.uploads[there]) == DATA
+        assert [request.header("x-secret") for request in proxy.requests] == ["1", "1", None]
+
+
 def test_credentials_of_the_address_go_with_each_request() -> None:
     """The addresses of uploads do not repeat them."""
     with FakeTus() as server:
@@ -503,6 +516,15 @@ def test_a_creation_that_makes_no_sense_is_said(answer: Answer) -> None:
         with pytest.raises(TransferRefused) as caught:
             send(server)
         assert caught.value.status in (200, 201) and len(server.seen("POST")) == 1
+
+
+def test_a_new_upload_has_no_more_than_went_along() -> None:
+    """What the answer to a creation says of the offset is believed as far as it can be true."""
+    with FakeTus() as server:
+        server.uploads["/files/1"], server.lengths["/files/1"] = bytearray(), len(DATA)
+        server.on("POST", status(201, Location="/files/1", Upload_Offset=str(len(DATA))))
+        send(server)
+        assert bytes(server.uploads["/files/1"]) == DATA
 
 
 def test_a_creation_that_is_forbidden_is_said() -> None:
