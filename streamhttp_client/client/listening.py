@@ -261,7 +261,10 @@ class Listener:
                     if link is not heard_on:
                         heard_on, last_event_id = link, ""  # ids belong to the session that gave them
                     # Reading goes on for as long as the listening as a whole.
-                    reading = Timeout(effort.timeout.connect, effort.timeout.read, effort.deadline.remaining())
+                    left = effort.deadline.remaining()
+                    if left == 0.0:
+                        return
+                    reading = Timeout(effort.timeout.connect, effort.timeout.read, left)
                     feed = open_feed(
                         link,
                         opening=attempt,

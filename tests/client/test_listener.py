@@ -382,6 +382,16 @@ def test_a_time_limit(server: RawMCPServer) -> None:
         assert list(listener) == []
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_time_limit_that_is_over_at_once(server: RawMCPServer, known: bool) -> None:
+    """Whenever the time is over, the iteration ends; that is no error."""
+    with open_client(server) as client:
+        if known:
+            client.connect()
+        assert list(client.listen(timeout=1e-9)) == []
+    assert not server.seen("GET")
+
+
 def test_a_time_limit_and_a_longer_pause(server: RawMCPServer) -> None:
     """A server that ends the stream and wants more of a pause than the listener has left is no failure."""
 
