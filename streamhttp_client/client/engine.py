@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import jsonrpc
+from .._headers import Headers
 from .._record import Record
 from ..exceptions import (
     CallTimeout,
@@ -211,7 +212,7 @@ class Engine:
 
         Raises:
             UnsupportedVersion: No other revision was wanted.
-            StreamHTTPError: The failure, if it is another, but the session is not to be replaced.
+            SessionExpired: It is another, but the session is not to be replaced.
         """
         self._agreement.check_doubts(failure)
         trusted, good, until = self._trusted
@@ -221,17 +222,20 @@ class Engine:
         try:
             if in_session and not self.renews:
                 new, begun = self._agreement.agree(effort, self._say_goodbye, old), False
-                if new is not old:
-                    self._say_goodbye(new)
-                    new.transport.close()
-                    self.expired = old
-                    raise failure
             else:
                 new, begun = self._begin(effort, old, doubted=True)
-        except StreamHTTPError as error:
-            if error is not failure:
-                self._trusted = old, False, time.monotonic() + _DOUBT_SECONDS
+        except StreamHTTPError:
+            self._trusted = old, False, time.monotonic() + _DOUBT_SECONDS
             raise
+        if new is not old and in_session and not self.renews:
+            self._say_goodbye(new)
+            new.transport.close()
+            self.expired = old
+            raise SessionExpired(
+                f"the session is over: the server speaks revision {new.era.revision.name} now, and not as it did",
+                status=404,  # which is what a server says that knows no such session any more
+                headers=Headers(),
+            ) from failure
         other = new.era.revision is not old.era.revision or new.era.name != old.era.name
         if not other and (new is old or begun):
             self._trusted = new, new is old, time.monotonic() + _DOUBT_SECONDS

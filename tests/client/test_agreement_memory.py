@@ -17,6 +17,7 @@ from streamhttp_client import (
     ResumeRefused,
     RetryPolicy,
     Session,
+    SessionExpired,
     StreamHTTPError,
 )
 from streamhttp_client.client import agreement, engine
@@ -259,8 +260,9 @@ def test_the_end_of_a_session_may_be_an_error(session_server: AnyServer, refusal
         works(client)
         session_server.kind = "modern"
         session_server.on("tools/call", REFUSALS[refusal], session_server.answer)
-        with pytest.raises(StreamHTTPError):
-            works(client)
+        for _ in range(2):
+            with pytest.raises(SessionExpired, match=r"the session is over|has ended the session"):
+                works(client)
         assert client.era == "session"
         client.connect()
         works(client)
