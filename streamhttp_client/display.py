@@ -11,6 +11,8 @@ __all__ = ["Unit", "amount", "describe", "duration", "printable"]
 
 Unit = Literal["", "bytes"]
 
+_LONG = 100 * 86_400.0
+
 
 def printable(text: str) -> str:
     """A text from elsewhere without what steers terminals.
@@ -35,24 +37,24 @@ def describe(progress: Progress, unit: Unit = "", *, ended: bool = False) -> str
         unit: Of it.
         ended: True if it goes no further, finished or not: then no time is left.
     """
+    words = printable(" ".join((progress.message or "").split()))
     text = amount(progress.progress, unit)
     if progress.total is not None:
         text += f"/{amount(progress.total, unit)}"
     if progress.fraction is not None:
         text += f" ({100 * progress.fraction:.0f} %)"
-    parts = [text]
+    # A task of 2026-07-28 has words, and no numbers.
+    counted = bool(progress.progress) or progress.total is not None or not words
+    parts = [text] if counted else []
     if progress.state == "restarted":
         parts.append("started again")
-    if progress.rate is not None:
+    if progress.rate is not None and counted:
         parts.append(f"{amount(progress.rate, unit)}/s")
     if progress.eta is not None and progress.progress != progress.total and not ended:
         parts.append(f"{duration(progress.eta)} left")
     if progress.attempt > 1:
         parts.append(f"attempt {progress.attempt}")
-    shown = ", ".join(parts)
-    if progress.message:
-        shown += ": " + printable(" ".join(progress.message.split()))
-    return shown
+    return ": ".join(filter(None, (", ".join(parts), words)))
 
 
 def amount(value: float, unit: Unit = "") -> str:
@@ -62,6 +64,8 @@ def amount(value: float, unit: Unit = "") -> str:
             if abs(value) < 1024 or name == "GiB":
                 return f"{value:.0f} B" if name == "B" else f"{value:.1f} {name}"
             value /= 1024
+    if abs(value) >= 1e15:  # beyond what floats count exactly, and reads; infinity too
+        return f"{value:.3g}"
     if value == int(value) or abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.2g}"
@@ -69,6 +73,8 @@ def amount(value: float, unit: Unit = "") -> str:
 
 def duration(seconds: float) -> str:
     """A time that people can grasp: ``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds > _LONG:
+        return "over 100 days"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -50,11 +50,12 @@ Number = int | float
 
 # Seconds after which an old rate counts for 1/e: long enough to read, short enough to follow a change.
 _SMOOTHING = 5.0
+_MOST = 1e200
 
 
 def _bounded(value: Number) -> Number:
-    """A number that can be divided: JSON integers have no bound, floats do."""
-    return value if abs(value) < 1e300 else math.copysign(math.inf, value)
+    """A number that can be counted and divided with: JSON integers have no bound, floats do."""
+    return value if abs(value) < _MOST else _MOST if value > 0 else -_MOST
 
 
 class ProgressMeter:
@@ -94,6 +95,8 @@ class ProgressMeter:
         eta = None
         if self._rate and total is not None and total >= progress:
             eta = (total - progress) / self._rate
+            if eta == math.inf:
+                eta = None
         return Progress(progress, total, message, self._rate, eta, attempt, state)
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamhttp_client.display import describe
 from streamhttp_client.progress import Progress, ProgressMeter
 
 
@@ -127,3 +128,19 @@ def test_whatever_comes_the_numbers_are_sound(points: list[tuple[float, float]])
         assert event.rate is None or event.rate >= 0
         assert event.eta is None or event.eta >= 0
         assert event.rate is None or math.isfinite(event.rate)
+
+
+WILD = st.one_of(st.integers(-(10**400), 10**400), st.floats(allow_nan=False), st.sampled_from([10**400, -(10**400)]))
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e3), WILD, st.none() | WILD), min_size=1))
+def test_whatever_json_can_say(points: list[tuple[float, float, float | None]]) -> None:
+    """No number of a server makes counting fail, nor its words: JSON has no largest one."""
+    clock = Clock()
+    meter = ProgressMeter(clock)
+    for elapsed, progress, total in points:
+        clock.now += elapsed
+        event = meter.update(progress, total)
+        numbers = (event.progress, event.total, event.rate, event.eta, event.fraction)
+        assert all(number is None or math.isfinite(number) for number in numbers)
+        assert len(describe(event)) < 120

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 
 import pytest
@@ -85,6 +86,9 @@ def test_notes_are_lines_of_their_own() -> None:
         (Progress(0, 10, None, None, None, 2, "restarted"), "", "0/10 (0 %), started again, attempt 2"),
         (Progress(1, None, "\x9b31m"), "", "1: \N{REPLACEMENT CHARACTER}31m"),
         (Progress(1, 0), "", "1/0"),
+        (Progress(0, None, "digging"), "", "digging"),
+        (Progress(0, None, "digging", 0.0, None, 2), "", "attempt 2: digging"),
+        (Progress(0, None), "", "0"),
     ],
 )
 def test_progress_in_words(progress: Progress, unit: str, text: str) -> None:
@@ -99,6 +103,8 @@ def test_progress_in_words(progress: Progress, unit: str, text: str) -> None:
         (0.25, "", "0.25"),
         (123.4, "", "123"),
         (1e6, "", "1000000"),
+        (1e30, "", "1e+30"),
+        (math.inf, "", "inf"),
         (0, "bytes", "0 B"),
         (1023, "bytes", "1023 B"),
         (1536, "bytes", "1.5 KiB"),
@@ -113,7 +119,8 @@ def test_amounts(value: float, unit: str, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
+    + [(1e30, "over 100 days")],
 )
 def test_durations(seconds: float, text: str) -> None:
     """Two units are enough."""
