@@ -19,9 +19,8 @@ _MAX_LISTENERS = 4
 def listen(store: Store, session: ServerSession) -> tuple[str, int] | None:
     """Choose the log for a GET without ``Last-Event-ID``: log, and the number after which it is to be read.
 
-    A stream whose client has gone is taken up where it was left, since a client that comes back without an id
-    wants
-    the same. If all have readers there is one more: "The client MAY remain connected to multiple SSE streams
+    A stream whose client has gone is taken up where it was left, since a client that comes back without an id wants the
+    same. If all have readers there is one more: "The client MAY remain connected to multiple SSE streams
     simultaneously" (MCP 2025-11-25, basic/transports).
 
     Returns:

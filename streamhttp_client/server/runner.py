@@ -96,8 +96,8 @@ class Runner:
         try:
             return self._start(environ, store, session, log, requests)
         except BaseException:
-            # Nobody will write it or read it, and unfinished logs count against the session's limit.
-            store.append(session.key, log, None, end=True)
+            # Nobody will write it or read it, and unfinished logs count against the session's limit, and keep it alive.
+            self._backlog.attempt(lambda: store.append(session.key, log, None, end=True), "the end of a stream")
             raise
 
     def _start(

@@ -206,6 +206,32 @@ def test_end_of_the_backlog(away: Away, caplog: pytest.LogCaptureFixture) -> Non
     assert len(calls) == 2 and "1 answers are lost" in caplog.text
 
 
+def test_stream_that_could_not_begin(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that fails in the middle of it keeps no log for good, and by it the session."""
+    server = Server("test", "1")
+
+    @server.tool()
+    def work() -> str:
+        raise AssertionError("it was refused")
+
+    app = server.wsgi(store=away)
+    direct = Direct(app).initialize()
+
+    def fail(*given: Any) -> int:
+        away.away.set()
+        raise StoreUnavailable("the store does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(away, "claim", fail)
+        with direct.request("tools/call", {"name": "work"}) as reply:
+            assert reply.status == 503
+            reply.body()
+    away.away.clear()
+    assert app.close(PATIENCE)
+    ((_, held),) = away._sessions.items()
+    assert [log.ended for log in held.logs.values()] == [True]
+
+
 def test_nobody_waits_for_what_is_tried_again(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that takes its time to fail holds up the thread that tries again, and no handler."""
     away.create_session("s", {})
