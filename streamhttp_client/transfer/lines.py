@@ -231,9 +231,11 @@ def iter_lines(
     if encoding is not None:
         try:
             encoding = codecs.lookup(encoding).name
-        except LookupError:
-            raise LocalProtocolError(f"no such encoding: {encoding!r:.40}") from None
-        if "\n".encode(encoding) != b"\n":
+            end = "\n".encode(encoding)
+            codecs.lookup_error(errors)
+        except (LookupError, TypeError) as error:
+            raise LocalProtocolError(f"text cannot be decoded so: {error}") from None
+        if end != b"\n":
             raise LocalProtocolError(f"encoding must be a superset of ASCII, got {encoding!r}; pass None for bytes")
     source = Source(
         url,

@@ -334,7 +334,7 @@ class Source:
 
     def _again(self, failed: Failed) -> None:
         """Wait before another attempt, or raise why there is none."""
-        if self.received and self._must_not_repeat():
+        if self.received and self._must_not_repeat() and not self._effort.deadline.expired:
             raise self._interrupted(str(failed.error)) from failed.error
         if is_hopeless(failed.error) or not self._effort.again(failed.floor):
             raise self._final(failed.error) from failed.error
@@ -355,14 +355,15 @@ class Source:
 
     def _final(self, error: StreamHTTPError) -> StreamHTTPError:
         attempts = self._effort.attempts
+        resumable = not (self.received and self._must_not_repeat())
         if isinstance(error, HTTPStatusError):
             return final_error(error, expired=False, kept=self.at, resumable=False, attempts=attempts)
         if self._effort.deadline.expired:
             seconds = self._effort.deadline.seconds
             message = f"not done within {seconds:g} s, at byte {self.at}"
-            return TransferTimeout(message, bytes_kept=self.at, resumable=True, attempts=attempts)
+            return TransferTimeout(message, bytes_kept=self.at, resumable=resumable, attempts=attempts)
         message = f"gave up at byte {self.at} in attempt {attempts}: {error}"
-        return TransferInterrupted(message, bytes_kept=self.at, resumable=True, attempts=attempts)
+        return TransferInterrupted(message, bytes_kept=self.at, resumable=resumable, attempts=attempts)
 
     # The end.
 

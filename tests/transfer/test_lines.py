@@ -264,8 +264,20 @@ def test_statuses_and_silence() -> None:
         with iter_lines(server.url, timeout=Timeout(read=0.2, total=None), retry=AT_ONCE) as lines:
             assert list(lines) == LINES
     with FileServer(DATA, stall) as server, iter_lines(server.url, timeout=0.3) as lines:
-        with pytest.raises(TransferTimeout):
+        with pytest.raises(TransferTimeout) as late:
             list(lines)
+    assert late.value.resumable
+
+    def endless(peer: Peer, request: Request) -> None:
+        peer.send_head(200, {})
+        peer.send(DATA[:1000])
+        peer.wait_gone()
+
+    # Nothing proves what the rest would be. Still it was the time that ended it.
+    with FileServer(DATA, endless) as server, iter_lines(server.url, timeout=0.3) as lines:
+        with pytest.raises(TransferTimeout, match="not done within 0.3 s, at byte 1000") as late:
+            list(lines)
+    assert not late.value.resumable
 
 
 def test_a_compressed_answer_is_unpacked_and_not_resumed() -> None:
@@ -318,6 +330,9 @@ def test_close_wakes_a_read() -> None:
         {"max_line_size": 0},
         {"encoding": "no such"},
         {"encoding": "utf-16"},
+        {"encoding": "rot13"},
+        {"encoding": 8},
+        {"errors": "no such"},
         {"timeout": 0},
         {"headers": {"Accept-Encoding": "gzip"}},
         {"url": "file:///etc/hosts"},
