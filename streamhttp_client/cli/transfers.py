@@ -12,12 +12,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..progress import OnProgress, Progress
 from .display import make_display, printable
-from .failures import CommandFailed, describe, exit_status
+from .failures import USAGE, CommandFailed, describe, exit_status
 from .options import add_connection, http_options
+
+if TYPE_CHECKING:
+    from ..exceptions import StreamHTTPError
 
 __all__ = ["events", "get", "put"]
 
@@ -49,6 +52,8 @@ def _get(options: argparse.Namespace) -> int:
     from ..transfer.names import name_beside, name_for
 
     dest = options.dest
+    if dest == "-":
+        raise CommandFailed("a download goes on where it broke, which the standard output cannot; name a file", USAGE)
     if os.path.isdir(dest):  # the server may know a better name; then nothing is said of what it left
         dest = os.path.join(dest, name_for(None, options.url))
     left = None if options.restart else f"{name_beside(dest)}.part.json"
@@ -121,8 +126,8 @@ def _put(options: argparse.Namespace) -> int:
 def events(parser: argparse.ArgumentParser) -> Runner:
     """Add the options of ``streamhttp events``."""
     parser.description = (
-        "Print the events of an address that sends server-sent events, until it says that there are no more, or "
-        "until Ctrl-C. A stream that breaks or ends is opened again after the last event."
+        "Print the events of an address that sends server-sent events, until it says that there are no more, until "
+        "Ctrl-C, or for --timeout seconds. A stream that breaks or ends is opened again after the last event."
     )
     parser.add_argument("url", metavar="URL")
     parser.add_argument("--json", action="store_true", help="print each event as JSON, with its type and id")
@@ -134,20 +139,36 @@ def events(parser: argparse.ArgumentParser) -> Runner:
 
 def _events(options: argparse.Namespace) -> int:
     from ..eventsource import EventSource
+    from ..exceptions import CallTimeout
 
     seen = 0
-    with EventSource(options.url, last_event_id=options.last_event_id, **_connection(options)) as source:
-        for event in source:
-            if options.json:
-                print(json.dumps({"type": event.type, "data": event.data, "id": event.id}, ensure_ascii=False))
-            else:
-                kind = "" if event.type == "message" else f"[{printable(event.type)}] "
-                print(kind + "\n".join(printable(line) for line in event.data.split("\n")))
-            sys.stdout.flush()
-            seen += 1
-            if seen == options.count:
-                break
+    with EventSource(
+        options.url, last_event_id=options.last_event_id, on_error=_say_why, **_connection(options)
+    ) as source:
+        try:
+            for event in source:
+                if options.json:
+                    print(json.dumps({"type": event.type, "data": event.data, "id": event.id}, ensure_ascii=False))
+                else:
+                    kind = "" if event.type == "message" else f"[{printable(event.type)}] "
+                    print(kind + "\n".join(printable(line) for line in event.data.split("\n")))
+                sys.stdout.flush()
+                seen += 1
+                if seen == options.count:
+                    break
+        except CallTimeout:
+            if not source.stats.connects:  # else it was listened to for as long as was asked for
+                raise
     return 0
+
+
+def _say_why(error: StreamHTTPError) -> None:
+    """Why nothing comes: attempts and waits take minutes, which must not look like a feed that is quiet."""
+    from ..eventsource.reconnecting import CleanEnd
+
+    if not isinstance(error, CleanEnd):  # which is how many a feed is sent
+        with contextlib.suppress(OSError):
+            print(f"streamhttp: {describe(error)}; trying again", file=sys.stderr, flush=True)
 
 
 # -- for all of them

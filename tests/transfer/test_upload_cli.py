@@ -303,3 +303,50 @@ def test_events_as_json(streamhttp: Run) -> None:
 def test_an_address_without_events(streamhttp: Run) -> None:
     with FileServer(DATA) as server:
         assert streamhttp("events", server.url)[0] == 3
+
+
+def test_events_say_why_nothing_comes(streamhttp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what broke, and not of a feed that ends each answer."""
+    monkeypatch.setattr(Interrupt, "sleep", lambda self, seconds: None)
+
+    def script(peer: Peer) -> None:
+        if peer.number > 1:
+            feed(peer)
+            return
+        peer.read_request()
+        peer.respond(503, headers={"Connection": "close"})
+        peer.cut()
+
+    with RawServer(script) as server:
+        status, out, err = streamhttp("events", server.url)
+    assert status == 0 and out.splitlines()[0] == "one"
+    assert err == f"streamhttp: GET {server.url} was answered with 503 Service Unavailable; trying again\n"
+
+
+def test_events_for_some_seconds(streamhttp: Run) -> None:
+    """``--timeout`` is how long to listen; its end is no failure, unless there was nothing to listen to."""
+
+    def quiet(peer: Peer) -> None:
+        peer.read_request()
+        peer.start_stream()
+        peer.event("one")
+        peer.wait_gone()
+
+    with RawServer(quiet) as server:
+        assert streamhttp("events", server.url, "--timeout", "0.3") == (0, "one\n", "")
+
+    def silent(peer: Peer) -> None:
+        peer.read_request()
+        peer.wait_gone()
+
+    with RawServer(silent) as server:
+        status, out, err = streamhttp("events", server.url, "--timeout", "0.1")
+    assert (status, out) == (1, "") and "not done within 0.1 s" in err
+
+
+def test_a_download_does_not_go_to_the_standard_output(streamhttp: Run, tmp_path: Path) -> None:
+    """As it does with other programs: it would become a file of that name."""
+    with FileServer(DATA) as server:
+        status, _, err = streamhttp("get", server.url, "-")
+        assert status == 2 and "name a file" in err and server.accepted == 0
+    assert list(tmp_path.iterdir()) == []
