@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,15 +18,25 @@ _log = logging.getLogger("streamhttp_client.server")
 
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
+# "scope = scope-token *( SP scope-token )", RFC 6749, section 3.3
+_is_scope = re.compile(r"[!#-\[\]-~]+( [!#-\[\]-~]+)*").fullmatch
+
 
 class InsufficientScope(Exception):  # noqa: N818 - it is an answer, not a failure
     """Raised by the function that checks tokens: the token is good, but not for this server.
 
     Args:
         scope: The scopes that would be, separated by spaces.
+
+    Raises:
+        LocalProtocolError: It has other characters than those of a scope.
     """
 
     def __init__(self, scope: str) -> None:
+        if not isinstance(scope, str) or not _is_scope(scope):
+            # It goes into a header.
+            problem = "a scope is made of visible ASCII, without quotes or backslashes"
+            raise LocalProtocolError(f"{problem}, got {scope!r:.100}")
         super().__init__(f"the token needs the scope {scope!r}")
         self.scope = scope
 

@@ -48,7 +48,7 @@ class Runner:
 
     def __init__(self, offer: Offer, *, max_threads: int, max_streams: int, keepalive: float, retry_ms: int) -> None:
         self.running = RunningCalls()
-        self.stopping = False
+        self.stopping = self._in_grace = False
         self._backlog = Backlog()
         self._offer = offer
         self._workers = Workers("handler", max_threads, max_waiting=max_threads * 4)
@@ -201,7 +201,8 @@ class Runner:
             backlog=self._backlog,
             pace=self._paces.get((session.key, log)),
             gone=connection_probe(environ),
-            stopping=lambda: self.stopping,
+            # What is in the memory of this process cannot be collected at another, so there it is waited for.
+            stopping=lambda: self.stopping and (store.shared or not self._in_grace),
             on_close=closed,
         )
 
@@ -242,12 +243,16 @@ class Runner:
 
     def close(self, stores: Sequence[Store], timeout: float, grace: float = 0.0) -> bool:
         """End all streams, let the handlers end, for a while without being told, and answer for those that do not."""
-        self.stopping = True
         deadline = time.monotonic() + timeout
+        self._in_grace = grace > 0
+        self.stopping = True
+        if grace > 0:
+            for store in stores:
+                store.wake()
+            self.running.wait_for_all(min(grace, timeout))
+            self._in_grace = False
         for store in stores:
             store.wake()
-        if grace > 0:
-            self.running.wait_for_all(min(grace, timeout))
         self.running.stop_all()
         ended = self._workers.close(max(deadline - time.monotonic(), 0.0))
         ended = self._task_workers.close(max(deadline - time.monotonic(), 0.0)) and ended

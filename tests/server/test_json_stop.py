@@ -107,6 +107,31 @@ def test_within_the_grace_handlers_do_not_hear_of_a_stop() -> None:
     assert found[0]["content"][0]["text"] == "cancelled: False"
 
 
+def test_streams_of_a_store_in_memory_last_for_the_grace() -> None:
+    """What they still have to say could be collected nowhere else."""
+    running, go = threading.Event(), threading.Event()
+    server = Server("test", "1")
+
+    @server.tool()
+    def work() -> str:
+        running.set()
+        assert go.wait(PATIENCE)
+        return "done"
+
+    app = server.wsgi(keepalive=0.01)
+    direct = Direct(app).initialize()
+    with direct.request("tools/call", {"name": "work"}) as reply:
+        assert next(reply.chunks) and running.wait(PATIENCE)
+        stopper = threading.Thread(target=lambda: app.close(PATIENCE, grace=PATIENCE))
+        stopper.start()
+        while not app._runner.stopping:
+            assert stopper.is_alive()
+        assert next(reply.chunks).startswith(b":")  # it goes on
+        go.set()
+        assert b"done" in reply.body()
+        stopper.join(PATIENCE)
+
+
 def test_after_the_grace_they_do() -> None:
     bench = Bench()
     bench.until_cancelled = True

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamhttp_client.exceptions import LocalProtocolError
-from streamhttp_client.server import BearerAuth, RedisStore, Server
+from streamhttp_client.server import BearerAuth, InsufficientScope, RedisStore, Server
 
 
 @pytest.fixture
@@ -114,6 +114,14 @@ def test_bearer(options: Any, problem: str) -> None:
     given = {"check": lambda token: token, "resource": "https://a/mcp", "authorization_servers": ["https://b"]}
     with pytest.raises(LocalProtocolError, match=problem):
         BearerAuth(**{**given, **options})
+
+
+@pytest.mark.parametrize("scope", ["", "a\r\nX-Evil: 1", 'a" b="c', "ü", "a  b", None])
+def test_scopes(scope: Any) -> None:
+    """They go into a header, and perhaps come from a token."""
+    with pytest.raises(LocalProtocolError, match="visible ASCII"):
+        InsufficientScope(scope)
+    assert InsufficientScope("tools:call files.read").scope == "tools:call files.read"
 
 
 def test_redis_address() -> None:
