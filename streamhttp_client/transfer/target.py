@@ -17,7 +17,7 @@ def check_target(path: str, overwrite: bool) -> None:
 
     Raises:
         TargetExists: Something is there, be it a dangling symbolic link, and ``overwrite`` is False.
-        IsADirectoryError, FileNotFoundError, NotADirectoryError, PermissionError: No file can be put there.
+        OSError: No file can be put there, as ``open`` would say it; also for a name that is too long.
     """
     if not path:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -28,7 +28,11 @@ def check_target(path: str, overwrite: bool) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
     if os.path.isdir(path) and not os.path.islink(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not overwrite and os.path.lexists(path):
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not overwrite:
         tidy(path)
         raise TargetExists(f"the target {path!r} exists; pass overwrite=True to replace it")
 

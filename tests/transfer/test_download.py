@@ -1487,7 +1487,12 @@ def test_an_argument_that_makes_no_sense_is_said_before_any_request(
 
 @pytest.mark.parametrize(
     ("dest", "error"),
-    [("none/x", FileNotFoundError), ("file/x", NotADirectoryError), ("none/", NotADirectoryError)],
+    [
+        ("none/x", FileNotFoundError),
+        ("file/x", NotADirectoryError),
+        ("none/", NotADirectoryError),
+        pytest.param("x" * 300, OSError, id="too long"),
+    ],
 )
 def test_an_unwritable_target_is_said_before_any_request(tmp_path: Path, dest: str, error: type[OSError]) -> None:
     (tmp_path / "file").write_bytes(b"")
