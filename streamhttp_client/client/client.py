@@ -232,7 +232,7 @@ class Client(Verbs, TaskVerbs):
         """
         engine = self._engine
         session = engine.introduced(self._effort(None))
-        cursors = tuple(cursor for call in engine.under_way() if (cursor := call.cursor) is not None)
+        cursors = tuple(cursor for call in engine.work.calls() if (cursor := call.cursor) is not None)
         if not cursors:
             return session
         return Session(**{**session.__dict__, "cursors": cursors})

@@ -10,16 +10,13 @@ import itertools
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from .. import jsonrpc
 from .._headers import Headers
 from .._record import Record
 from ..exceptions import (
-    CallTimeout,
     CapabilityError,
     ClientClosed,
     InvalidResult,
@@ -32,14 +29,16 @@ from ..net.retry import Effort, RetryPolicy
 from ..net.timeouts import Deadline, Timeout
 from ..protocol import calls
 from ..protocol.negotiation import is_modern_error
-from ..protocol.session import Session, StreamCursor
+from ..protocol.session import Session
 from ..transport.answers import await_response
 from ..transport.link import Link, LookAhead
 from .agreement import Agreement
 from .background import BackgroundListening
 from .callbacks import Callbacks
+from .serving import Serving
 from .tools import KnownTools
 from .turns import Turns
+from .work import Work
 
 if TYPE_CHECKING:
     from .cache import ResultCache
@@ -55,31 +54,6 @@ _ONCE = RetryPolicy(attempts=1)
 # For how long a doubt that led nowhere is not looked into again: what a gateway says while a server is replaced must
 # not make four requests of each call.
 _DOUBT_SECONDS = 5.0
-# Requests of the server whose answers are remembered, so that one which is replayed is not asked of the user again.
-_MAX_ANSWERED = 1024
-
-
-class UnderWay(Protocol):
-    """A call, as the engine sees it."""
-
-    def wake(self) -> None:
-        """Have the thread that is blocked in it end it."""
-
-    def owns(self, token: Any) -> bool:
-        """Whether a progress token is this call's."""
-
-    def take_elsewhere(self, message: jsonrpc.Notification) -> None:
-        """Take a notification that came on the listening stream."""
-
-    def end(self, reason: str) -> None:
-        """Cancel it and let go of everything, if nobody iterates it."""
-
-    def give_up(self, seconds: float) -> None:
-        """Let go of it, since the client is closed, and say to the server within so many seconds what it must know."""
-
-    @property
-    def cursor(self) -> StreamCursor | None:
-        """Where it stands."""
 
 
 class Engine:
@@ -89,6 +63,7 @@ class Engine:
         link: How it was agreed to talk with the server, or None.
         tools: What is known of the server's tools.
         kept: Results that the server allows to be kept; None before there was one of them.
+        work: What is under way.
         listing_tools: One thread lists the tools, and others that need the list wait for it.
     """
 
@@ -132,12 +107,8 @@ class Engine:
         self._trusted: tuple[Link | None, bool, float] = None, False, 0.0
         self._about: tuple[Link, Session, float] | None = None  # what a server said of itself when asked, and when
         self._declared: tuple[Session | None, dict[str, bool]] = (None, {})  # answers of require(), for one session
-        # Requests of the server that were answered, on one link: another session counts its requests anew.
-        self._answered: tuple[Link | None, dict[jsonrpc.RequestId, None]] = None, {}
-        self._active: dict[int, UnderWay] = {}  # by identity; single operations on it are atomic
-        self._forsaken: deque[UnderWay] = deque()  # that nobody iterates any more
-        self._efforts: dict[int, Effort] = {}  # whatever else close() has to wake
-        self._closed = False
+        self._serving = Serving(callbacks)
+        self.work = Work()
         self._pid = os.getpid()
         self._turns = Turns()
         self.listing_tools = Turns()
@@ -162,7 +133,7 @@ class Engine:
             may_be_asked: Whether the call may make the server ask something, so that it has to be heard by then.
         """
         self._check_process()
-        if self._closed:
+        if self.closed:
             raise ClientClosed("the client is closed")
         link = self.link
         if link is None:
@@ -268,7 +239,7 @@ class Engine:
     def _introduce(self, link: Link, effort: Effort) -> Session:
         """Ask the server who it is, where that is asked for by itself."""
         try:
-            with self._awake(effort):
+            with self.work.awake(effort):
                 session, _ = self._agreement.discover(link.era.revision, effort)
         except MethodNotFound:
             session = link.session  # it must answer this, and does not
@@ -287,8 +258,8 @@ class Engine:
             old: What cannot be used any more.
             doubted: It may be that it can.
         """
-        with self._awake(effort), self._turns.turn(effort, "connecting"):
-            if self._closed:
+        with self.work.awake(effort), self._turns.turn(effort, "connecting"):
+            if self.closed:
                 raise ClientClosed("the client is closed")
             if self.link is not None and self.link is not old:
                 return self.link, False
@@ -297,7 +268,7 @@ class Engine:
                 return link, False
             self.link = link
             self._began_session = True
-            if self._closed:  # meanwhile, perhaps before there was anything to say goodbye to
+            if self.closed:  # meanwhile, perhaps before there was anything to say goodbye to
                 self._say_goodbye(link)
                 link.transport.close()
                 raise ClientClosed("the client is closed")
@@ -346,44 +317,8 @@ class Engine:
             raise CapabilityError(f"{operation.method!r} needs capability {path!r}, which the server did not declare")
 
     def serve(self, link: Link, request: jsonrpc.Request, effort: Effort, stream: LookAhead) -> None:
-        """Answer what the server asked, with a POST of its own. What goes wrong with that is not the call's failure.
-
-        Raises:
-            ClientClosed: The call was cancelled or the client closed meanwhile.
-            CallTimeout: The time of the call was over.
-        """
-        answered = self._answered_on(link)
-        if request.id in answered:
-            return  # replayed on a resumed stream
-        if not link.era.server_asks:
-            logger.warning("the server asked %r, which revision %s forbids", request.method, link.era.revision.name)
-            return
-        answer = self.callbacks.answer(request)
-        if _is_taken_back(request, stream):
-            logger.info("the server cancelled its request %r", request.method)
-            return
-        try:
-            link.post(answer, effort)
-        except CallTimeout as error:
-            error.may_have_executed = True  # the call that it belongs to may; of the answer nobody speaks
-            raise
-        except StreamHTTPError as error:
-            if isinstance(error, ClientClosed):
-                raise
-            logger.warning("the answer to %r could not be sent: %s", request.method, str(error))
-            return
-        answered[request.id] = None
-        for old in list(answered)[:-_MAX_ANSWERED]:  # a copy, since other threads answer too
-            answered.pop(old, None)
-
-    def _answered_on(self, link: Link) -> dict[jsonrpc.RequestId, None]:
-        """The requests of the server that were answered on a link; of one that is over, nothing is kept."""
-        whose, answered = self._answered
-        if whose is not link:
-            answered = {}
-            if link is self.link:
-                self._answered = link, answered
-        return answered
+        """Answer what the server asked; see :meth:`Serving.serve`."""
+        self._serving.serve(link, request, effort, stream, lasting=link is self.link)
 
     def read_notification(self, message: jsonrpc.Notification) -> Record | None:
         """The notification as a model; None, and a line in the log, if it is malformed."""
@@ -431,7 +366,7 @@ class Engine:
     def notify(self, message: jsonrpc.Notification, effort: Effort) -> None:
         """Send a notification, once more if it was refused for a reason that can be mended."""
         tried: set[str] = set()
-        with self._awake(effort.begin()):
+        with self.work.awake(effort.begin()):
             while True:
                 link = self.ready(effort)
                 try:
@@ -485,57 +420,11 @@ class Engine:
         except StreamHTTPError as error:
             logger.info("the server could not be told that a call was cancelled: %s", str(error))
 
-    # -- calls and other work under way
-
-    def enter(self, call: UnderWay) -> None:
-        while self._forsaken and not self._closed:
-            try:
-                forsaken = self._forsaken.popleft()
-            except IndexError:  # another thread was quicker
-                break
-            forsaken.end("nobody waits for it any more")
-        self._active[id(call)] = call
-        if self._closed:  # closed since ready() looked
-            call.wake()
-
-    def leave(self, call: UnderWay) -> None:
-        self._active.pop(id(call), None)
-
-    def forsake(self, call: UnderWay) -> None:
-        """Nobody iterates a call any more: the next one ends it. Takes no lock, since the collector says it."""
-        if id(call) in self._active:
-            self._forsaken.append(call)
-
-    def under_way(self) -> list[UnderWay]:
-        """Calls that have begun and not ended."""
-        return list(self._active.values())
-
-    def register(self, effort: Effort) -> None:
-        """Have close() wake whatever this effort is for."""
-        effort.registered += 1
-        self._efforts[id(effort)] = effort
-        if self._closed:
-            effort.interrupt.fire()
-
-    @contextmanager
-    def _awake(self, effort: Effort) -> Iterator[None]:
-        """While this lasts, close() wakes whatever the effort is for."""
-        self.register(effort)
-        try:
-            yield
-        finally:
-            self.unregister(effort)
-
-    def unregister(self, effort: Effort) -> None:
-        effort.registered -= 1
-        if not effort.registered:
-            self._efforts.pop(id(effort), None)
-
     # -- the end
 
     @property
     def closed(self) -> bool:
-        return self._closed
+        return self.work.closed
 
     def close(self, *, end_session: bool | None) -> None:
         """Wake all calls, say goodbye, let the connections go. Takes about two seconds at the most.
@@ -544,15 +433,11 @@ class Engine:
             end_session: Whether to end the session on the server; None if it was begun here.
         """
         self._check_process()
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
         deadline = Deadline(_FAREWELL_SECONDS)
-        under_way = self.under_way()
-        for call in under_way:
-            call.wake()
-        for effort in list(self._efforts.values()):
-            effort.interrupt.fire()
+        self.work.close()
+        under_way = self.work.calls()
         self.listening.stop(_FAREWELL_SECONDS / 2)
         for call in under_way:
             call.give_up(0.0 if end_session is False else deadline.remaining() or 0.0)
@@ -565,10 +450,8 @@ class Engine:
 
     def abandon(self) -> None:
         """Nobody holds the client any more, and nobody closed it: let go of what would live on."""
-        if not self._closed and self._pid == os.getpid():
-            self._closed = True
-            for effort in list(self._efforts.values()):
-                effort.interrupt.fire()
+        if not self.closed and self._pid == os.getpid():
+            self.work.close()
             self._http.close()  # a stream of HTTP+SSE ends with its transport, without waiting for its reader
 
     def _say_goodbye(self, link: Link, seconds: float = _FAREWELL_SECONDS) -> None:
@@ -585,9 +468,7 @@ class Engine:
             self._pid = os.getpid()
             self._turns = Turns()
             self.listing_tools = Turns()
-            self._active.clear()
-            self._forsaken.clear()
-            self._efforts.clear()
+            self.work.begin_anew()
             self._began_session = False  # the parent did
             self.listening.begin_anew()
             self._ids = distant_ids()
@@ -606,13 +487,3 @@ def distant_ids() -> itertools.count[int]:
 
 def _farewell(seconds: float) -> Effort:
     return Effort(Timeout(connect=min(1.0, seconds), total=seconds), _ONCE)
-
-
-def _is_taken_back(request: jsonrpc.Request, stream: LookAhead) -> bool:
-    """Whether the server has cancelled its request meanwhile: it gets no answer then (MCP 2025-11-25, Cancellation)."""
-    return any(
-        isinstance(message, jsonrpc.Notification)
-        and message.method == "notifications/cancelled"
-        and (message.params or {}).get("requestId") == request.id
-        for message in stream.look_ahead()
-    )

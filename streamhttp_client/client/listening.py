@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from .. import jsonrpc
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from .._record import Record
     from ..net.retry import RetryPolicy
     from ..transport.link import Link, LookAhead
+    from .work import Work
 
-__all__ = ["Hub", "Listener", "UnderWay"]
+__all__ = ["Hub", "Listener"]
 
 logger = logging.getLogger("streamhttp_client")
 
@@ -47,16 +48,6 @@ _AFTER_THE_END = 1.0
 _JOIN_SECONDS = 2.0
 
 
-class UnderWay(Protocol):
-    """A call, as a listener sees it."""
-
-    def owns(self, token: Any) -> bool:
-        """Whether a progress token is this call's."""
-
-    def take_elsewhere(self, message: jsonrpc.Notification) -> None:
-        """Take a notification on the listener's thread."""
-
-
 class Hub(Protocol):
     """What a listener needs of the client behind it."""
 
@@ -65,6 +56,7 @@ class Hub(Protocol):
     retry: RetryPolicy
     on_log: Callable[[Any], object] | None
     on_notification: Callable[[Any], object] | None
+    work: Work
 
     @property
     def closed(self) -> bool: ...
@@ -76,12 +68,6 @@ class Hub(Protocol):
     def subscription(self, link: Link) -> jsonrpc.Request: ...
 
     def missed(self, link: Link) -> None: ...
-
-    def register(self, effort: Effort) -> None: ...
-
-    def unregister(self, effort: Effort) -> None: ...
-
-    def under_way(self) -> Sequence[UnderWay]: ...
 
     def serve(self, link: Link, request: jsonrpc.Request, effort: Effort, stream: LookAhead) -> None: ...
 
@@ -239,7 +225,7 @@ class Listener:
     def _run(self) -> Generator[Any, None, None]:
         """The notifications, and None each time that the stream is open."""
         engine, effort = self._engine, self._effort
-        engine.register(effort)
+        engine.work.register(effort)
         last_event_id, retry_seconds = "", 0.0
         heard_on: Link | None = None
         forgotten = opened = False
@@ -250,7 +236,7 @@ class Listener:
                 usual, within = engine.timeout, effort.deadline.within(engine.timeout.total)
                 opening = Timeout(usual.connect, usual.read, within or None)
                 self._attempt = attempt = Effort(opening, engine.retry)
-                engine.register(attempt)
+                engine.work.register(attempt)
                 floor, failure, link, ended, handing_out = 0.0, None, None, False, False
                 try:
                     if self._closed:
@@ -331,7 +317,7 @@ class Listener:
                         raise
                     continue  # something else is to be listened for
                 finally:
-                    engine.unregister(attempt)
+                    engine.work.unregister(attempt)
                 if effort.deadline.expired:
                     return
                 if not effort.again(floor):
@@ -353,7 +339,7 @@ class Listener:
                 raise
         finally:
             self.opened.set()
-            engine.unregister(effort)
+            engine.work.unregister(effort)
             self._end()
 
     def listen_anew(self) -> None:
@@ -374,7 +360,7 @@ class Listener:
         elif isinstance(message, jsonrpc.Notification):
             if message.method == "notifications/progress":
                 token = (message.params or {}).get("progressToken")
-                for call in engine.under_way():
+                for call in engine.work.calls():
                     if call.owns(token):
                         call.take_elsewhere(message)
                 return

@@ -210,7 +210,7 @@ class Run(Generic[T]):
     def forsake(self) -> None:
         """Nobody waits for it any more. It is ended by the next one, since this may be said by the collector."""
         if self._events is not None:
-            self._engine.forsake(self)
+            self._engine.work.forsake(self)
 
     def give_up(self, seconds: float) -> None:
         """The client is closed: let go of everything, unless a thread is in it, which has been woken to do so.
@@ -235,7 +235,7 @@ class Run(Generic[T]):
     def _run(self) -> Generator[CallEvent, None, None]:
         engine, operation = self._engine, self._operation
         try:
-            engine.enter(self)
+            engine.work.enter(self)
             self._effort.begin()
             if self._task_id is not None:
                 yield from self._await_task(self._task_id)
@@ -305,7 +305,7 @@ class Run(Generic[T]):
             raise
         finally:
             self._release()
-            engine.leave(self)
+            engine.work.leave(self)
 
     def _prepare_another(self, link: Link, failure: StreamHTTPError, tried: set[str]) -> None:
         """Do what has to be done before the request is sent again, or raise the failure if it must not be.

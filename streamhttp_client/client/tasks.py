@@ -236,7 +236,7 @@ class TaskVerbs(ToolVerbs):
     ) -> ToolResult:
         """Poll until the end. What arrives meanwhile goes to the callbacks: arguments of the calls that ask."""
         engine = self._engine
-        engine.register(effort)
+        engine.work.register(effort)
         try:
             while True:
                 task = self._within(calls.get_task(task_id), effort, callbacks=callbacks)
@@ -249,7 +249,7 @@ class TaskVerbs(ToolVerbs):
         except CallTimeout as error:
             raise time_is_over(effort) from error
         finally:
-            engine.unregister(effort)
+            engine.work.unregister(effort)
 
     def _within(
         self,

@@ -215,7 +215,7 @@ def test_a_call_that_is_dropped_ends_with_the_next_one(server: RawMCPServer) -> 
         assert gone.wait(AT_ONCE)
         (cancelled,) = server.seen("notifications/cancelled")
         assert cancelled.json["params"]["requestId"] == server.seen("tools/call")[0].id
-        assert client._engine.under_way() == []
+        assert client._engine.work.calls() == []
         # One that has ended, or was left in good order, is not looked at again.
         list(client.stream_tool("t"))
         with client.stream_tool("t"):

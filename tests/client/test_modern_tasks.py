@@ -684,7 +684,7 @@ def test_leaving_in_the_middle_of_a_question(server: ModernMCPServer) -> None:
                 if isinstance(event, Progress):
                     break
         assert gone.wait(AT_ONCE)
-        assert client._engine.under_way() == []
+        assert client._engine.work.calls() == []
 
 
 def test_closing_the_client(server: ModernMCPServer) -> None:
