@@ -11,7 +11,7 @@ from .running import Run
 
 if TYPE_CHECKING:
     from ..protocol.models.deferred import DeferredTask
-    from .running import CallEvent
+    from .hearing import CallEvent
 
 __all__ = ["Call"]
 

@@ -17,7 +17,7 @@ from .polling import check_time, pause
 from .rounds import answer_requests
 
 if TYPE_CHECKING:
-    from .running import CallEvent
+    from .hearing import CallEvent
 
 __all__ = ["follow"]
 

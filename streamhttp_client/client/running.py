@@ -31,22 +31,21 @@ from ..exceptions import (
     UnsupportedVersion,
 )
 from ..net.retry import Effort
-from ..progress import OnProgress, Progress, SharedMeter
+from ..progress import OnProgress, SharedMeter
 from ..protocol import calls
 from ..protocol.calls import Operation
 from ..protocol.session import StreamCursor
 from ..transport.answers import rpc_error
 from .callbacks import check_function
+from .hearing import Hearing
 
 if TYPE_CHECKING:
-    from .._record import Record
     from ..protocol.models.deferred import DeferredTask
     from ..protocol.models.notifications import LogMessage
     from ..transport.link import Link, RequestUnderWay
     from .engine import Engine
+    from .hearing import CallEvent
     from .rounds import Rounds
-
-    CallEvent = Progress | LogMessage | Record
 
 __all__ = ["Run", "raw_object"]
 
@@ -111,8 +110,7 @@ class Run(Generic[T]):
         self._operation = operation
         self._effort = effort
         self._repeatable = repeatable
-        self._on_progress = on_progress
-        self._on_log = on_log
+        self._hearing = Hearing(engine, effort, on_progress, on_log, count)
         self._wants_progress = wants_progress or on_progress is not None
         self._resume_from = resume_from
         self._finish = finish
@@ -126,7 +124,6 @@ class Run(Generic[T]):
         self._task_id = task_id
         self._wants_log = wants_log or on_log is not None
         self._link: Link | None = None
-        self._count = count
         self._exchange: RequestUnderWay | None = None
         self._events: Generator[CallEvent, None, None] | None = None
         self._result: T | None = None
@@ -141,6 +138,7 @@ class Run(Generic[T]):
         self.done = False
         self.task: DeferredTask | None = None
         self.request_id: jsonrpc.RequestId | None = None if resume_from is None else resume_from.request_id
+        self._hearing.tokens = (self.request_id, task_token)
 
     # -- for who waits for it
 
@@ -344,6 +342,7 @@ class Run(Generic[T]):
         if cursor is not None:
             return link.resume(cursor.request_id, cursor.last_event_id, self._effort)
         self.request_id = request_id = engine.next_id()
+        self._hearing.tokens = (request_id, self._task_token)
         params = operation.params if self._rounds is None else self._rounds.params
         if self._wants_progress:
             params = dict(params or {})
@@ -389,7 +388,7 @@ class Run(Generic[T]):
                 if isinstance(message, jsonrpc.Request):
                     self._engine.serve(link, message, self._effort, exchange)
                     continue
-                event = self.take(message)
+                event = self._hearing.take(message)
             except BaseException:
                 self._tell_cancelled("the caller failed")
                 raise
@@ -448,8 +447,8 @@ class Run(Generic[T]):
                 return
             if isinstance(event, DeferredTask):
                 self.task = event
-                if event.status_message and self._on_progress is not None:
-                    self._on_progress(self._counted().words(event.status_message, self._effort.attempts))
+                if event.status_message:
+                    self._hearing.tell(event.status_message)
             yield event
 
     def _ask_beside(self, operation: Operation[U]) -> Generator[CallEvent, None, U]:
@@ -463,17 +462,17 @@ class Run(Generic[T]):
 
     def callbacks(self) -> dict[str, Any]:
         """What another run needs to hear in place of this one, which has become a task: the token lives on with it."""
+        hearing = self._hearing
         return {
-            "on_progress": self._on_progress,
-            "on_log": self._on_log,
+            "on_progress": hearing.on_progress,
+            "on_log": hearing.on_log,
             "task_token": self.request_id,
-            "count": self._counted(),
+            "count": hearing.counted(),
         }
 
     def owns(self, token: Any) -> bool:
         """Whether a progress token is this call's."""
-        own = (self.request_id, self._task_token)
-        return token is not None and any(token == mine and type(token) is type(mine) for mine in own)
+        return self._hearing.owns(token)
 
     def wake(self) -> None:
         """Have the thread that is blocked in the call end it. Any thread."""
@@ -482,47 +481,12 @@ class Run(Generic[T]):
     def take_elsewhere(self, message: jsonrpc.Notification) -> None:
         """Take a notification on the listener's thread. What a callback raises there ends this call, and no other."""
         try:
-            self.take(message)
+            self._hearing.take(message)
         except BaseException as error:
             if self._foreign is None and self._cancelled is None:
                 self._foreign, self._cancelled = error, "the caller failed"
                 self._tell_cancelled("the caller failed")  # and then wake the caller, who is to find it cancelled
                 self.wake()
-
-    def take(self, message: jsonrpc.Notification) -> CallEvent | None:
-        """A notification that came for this call, on its own stream or on the listening one."""
-        if message.method == "notifications/progress":
-            return self._take_progress(message)
-        event = self._engine.read_notification(message)
-        if message.method == "notifications/message" and event is not None:
-            on_log = self._on_log or self._engine.on_log
-            if on_log is not None:
-                on_log(event)  # type: ignore[arg-type]
-        elif event is not None and self._engine.on_notification is not None:
-            self._engine.on_notification(event)
-        return event
-
-    def _take_progress(self, message: jsonrpc.Notification) -> Progress | None:
-        params = message.params or {}
-        token, progress, total, text = (params.get(key) for key in ("progressToken", "progress", "total", "message"))
-        if not self.owns(token):
-            logger.debug("dropped progress for an unknown token")
-            return None
-        if isinstance(progress, bool) or not isinstance(progress, (int, float)):
-            logger.warning("dropped a progress notification without a number in it")
-            return None
-        if isinstance(total, bool) or not isinstance(total, (int, float)):
-            total = None
-        words = text if isinstance(text, str) else None
-        event = self._counted().update(progress, total, words, self._effort.attempts)
-        if self._on_progress is not None:
-            self._on_progress(event)
-        return event
-
-    def _counted(self) -> SharedMeter:
-        if self._count is None:
-            self._count = SharedMeter()
-        return self._count
 
     def _tell_cancelled(self, reason: str) -> None:
         """Tell the server, in the way of the era, unless it never heard of the request or has answered it."""
