@@ -117,7 +117,7 @@ class _Signals:
 
 
 def _find(target: str, folder: str) -> Server:
-    from ..server import Server
+    from ..server import Server, WSGIApp
 
     module_name, separator, name = target.partition(":")
     if not separator or not module_name or not name:
@@ -129,15 +129,33 @@ def _find(target: str, folder: str) -> Server:
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
             raise  # the module is there, and imports one that is not
-        raise CommandFailed(f"there is no module {module_name!r} in {folder!r}", USAGE) from error
+        advice = f"; write {module_name.removesuffix('.py')}:{name}" if module_name.endswith(".py") else ""
+        raise CommandFailed(f"there is no module {module_name!r} in {folder!r}{advice}", USAGE) from error
     found: Any = module
     for part in name.split("."):
-        found = getattr(found, part, None)
-    if not isinstance(found, Server) and callable(found):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise CommandFailed(f"there is no {name!r} in the module {module_name!r}", USAGE) from error
+    if not isinstance(found, (Server, WSGIApp)) and _can_make(found):
         found = found()
+    if isinstance(found, WSGIApp):
+        advice = "give the Server that it was made from, or run it with a WSGI server such as gunicorn"
+        raise CommandFailed(f"{target} is a WSGI application: {advice}", USAGE)
     if not isinstance(found, Server):
-        raise CommandFailed(f"{target} must be a Server, or a function that makes one, got {found!r:.60}", USAGE)
+        wanted = "must be a Server, or a function without arguments that makes one"
+        raise CommandFailed(f"{target} {wanted}, got {found!r:.60}", USAGE)
     return found
+
+
+def _can_make(found: Any) -> bool:
+    import inspect  # takes its time, which no other command needs
+
+    try:
+        inspect.signature(found).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _make_store(where: str | None) -> Store | None:

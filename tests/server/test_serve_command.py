@@ -15,6 +15,8 @@ import pytest
 pytest.importorskip("cheroot")
 
 import streamhttp_client
+from streamhttp_client.cli.failures import CommandFailed
+from streamhttp_client.cli.serve import _find
 from tests.server.kit import Wire
 
 # Seconds for the start or the end of a process on a busy machine.
@@ -109,13 +111,40 @@ def test_sessions_outlive_the_process(tmp_path: Path) -> None:
         ("tools_module", "expected MODULE:NAME"),
         ("no_such_module:server", "no module 'no_such_module'"),
         ("tools_module:other", "must be a Server"),
-        ("tools_module:none", "must be a Server"),
     ],
 )
 def test_what_cannot_be_served(tmp_path: Path, target: str, said: str) -> None:
     with command(tmp_path, target) as process:
         out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (2, "") and said in err
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("none", "there is no 'none' in the module"),
+        ("server.none", "there is no 'server.none' in the module"),
+        ("app", "is a WSGI application: give the Server"),
+        ("make_app", "is a WSGI application: give the Server"),
+        ("needs", "a function without arguments"),
+        ("Server", "a function without arguments"),
+    ],
+)
+def test_what_is_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, said: str) -> None:
+    """It says what was found there, and what is wanted."""
+    name = f"not_served_as_{target.replace('.', '_')}"
+    more = "app = server.wsgi()\nmake_app = lambda: app\ndef needs(x): ...\n"
+    (tmp_path / f"{name}.py").write_text(MODULE + more)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(CommandFailed, match=said):
+        _find(f"{name}:{target}", str(tmp_path))
+    monkeypatch.delitem(sys.modules, name)
+
+
+def test_a_file_instead_of_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(CommandFailed, match="write tools:server"):
+        _find("tools.py:server", str(tmp_path))
 
 
 @pytest.mark.parametrize(
