@@ -109,8 +109,7 @@ class EventSource:
         url: Where to. Each reconnect asks this address again, whatever redirects there were.
         method: In any case. A body needs one that carries it, ``"POST"`` mostly.
         data: The body, sent again with each reconnect: bytes, text (as UTF-8), a mapping (as a form), or a
-            function that returns the pieces from the beginning. With a function, ``headers`` may hold
-            Content-Length.
+            function that returns the pieces from the beginning, which are sent in the chunked coding.
         json: The body as JSON, in place of ``data``.
         headers: Sent to the origin of ``url``, never to another one. A function is asked anew for each request; an
             exception in it ends the iteration and reaches the caller.

@@ -83,7 +83,7 @@ def download(
         progress: True for a progress bar on a terminal or in a notebook (extra ``[progress]``); ``"always"`` for
             one wherever the output goes.
         http: A session to send through; it is not closed.
-        headers: Sent to the origin of ``url`` only.
+        headers: Sent to the origin of ``url`` only. ``Range`` is not for them.
         auth: Credentials for it.
 
     Raises:
@@ -102,6 +102,9 @@ def download(
     if expected_size is not None:
         if isinstance(expected_size, bool) or not isinstance(expected_size, int) or expected_size < 0:
             raise LocalProtocolError(f"expected_size must be a number of bytes, got {expected_size!r}")
+    for name in headers or ():
+        if str(name).lower() in ("range", "if-range"):
+            raise LocalProtocolError(f"header {name!r} is set by the download itself; open_url() reads parts of a file")
     settings = Settings(
         resume=resume,
         overwrite=overwrite,

@@ -1473,6 +1473,7 @@ def test_an_exception_in_the_callback_ends_segments(tmp_path: Path) -> None:
         ({"on_progress": 5}, "callable"),
         ({"progress": "maybe"}, "progress"),
         ({"headers": {"a b": "c"}}, "header"),
+        ({"headers": {"Range": "bytes=5-"}}, "Range"),
     ],
 )
 def test_an_argument_that_makes_no_sense_is_said_before_any_request(
