@@ -285,7 +285,9 @@ class Source:
         version = Representation() if coded else represented(headers, total)
         known = self.version
         self._compare(version)
-        if self.at and (known is None or not known.confirmed_by(version)):
+        proven = known is not None and known.confirmed_by(version)
+        vouched = known is not None and known.validator is not None and self.received > 0
+        if not proven and (self.at or vouched):
             raise self._interrupted("it sent the whole file in place of the rest, and nothing proves it is the same")
         if partial or coded or headers.get("accept-ranges", "").strip().lower() == "none":
             self.ranges = False
@@ -329,6 +331,9 @@ class Source:
                 raise SourceChanged(message, attempts=self._effort.attempts)
         if self.size is None:
             self.size = version.total
+        if known.etag is None and known.last_modified is None:
+            # Caches are known to leave validators out of some answers. From now on they count.
+            self.version = version
 
     # Trying again.
 
@@ -348,7 +353,7 @@ class Source:
 
     def _interrupted(self, reason: str) -> TransferInterrupted:
         return TransferInterrupted(
-            f"the connection broke at byte {self.at}, and the server gives no safe way to go on there: {reason}",
+            f"the server gives no safe way to go on at byte {self.at}: {reason}",
             bytes_kept=self.at,
             attempts=self._effort.attempts,
         )

@@ -771,3 +771,31 @@ def test_a_copy_is_refused(way: Callable[[RemoteFile], object]) -> None:
         with pytest.raises(TypeError, match="open its address again"):
             way(file)
         assert file.read() == DATA
+
+
+# -- validators that are not in every answer, as caches are known to do it
+
+
+def test_a_tag_that_comes_later_counts_from_then_on() -> None:
+    """The first answer had none; that is no reason to mix two versions of which both had one."""
+    first = answer(206, DATA[:1000], {"Content-Range": f"bytes 0-999/{len(DATA)}"})
+    with FileServer(DATA, first) as server, open_url(server.url, block_size=1000) as file:
+        assert file.read(10) == DATA[:10]
+        file.seek(500_000)
+        assert file.read(10) == DATA[500_000:500_010]
+        server.data, server.etag = DATA[::-1], '"v2"'
+        file.seek(1_000_000)
+        with pytest.raises(SourceChanged, match='"v1", and is "v2"'):
+            file.read(10)
+
+
+def test_a_whole_answer_that_nothing_vouches_for_is_not_taken_for_the_same_file() -> None:
+    """Not at its beginning either, if something was read and had a tag."""
+    other = answer(200, DATA[::-1])
+    with FileServer(DATA) as server, open_url(server.url, block_size=1000) as file:
+        assert file.read(5000) == DATA[:5000]
+        server.answers = [other] * 3
+        file._blocks.clear()
+        file.seek(0)
+        with pytest.raises(TransferInterrupted, match="nothing proves it is the same"):
+            file.read(10)
