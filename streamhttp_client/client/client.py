@@ -77,7 +77,8 @@ class Client(Verbs, TaskVerbs):
         end_session: Whether closing tells the server that the session is over. False keeps it for :meth:`resume`. None:
             if it was begun by this client, and not by the one whose saved session or pickled copy this is.
         check_results: Whether structured results are checked against the tool's output schema, if jsonschema is
-            installed (extra ``[schema]``). The tools are listed once for it, if they were not.
+            installed (extra ``[schema]``). The tools are listed once for it, if they were not. Regular expressions of a
+            schema run as they are, and no timeout ends them: turn it off for servers that are not trusted.
         listen_in_background: Whether to hold a listening stream open on a daemon thread, for what the server asks
             outside of a call's own stream. None: if there is a ``sampling``, ``elicitation`` or ``roots``.
 

@@ -54,15 +54,14 @@ class OutputChecker:
             raise InvalidResult(
                 f"tool {tool.name!r} has an output schema, but its result has no structured content", result=result
             )
-        known = self._validators.get(tool.name)
-        if known is None or known[0] is not schema:
-            if len(self._validators) >= _MAX_VALIDATORS:  # of a server whose tools have ever new names
-                self._validators.clear()
-            known = self._validators[tool.name] = (schema, _validator(tool.name, schema))
         import jsonschema
 
         try:
-            error = jsonschema.exceptions.best_match(known[1].iter_errors(result.structured_content))
+            validator = self._validator(tool.name, schema)
+            error = jsonschema.exceptions.best_match(validator.iter_errors(result.structured_content))
+        except InvalidResult as reason:  # of the schema; what the tool did is not to be lost for it
+            reason.result = result
+            raise
         except RecursionError:
             problem = f"the output schema of tool {tool.name!r} is nested too deeply"
             raise InvalidResult(problem, result=result) from None
@@ -77,6 +76,14 @@ class OutputChecker:
                 result=result,
             )
 
+    def _validator(self, name: str, schema: Mapping[str, Any]) -> Any:
+        known = self._validators.get(name)
+        if known is None or known[0] is not schema:
+            if len(self._validators) >= _MAX_VALIDATORS:  # of a server whose tools have ever new names
+                self._validators.clear()
+            known = self._validators[name] = (schema, _validator(name, schema))
+        return known[1]
+
 
 def _validator(name: str, schema: Mapping[str, Any]) -> Any:
     import jsonschema
@@ -88,7 +95,7 @@ def _validator(name: str, schema: Mapping[str, Any]) -> Any:
         kind: Any = jsonschema.Draft202012Validator
     else:
         nothing: Any = None
-        kind = jsonschema.validators.validator_for(schema, default=nothing)
+        kind = jsonschema.validators.validator_for(schema, default=nothing) if isinstance(dialect, str) else None
         if kind is None:
             raise InvalidResult(f"the output schema of tool {name!r} is in an unknown dialect: {dialect!r:.80}")
     try:
