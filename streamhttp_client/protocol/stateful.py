@@ -137,6 +137,6 @@ class StatefulEra:
         """
         if not is_session_id(value):
             raise RemoteProtocolError(
-                f"a session id must be 1 to 8192 visible ASCII characters, got {len(value)} that are not all of them"
+                f"a session id must be 1 to 8192 characters of visible ASCII, got {len(value)} characters"
             )
         return value
