@@ -252,7 +252,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     timeout = streamhttp_client.Timeout()
     assert (timeout.connect, timeout.read, timeout.total) == (10, None, 300)
     assert "300 seconds for all of it, 10 of them to connect" in README
-    assert RetryPolicy().attempts == 8 and "(8 by\ndefault" in README
+    assert RetryPolicy().attempts == 8 and "(8 by default" in README
     assert RetryPolicy().max_server_wait == 120 and "up to two minutes" in README
     assert options.DEFAULT_MAX_MESSAGE_SIZE == 64 << 20 and "64 MiB" in README
     assert asking._MAX_PAGES == 10_000 and "10,000 pages" in README

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import InputRequired, StreamHTTPError, ToolError
+from ..exceptions import InputRequired, LocalProtocolError, StreamHTTPError, ToolError
 from ..net.retry import Effort
 from ..net.timeouts import Deadline, TimeoutLike
 from ..progress import OnProgress
@@ -183,6 +183,11 @@ class ToolVerbs(Asker, ABC):
         raise_on_error: bool = True,
     ) -> Call[Any]:
         """Like :meth:`resume_call`, as an iterator."""
+        if cursor is None:  # what ``call.cursor`` is where there is none
+            raise LocalProtocolError(
+                "a call without a cursor cannot be resumed: its server gives no event ids, or speaks 2026-07-28, which "
+                "has given that up"
+            )
         if not isinstance(cursor, StreamCursor):
             cursor = StreamCursor.from_json(cursor)
         operation: Operation[Any]

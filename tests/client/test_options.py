@@ -143,6 +143,7 @@ def test_options_have_names_only(server: RawMCPServer) -> None:
         lambda client: client.resume_call("nonsense"),
         lambda client: client.resume_call("{}"),
         lambda client: client.resume_call(7),
+        lambda client: client.resume_call(None),
         lambda client: client.connect(timeout=-1),
         lambda client: client.listen("print"),
         lambda client: client.listen(timeout="soon"),
