@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar
@@ -61,8 +62,9 @@ class Server(Offer):
         super().__init__(
             name, version, instructions, title=title, page_size=page_size, ttl=ttl, cache_scope=cache_scope
         )
-        # The endpoints made from this server, for what is sent to all clients.
+        # The endpoints made from this server, for what is sent to all clients; and what guards them.
         self._apps: weakref.WeakSet[WSGIApp] = weakref.WeakSet()
+        self._apps_lock = threading.Lock()
 
     def tool(
         self,
@@ -213,7 +215,9 @@ class Server(Offer):
 
     def _tell(self, method: str, params: dict[str, str] | None, wanted: Callable[[ServerSession], bool]) -> int:
         # Endpoints may share a store, whose clients shall hear of it once.
-        stores = {id(app.store): app.store for app in self._apps}
+        with self._apps_lock:
+            apps = list(self._apps)
+        stores = {id(app.store): app.store for app in apps}
         return sum(tell(store, method, params, wanted) for store in stores.values())
 
     def wsgi(
@@ -250,7 +254,8 @@ class Server(Offer):
                 Streams cannot be resumed, and a client of those revisions cannot be asked anything.
             json_response: Answer every request with one JSON object. Progress, log messages and questions to
                 the client have no place in it.
-            store: Where sessions and events are kept; in memory if not given.
+            store: Where sessions and events are kept; in memory if not given. All processes of one server share it;
+                give each server its own (a file, a prefix), or their clients hear of each other's changes.
             allowed_hosts: Names in ``Host`` that are let in, against DNS rebinding. None: only those of the
                 loopback interface. ``["*"]``: any.
             allowed_origins: Web pages that are let in (``Origin``). None: only those of the allowed hosts.
@@ -295,7 +300,8 @@ class Server(Offer):
             state_ttl=state_ttl,
             task_ttl=task_ttl,
         )
-        self._apps.add(app)
+        with self._apps_lock:
+            self._apps.add(app)
         return app
 
     def serve(

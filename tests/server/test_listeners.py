@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from streamhttp_client.server import MemoryStore, Server, SQLiteStore
+from streamhttp_client.server import MemoryStore, Server, SQLiteStore, WSGIApp
 from streamhttp_client.server.listeners import listen, tell
 from streamhttp_client.server.sessions import ServerSession
 from tests.server.kit import Direct, Reply
@@ -89,3 +89,18 @@ def test_listeners_that_are_gone_make_room(store: Any) -> None:
     store.create_session("s", {f"listener:g{number}": number for number in range(4)})
     place = listen(store, ServerSession("s", store.get_session("s")))
     assert place is not None and ServerSession("s", store.get_session("s")).listeners == (place[0],)
+
+
+def test_endpoint_that_is_made_while_all_are_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread of the service may mount one at any moment."""
+    store = MemoryStore()
+    apps = [server.wsgi(store=store)]
+
+    def found(app: WSGIApp) -> MemoryStore:
+        apps.append(server.wsgi(store=store))
+        return store
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WSGIApp, "store", property(found, lambda app, value: None), raising=False)
+        assert server.notify_list_changed("tools") == 0
+    assert len(apps) > 1
