@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -41,6 +42,9 @@ _POLL_INTERVAL = 1000
 _MAX_NAME = 100
 # Seconds between two status messages of one task, since each is a write.
 _MESSAGE_INTERVAL = 1.0
+
+# Seconds that a process may take between its two writes at the end of a run.
+_UNSETTLED = 10.0
 
 # Of a field that names a subscription; and how many there may be, since the store writes all of them again each time.
 _TOLD = "told:"
@@ -126,7 +130,11 @@ class Tasks:
     def get(self, call: Call) -> dict[str, Any]:
         """Answer ``tasks/get``."""
         name, fields = self._find(call)
-        return self.state(name, fields)
+        outcome = self._outcome(name, fields)
+        if self._clock() > outcome.get("changed", math.inf) + _UNSETTLED:
+            # The process that ended the run has died before it wrote the fields, and the log goes before the task.
+            self._settle(name, fields["run"], outcome)
+        return self._state(name, fields, outcome)
 
     def update(self, call: Call) -> dict[str, Any]:
         """Answer ``tasks/update``: take answers, and go on once all are there.
@@ -196,7 +204,9 @@ class Tasks:
 
     def state(self, name: str, fields: Fields) -> dict[str, Any]:
         """The task as ``tasks/get`` says it."""
-        outcome = self._outcome(name, fields)
+        return self._state(name, fields, self._outcome(name, fields))
+
+    def _state(self, name: str, fields: Fields, outcome: Mapping[str, Any]) -> dict[str, Any]:
         fields = {**fields, "changed": outcome.get("changed", fields["changed"])}
         if "final" in outcome:
             return {**self._basics(name, fields, outcome["final"]["status"]), **outcome["final"]}

@@ -567,6 +567,24 @@ def test_store_that_fails_at_one_step(scene: Scene, monkeypatch: pytest.MonkeyPa
     app.close()
 
 
+def test_process_that_died_between_two_writes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T-17: the end of a run stands in its log only, which is gone before the task; whoever asks writes it down."""
+    app = make_server(scene).wsgi()
+    direct = ModernDirect(app, CLIENT)
+    assert app._modern is not None
+    tasks = app._modern._runs.tasks
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "_settle", lambda *given: None)
+        task = begin(direct, "quick")
+        assert settled(direct, task)["status"] == "completed"
+    assert "final" not in app.store.get_session(task)  # type: ignore[operator]
+    monkeypatch.setattr(tasks, "_clock", lambda: time.time() + 11)
+    before = direct.result("tasks/get", {"taskId": task})
+    app.store.delete_log(task, "run1")
+    assert direct.result("tasks/get", {"taskId": task}) == before
+    app.close()
+
+
 def test_store_that_is_full_for_the_run(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """T-17: a client that is told that there is no task leaves none behind."""
     app = make_server(scene).wsgi()
