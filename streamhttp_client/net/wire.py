@@ -35,6 +35,8 @@ _MAX_KNOWN_LINES = 1024
 _LONGEST_KNOWN_LINE = 8
 # Below this, taking chunks one by one is as fast as splitting.
 _WORTH_SPLITTING = 1024
+# And if the first chunk is longer than this: looking for a CRLF in it takes time too.
+_LARGEST_SPLIT = 160
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -242,15 +244,12 @@ class ChunkedFraming:
                     raise RemoteProtocolError("a chunk of the answer does not end where its size says")
                 left = after - size
                 break
-            if left == 0 and splits and size - position >= _WORTH_SPLITTING:
-                splits = False  # once in all that came now
-                pieces = data[position:].split(b"\r\n")
-                end = len(pieces) - 1 & ~1  # what comes after the last pair is not whole
-                if self._are_chunks(pieces[0:end:2], pieces[1:end:2]):
-                    parts += pieces[1:end:2]
-                    position = size - sum(map(len, pieces[end:])) - 2 * (len(pieces) - 1 - end)
-                    continue
             newline = data.find(b"\n", position)
+            if splits and left == 0 and size - position >= _WORTH_SPLITTING:
+                splits = False  # once in all that came now
+                if known(data[position:newline], size) <= _LARGEST_SPLIT:
+                    position = self._split(data, position, parts)
+                    continue
             if left == 0:  # whole chunks of known size
                 while newline >= 0 and (after := newline + known(data[position:newline], size)) < size:
                     if data[after - 1 : after + 1] != b"\r\n":
@@ -285,14 +284,19 @@ class ChunkedFraming:
         self._left = left
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _are_chunks(self, lines: list[bytes], payloads: list[bytes]) -> bool:
-        """Whether the payloads are as long as the size lines say, all of which are known."""
-        lengths = list(map(self._lengths.get, lines))
+    def _split(self, data: bytes, position: int, parts: list[bytes]) -> int:
+        """Take all whole chunks from a size line on if none has a CRLF in it; where the rest begins."""
+        pieces = data[position:].split(b"\r\n")
+        end = len(pieces) - 1 & ~1  # what comes after the last pair is not whole
+        payloads = pieces[1:end:2]
+        lengths = list(map(self._lengths.get, pieces[0:end:2]))
         if lengths == list(map(len, payloads)):
-            return True
+            parts += payloads
+            rest = pieces[end:]
+            return len(data) - sum(map(len, rest)) - 2 * (len(rest) - 1)
         if None not in lengths or len(self._known) >= _MAX_KNOWN_LINES:
             self._splits = False  # it would go on being in vain
-        return False
+        return position
 
     def end(self) -> None:
         if not self.done:
