@@ -37,6 +37,14 @@ _IDLE_POLL = 0.05
 # Seconds without anybody who waits after which it is looked no more, until somebody does.
 _WAKEFUL = 1.0
 
+# The sessions to one of whose streams somebody is connected, or one of whose calls runs; in processes that were seen
+# after a moment.
+_USED = (
+    "SELECT session FROM logs JOIN workers ON worker = reading OR (worker = writer AND will IS NOT NULL AND NOT ended)"
+    " WHERE NOT gone AND seen > ?"
+)
+
+
 class SQLiteStore(SharedStore[Connection]):
     """Sessions and events in a file. Give each process its own object on the same path, or fork with one.
 
@@ -217,14 +225,7 @@ class SQLiteStore(SharedStore[Connection]):
         sql.execute("UPDATE sessions SET touched = ? WHERE session = ? AND touched < ?", (now, session, now))
 
     def _is_used(self, sql: sqlite3.Connection, session: str) -> bool:
-        """Whether somebody is connected to one of the session's streams, or one of its calls runs."""
-        found = sql.execute(
-            "SELECT 1 FROM logs JOIN workers"
-            " ON worker = reading OR (worker = writer AND will IS NOT NULL AND NOT ended)"
-            " WHERE session = ? AND NOT gone AND seen > ?",
-            (session, self._living()),
-        )
-        return found.fetchone() is not None
+        return sql.execute(f"{_USED} AND session = ?", (self._living(), session)).fetchone() is not None
 
     def update_session(self, session: str, changes: Mapping[str, Any]) -> bool:
         with self._writing() as sql:
@@ -448,12 +449,11 @@ class SQLiteStore(SharedStore[Connection]):
                 self._living(),
                 self._living(),
             )
-            found = "SELECT session, touched FROM sessions WHERE touched < ?"
-            for session, touched in sql.execute(found, (now - self.session_ttl / 2,)).fetchall():
-                if self._is_used(sql, session):
-                    self._touch(sql, session, now)
-                elif touched < now - self.session_ttl:
-                    dropped += self._drop_session(sql, session)[1]
+            used = f"UPDATE sessions SET touched = ? WHERE touched < ? AND session IN ({_USED})"
+            sql.execute(used, (now, now - self.session_ttl / 2, self._living()))
+            old = sql.execute("SELECT session FROM sessions WHERE touched < ?", (now - self.session_ttl,)).fetchall()
+            for (session,) in old:
+                dropped += self._drop_session(sql, session)[1]
         self._waiters.wake(dropped)
 
     def _interrupt(self, connection: Connection) -> None:
