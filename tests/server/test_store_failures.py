@@ -121,5 +121,5 @@ def test_what_a_service_says_to_a_store_that_is_away(tmp_path: Path) -> None:
 
 
 def test_no_such_port() -> None:
-    with pytest.raises(LocalProtocolError, match="port must be from 0 to 65535, got 99999"):
+    with pytest.raises(LocalProtocolError, match="port must be an integer from 0 to 65535, got 99999"):
         Server("test", "1").serve(port=99999)
