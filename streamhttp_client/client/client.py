@@ -336,6 +336,7 @@ class Client(Verbs, TaskVerbs):
             timeout: Seconds after which the iteration ends; no limit by default.
         """
         engine = self._engine
+        engine.check_process()
         limits = Timeout.of(timeout, Timeout(engine.timeout.connect, engine.timeout.read, None))
         listener = engine.listening.replace(Effort(limits, engine.retry), callback)
         listener.owner = self  # a client that nobody else holds must not be closed by being collected

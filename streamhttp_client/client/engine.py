@@ -132,7 +132,7 @@ class Engine:
             effort: The limits of the call that needs it.
             may_be_asked: Whether the call may make the server ask something, so that it has to be heard by then.
         """
-        self._check_process()
+        self.check_process()
         if self.closed:
             raise ClientClosed("the client is closed")
         link = self.link
@@ -432,7 +432,7 @@ class Engine:
         Args:
             end_session: Whether to end the session on the server; None if it was begun here.
         """
-        self._check_process()
+        self.check_process()
         if self.closed:
             return
         deadline = Deadline(_FAREWELL_SECONDS)
@@ -462,13 +462,13 @@ class Engine:
         except StreamHTTPError as error:
             logger.info("the server could not be told that the session is over: %s", str(error))
 
-    def _check_process(self) -> None:
+    def check_process(self) -> None:
         """In a forked child, the session goes on with new connections, new locks and no calls of the parent's."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._turns = Turns()
             self.listing_tools = Turns()
-            self.work.begin_anew()
+            self.work.check_process()
             self._began_session = False  # the parent did
             self.listening.begin_anew()
             self._ids = distant_ids()

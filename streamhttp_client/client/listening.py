@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -105,6 +106,7 @@ class Listener:
         self._events: Generator[Any, None, None] | None = None
         self._failure: BaseException | None = None
         self._closed = False
+        self._pid = os.getpid()
         self._attempt = effort
         self._anew: Effort | None = None  # the attempt that was ended because something else is to be listened for
         self.owner: object = None
@@ -130,6 +132,7 @@ class Listener:
 
     def __enter__(self) -> Listener:
         """Open the stream, so that nothing is missed of what the block brings about."""
+        self._check_process()
         if self._thread is not None:
             self.wait_open()
         elif self._events is None:
@@ -144,6 +147,7 @@ class Listener:
         return self
 
     def __next__(self) -> Any:
+        self._check_process()
         if self._events is None:
             self._events = self._run()
         try:
@@ -176,6 +180,8 @@ class Listener:
     def close(self, seconds: float = _JOIN_SECONDS) -> None:
         """Stop listening. Any thread; takes two seconds at the most, for a callback that is running."""
         self._closed = True
+        if self._pid != os.getpid():
+            return  # a forked child leaves it as well; its connection is the parent's
         self._effort.interrupt.fire()
         self._attempt.interrupt.fire()
         if self._events is not None:
@@ -193,6 +199,10 @@ class Listener:
         if self._thread is not None and self.is_elsewhere():
             with contextlib.suppress(RuntimeError):  # it is about to start on yet another thread, and will find the end
                 self._thread.join(seconds)
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise LocalProtocolError("this listener is one of the parent process; listen anew here")
 
     def is_elsewhere(self) -> bool:
         """Whether it runs on another thread than the caller's."""

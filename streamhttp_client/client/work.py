@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,13 +53,20 @@ class Work:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Know of nothing: at the beginning, and in a forked child, where nothing of the parent's goes on."""
+        """Know of nothing."""
+        self._pid = os.getpid()
         self._calls: dict[int, UnderWay] = {}  # by identity
         self._forsaken: deque[UnderWay] = deque()  # of them, those that nobody iterates any more
         self._efforts: dict[int, Effort] = {}  # of all else
 
+    def check_process(self) -> None:
+        """In a forked child, begin anew: nothing of the parent's goes on there."""
+        if self._pid != os.getpid():
+            self.begin_anew()
+
     def enter(self, call: UnderWay) -> None:
         """A call begins; those that were dropped meanwhile are ended."""
+        self.check_process()
         while self._forsaken and not self.closed:
             try:
                 forsaken = self._forsaken.popleft()
@@ -84,6 +92,7 @@ class Work:
 
     def register(self, effort: Effort) -> None:
         """Have whatever this effort is for woken by the end."""
+        self.check_process()
         effort.registered += 1
         self._efforts[id(effort)] = effort
         if self.closed:

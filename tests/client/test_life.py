@@ -7,9 +7,11 @@ import multiprocessing
 import os
 import pickle
 import select
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -350,6 +352,102 @@ def test_a_forked_client(server: RawMCPServer) -> None:
     assert len(server.seen("initialize")) == 1
     client.close()
     assert len(server.seen("DELETE")) == 1
+
+
+def _in_child(work: Callable[[], object]) -> bytes:
+    """Do it in a forked child, which then ends at once; what it raised, or "ok"."""
+    readable, writable = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = "ok"
+        try:
+            work()
+        except BaseException as error:
+            said = repr(error)
+        finally:
+            os.write(writable, said.encode())
+            os._exit(0)
+    os.close(writable)
+    ready, _, _ = select.select([readable], [], [], BOUND)
+    said = os.read(readable, 10_000) if ready else b"nothing"
+    os.close(readable)
+    if not ready:
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return said
+
+
+def _open(peer: Peer, request: Request) -> None:
+    peer.start_stream()
+    peer.hold()
+
+
+def _listen_in_child(client: Client, events: Any) -> None:
+    with client.listen() as own:
+        assert own.available
+
+
+def _leave_in_child(client: Client, events: Any) -> None:
+    events.__exit__(None, None, None)
+    events.close()
+
+
+def _read_in_child(client: Client, events: Any) -> None:
+    with pytest.raises(LocalProtocolError, match="parent"):
+        next(events)
+
+
+@pytest.mark.parametrize("work", [_listen_in_child, _leave_in_child, _read_in_child])
+@pytest.mark.parametrize("background", [True, False])
+def test_a_child_leaves_its_parents_listening_alone(server: RawMCPServer, work: Any, background: bool) -> None:
+    """BASE-03, H25-12: whatever a child does with what its parent listens with, the parent's stream goes on."""
+    go_on = threading.Event()
+
+    def ask_later(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        peer.hold(go_on)
+        peer.event({"jsonrpc": "2.0", "id": 1, "method": "roots/list"})
+        peer.hold()
+
+    server.on("GET", ask_later, _open)
+    with open_client(server, roots=["file:///a"], listen_in_background=background) as client:
+        if background:
+            client.call_tool("t")
+            events: Any = client._engine.listening._listener
+            assert events.wait_open()
+        else:
+            events = client.listen()
+            events.__enter__()
+            next(events)
+        assert _in_child(lambda: work(client, events)) == b"ok"
+        go_on.set()
+        reader = None if background else InThread(lambda: next(events))
+        server.wait_for(lambda seen: server.seen("response"))
+        assert server.seen("response")[0].json["result"] == {"roots": [{"uri": "file:///a"}]}
+        assert len({get.connection for get in server.seen("GET")}) == len(server.seen("GET")) == (
+            2 if work is _listen_in_child else 1
+        )
+        client.close()
+        if reader is not None:
+            reader.join(AT_ONCE)
+
+
+def test_a_childs_first_call_can_be_woken(server: RawMCPServer) -> None:
+    """K-07: what a child begins first is as much under way there as what it begins later."""
+    server.on("tools/call", _one_event)
+    with open_client(server) as client:
+        client.connect()
+
+        def work() -> None:
+            call = client.stream_tool("t")
+            next(call)
+            assert len(client._engine.work.calls()) == 1
+            client.close()
+            with pytest.raises(ClientClosed):
+                next(call)
+
+        assert _in_child(work) == b"ok"
 
 
 # --- pickles
