@@ -43,7 +43,7 @@ from .work import Work
 if TYPE_CHECKING:
     from .cache import ResultCache
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "RequestIds"]
 
 logger = logging.getLogger("streamhttp_client")
 
@@ -79,7 +79,7 @@ class Engine:
         timeout: Timeout,
         retry: RetryPolicy,
         renews: bool,
-        ids: itertools.count[int],
+        ids: RequestIds,
         on_log: Callable[[Any], object] | None,
         on_notification: Callable[[Any], object] | None,
         on_session_renewed: Callable[[Session, Session], object] | None,
@@ -117,7 +117,7 @@ class Engine:
     # -- for calls
 
     def next_id(self) -> int:
-        return next(self._ids)
+        return self._ids.next()
 
     @property
     def session(self) -> Session | None:
@@ -471,10 +471,10 @@ class Engine:
             self.work.check_process()
             self._began_session = False  # the parent did
             self.listening.begin_anew()
-            self._ids = distant_ids()
+            self._ids.begin_anew()
 
 
-def distant_ids() -> itertools.count[int]:
+class RequestIds:
     """Request ids that nobody else is likely to use, exact in JavaScript (below 2**53).
 
     "The request ID MUST NOT have been previously used by the requestor within the same session" (MCP 2025-11-25,
@@ -482,7 +482,16 @@ def distant_ids() -> itertools.count[int]:
     with the official SDKs (Python 1.30 and 2.3) keep one event store for all sessions and name a stream by the request
     id alone, so that two clients which count from 1 get each other's answers when they resume.
     """
-    return itertools.count(int.from_bytes(os.urandom(5), "big") * 1000 + 1_000_000)
+
+    def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Count from somewhere else: in a forked child."""
+        self._ids = itertools.count(int.from_bytes(os.urandom(5), "big") * 1000 + 1_000_000)
+
+    def next(self) -> int:
+        return next(self._ids)
 
 
 def _farewell(seconds: float) -> Effort:

@@ -18,7 +18,7 @@ from ..protocol.versions import get_revision
 from .agreement import Agreement
 from .background import BackgroundListening
 from .callbacks import Callbacks, ElicitationCallback, RootsLike, SamplingCallback, check_function
-from .engine import Engine, distant_ids
+from .engine import Engine, RequestIds
 
 if TYPE_CHECKING:
     import requests
@@ -108,7 +108,7 @@ class Options(Record, kw_only=True):
             proxies=self.proxies,
             trust_env=self.trust_env,
         )
-        ids = distant_ids()
+        ids = RequestIds()
         agreement = Agreement(
             http,
             self.url,
@@ -116,7 +116,7 @@ class Options(Record, kw_only=True):
             pinned=pinned,
             capabilities={**capabilities, "extensions": {TASKS_EXTENSION: {}}},
             client_info=client_info,
-            next_id=ids.__next__,
+            next_id=ids.next,
             max_message_size=self.max_message_size,
         )
         listens = self.listen_in_background

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -431,6 +432,15 @@ def test_a_child_leaves_its_parents_listening_alone(server: RawMCPServer, work: 
         client.close()
         if reader is not None:
             reader.join(AT_ONCE)
+
+
+def test_a_childs_handshake_has_an_id_of_its_own(server: RawMCPServer) -> None:
+    """BASE-03: a client that was not connected before the fork begins two sessions, with ids that differ."""
+    with closing(open_client(server, end_session=False)) as client:
+        assert _in_child(client.connect) == b"ok"
+        client.connect()
+    first, second = server.seen("initialize")
+    assert first.id != second.id
 
 
 def test_a_childs_first_call_can_be_woken(server: RawMCPServer) -> None:
