@@ -164,10 +164,12 @@ class Writer:
 
     def flush(self) -> None:
         if self._held:
-            data = b"".join(self._held)
-            self._held.clear()
-            self.bytes_written += len(data)
-            self._send(data)
+            held, self._held = self._held, []
+            size = sum(map(len, held))
+            self.bytes_written += size
+            # One packet for what is short; no second copy, for as long as a client does not read, of what is long.
+            for data in [b"".join(held)] if size <= _CHUNK else held:
+                self._send(data)
 
     def _send(self, data: bytes) -> None:
         left = memoryview(data)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from .. import jsonrpc
 
-__all__ = ["Answer", "HTTPError", "StartResponse"]
+__all__ = ["Answer", "HTTPError", "StartResponse", "in_pieces"]
 
 StartResponse = Callable[..., Any]
 
@@ -30,6 +30,31 @@ _REASONS = {
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
+
+
+# Bytes that are handed to a WSGI server at once: it copies them, more than once, and keeps them while the client
+# does not read.
+_PIECE = 1 << 18
+
+
+def in_pieces(parts: Sequence[bytes]) -> Iterator[bytes]:
+    """The parts of a body joined, or cut, to pieces of bounded size."""
+    if sum(map(len, parts)) <= _PIECE:
+        yield b"".join(parts)
+        return
+    held: list[bytes] = []
+    room = _PIECE
+    for part in parts:
+        for begin in range(0, len(part), _PIECE):
+            cut = part[begin : begin + _PIECE]
+            if len(cut) > room:
+                yield b"".join(held)
+                held.clear()
+                room = _PIECE
+            held.append(cut)
+            room -= len(cut)
+    if held:
+        yield b"".join(held)
 
 
 class Answer:

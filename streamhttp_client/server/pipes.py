@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterator
 from .. import jsonrpc
 from ..sse import encode_comment
 from .calls import PROGRESS
+from .http_answers import in_pieces
 
 __all__ = ["Pipe", "PipeStream"]
 
@@ -171,9 +172,17 @@ class PipeStream:
         while True:
             messages, ended = self._pipe.take()
             if messages or head:
-                self.is_last = ended
                 # A message has no line break, so one line carries it; there are no ids, since nothing is resumed.
-                yield head + b"".join(b"data: %b\n\n" % data for data in messages)
+                parts = [head, *(part for data in messages for part in (b"data: ", data, b"\n\n"))]
+                left = sum(map(len, parts))
+                messages.clear()
+                if ended:
+                    self._pipe.response = None  # it is in the parts, and shall not be kept twice
+                for piece in in_pieces(parts):
+                    left -= len(piece)
+                    self.is_last = ended and not left
+                    yield piece
+                parts.clear()
                 head = b""
                 spoke = time.monotonic()
             if ended:

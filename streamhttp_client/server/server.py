@@ -321,8 +321,8 @@ class Server(Offer):
             host: "When running locally, servers SHOULD bind only to localhost" (MCP, basic/transports).
             port: 0 takes a free one.
             max_connections: Requests and open streams at the same time, each on a thread; a stream that waits costs
-                about 45 KiB, at most 56, and 0.005 % of a core; one whose client does not read, 1.5 MiB at most. A
-                client that vanished is noticed within about a second.
+                about 45 KiB, at most 56, and 0.005 % of a core; one whose client does not read, 1.5 MiB at most
+                besides its answer. A client that vanished is noticed within about a second.
             options: As for :meth:`wsgi`; but ``max_streams`` is at most, and by default, three quarters of
                 ``max_connections``, since a stream keeps its thread, and others shall have some.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 
 from ..sse import encode_comment, encode_event
 from .delivery import Backlog
+from .http_answers import in_pieces
 from .pace import Pace
 from .stores.base import Store
 
@@ -148,26 +149,27 @@ class EventStream:
                     parts.append(self._prime(position, int(data) if data else self._retry_ms))
                     pause = True
                     break
-                parts.append(encode_event(data.decode(), id=event_id(self._log, position) if self._ids else None))
+                # A message has no line break, so one line carries it.
+                name = b"id: %b\n" % event_id(self._log, position).encode() if self._ids else b""
+                parts += (b"%bdata: " % name, data, b"\n\n")
             ended = page.state == "ended" and not pause
             stopping = not ended and not pause and self._stopping()
             if stopping:
                 parts.append(self._farewell(position))
             if page.state in ("gone", "taken"):
                 parts.append(self._loss())
-            over, chunk = pause or stopping or page.state != "open", b"".join(parts)
-            # A client that does not read shall not keep all of this three times.
-            del page
-            parts.clear()
-            if spoken := bool(chunk):
-                self.is_last = over
-                yield chunk
+            over, left = pause or stopping or page.state != "open", sum(map(len, parts))
+            if spoken := bool(left):
+                for piece in in_pieces(parts):
+                    left -= len(piece)
+                    self.is_last = over and not left
+                    yield piece
                 spoke = time.monotonic()
                 # Only now: if the write failed, the generator was closed at the yield.
                 self._position = position
                 if self._pace is not None:
                     self._pace.move(position)
-            chunk = b""
+            del page, parts
             if over:
                 self._whole = ended
                 return
