@@ -55,7 +55,10 @@ def chosen(on_progress: OnProgress | None, progress: bool | Literal["always"]) -
 
 def _show(bar: Any, report: Progress, on_progress: OnProgress | None) -> None:
     if report.state == "restarted" or (report.total is not None and bar.total != report.total):
+        began = getattr(bar, "start_t", None)
         bar.reset(total=report.total)  # setting bar.total would leave the widget where it is
+        if began is not None and report.state != "restarted":
+            bar.start_t = began  # a total that is known only at the end does not make it the beginning
     bar.update(report.progress - bar.n)
     if report.state == "done":
         bar.refresh()

@@ -391,6 +391,26 @@ def test_no_bar_where_nobody_sees_it_unless_asked(progress: Any, shown: bool) ->
     assert ("file.bin" in stream.getvalue()) == shown
 
 
+def test_a_total_that_is_known_at_the_end_does_not_begin_the_bar_again() -> None:
+    """How long it took stays true."""
+    pytest.importorskip("tqdm")
+    made: list[Any] = []
+
+    class Bar(progressbar._bar_class()):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.start_t -= 100
+            made.append(self)
+
+    with stderr(Terminal()) as stream, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progressbar, "_bar_class", lambda: Bar)
+        with progressbar.chosen(None, True)("file.bin") as callback:
+            assert callback is not None
+            callback(Progress(1024))
+            callback(Progress(2048, 2048, state="done"))
+    assert made[0].format_dict["elapsed"] >= 100 and "[01:4" in stream.getvalue()
+
+
 def test_a_bar_without_tqdm_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tqdm", None)
     with pytest.raises(MissingExtra, match=r"streamhttp-client\[progress\]"):
