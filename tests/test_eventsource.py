@@ -300,6 +300,14 @@ def test_attempts_without_progress_are_counted(end: Step, waits: list[float]) ->
         assert len(server.requests) == 8
 
 
+def test_a_server_that_names_no_time_is_not_given_up_for_it(waits: list[float]) -> None:
+    """``max_server_wait`` is about what servers ask for; our own pause is never more than that."""
+    with RawServer(Script(*[broken()] * 3, stream(sse("x")))) as server:
+        with EventSource(server.url, retry=RetryPolicy(base=0.01, max_server_wait=0.5)) as source:
+            assert next(source).data == "x"
+    assert waits == [0.5] * 3
+
+
 def test_the_budget_begins_anew_after_progress(waits: list[float]) -> None:
     """A link that breaks after each event goes on for ever; three empty ends between two events are few enough."""
     steps = [step for n in range(6) for step in (broken(sse("x", id=str(n))), stream(), stream(), status(502))]

@@ -88,10 +88,10 @@ class Reconnecting:
         policy, deadline = self._policy, self.begin()
         if retry_ms is not None:
             floor = max(floor, retry_ms / 1000)
-        if policy.base > 0:
-            floor = max(floor, _RECONNECTION_TIME if retry_ms is None else _LEAST_RECONNECTION_TIME)
         longest = policy.max_server_wait
         too_long = floor > longest
+        if policy.base > 0:  # our own: it is no more than what would be obeyed, and no reason to give up
+            floor = max(floor, _RECONNECTION_TIME if retry_ms is None else _LEAST_RECONNECTION_TIME)
         if not too_long:
             floor = min(floor * (1 + _JITTER * random.random()), longest)
         if self._backoff is None:

@@ -136,12 +136,13 @@ class Effort(retrying.Effort):
         self._began = time.monotonic()
 
     def again(self, floor: float = 0.0) -> bool:
-        again = super().again(max(floor, self._too_early()))
-        self._began = time.monotonic()
-        return again
+        if not super().again(floor):
+            return False
+        self.pause()
+        return True
 
     def pause(self) -> None:
-        """Before a request that follows one that went well."""
+        """Before a request that follows one that brought something."""
         seconds = self.deadline.within(self._too_early())
         if seconds:
             self.interrupt.sleep(seconds)

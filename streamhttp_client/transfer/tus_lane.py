@@ -188,6 +188,7 @@ class Lane:
         self.sent = self.offset
         if self.offset > before:  # an answer was lost, or part of the data arrived
             effort.progressed()
+            effort.pause()
             return
         if isinstance(error, TransportError):
             self._chunks.lost(sent)

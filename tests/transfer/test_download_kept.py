@@ -156,6 +156,13 @@ def test_a_disk_without_room_for_anything_is_full(tmp_path: Path, monkeypatch: p
     assert leftovers(tmp_path) == []
 
 
+def test_a_server_whose_word_is_not_obeyed_is_asked_again(tmp_path: Path) -> None:
+    """``max_server_wait=0`` is about Retry-After; the time between our own attempts is no reason to give up."""
+    with FileServer(DATA, *[answer(500)] * 3) as server:
+        fetch(server, tmp_path / "x", retry=RetryPolicy(base=0.001, max_server_wait=0))
+        assert len(server.requests) == 4
+
+
 def test_a_part_outlives_an_exception_while_a_page_comes(tmp_path: Path) -> None:
     def stop(report: Progress) -> None:
         if report.state == "restarted":

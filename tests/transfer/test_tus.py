@@ -26,9 +26,10 @@ from streamhttp_client.exceptions import (
     TransferRefused,
     UploadGone,
 )
+from streamhttp_client.net.interrupt import Interrupt
 from streamhttp_client.net.retry import RetryPolicy
 from streamhttp_client.progress import Progress
-from streamhttp_client.transfer import tus_note
+from streamhttp_client.transfer import flow, tus_note
 from streamhttp_client.transfer.chunks import Chunks
 from streamhttp_client.transfer.upload import UploadResult, upload
 from tests.support.rawserver import Peer, RawServer, Request
@@ -407,6 +408,24 @@ def test_a_passing_refusal_is_followed_by_a_question(code: int) -> None:
         server.on("PATCH", status(code))
         assert send(server).attempts == 2
         assert server.methods == ["OPTIONS", "POST", "PATCH", "HEAD", "PATCH"]
+
+
+def test_attempts_that_bring_little_are_not_made_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that breaks each connection after some bytes is asked twenty times a second, and not more."""
+    waits: list[float] = []
+    monkeypatch.setattr(Interrupt, "sleep", lambda self, seconds: waits.append(seconds))
+    monkeypatch.setattr(flow, "_SPACING", 60.0)  # longer than any attempt takes here
+
+    with FakeTus() as server:
+
+        def partly(peer: Peer, request: Request) -> None:
+            server.uploads[request.target] += request.body[:1000]
+            peer.cut()
+
+        server.on("PATCH", *[partly] * 5)
+        send(server, DATA[:200_000], retry=RetryPolicy(attempts=2, base=0.001))
+        assert bytes(server.uploads["/files/1"]) == DATA[:200_000]
+    assert len(waits) == 5 and max(waits) <= 60
 
 
 def test_a_server_that_asks_for_time_is_not_asked_before() -> None:
