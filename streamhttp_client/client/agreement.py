@@ -11,6 +11,7 @@ from ..exceptions import (
     CallTimeout,
     ClientClosed,
     ConnectionLost,
+    ContentTypeError,
     LocalProtocolError,
     ReadTimeout,
     RemoteProtocolError,
@@ -132,6 +133,9 @@ class Agreement:
                     if step.action == "channel" and refused is not None:
                         logger.info("there is no stream of 2024-11-05 either: %s", str(error))
                         KNOWN_SERVERS.forget(self._url)
+                        if isinstance(error, RemoteProtocolError) and not isinstance(error, ContentTypeError):
+                            # It opened a stream, and so is nearer to what it was taken for than its refusal says.
+                            refused.args = (f"{refused}; a GET opens a stream, but {error}",)
                         raise refused from None
                     refused = error
                     way.refused(step, error)

@@ -41,6 +41,7 @@ from tests.client._kinds import (
     works,
 )
 from tests.client._peer import AT_ONCE, BOUND
+from tests.support.legacyserver import LegacyServer
 from tests.support.rawserver import Peer, RawMCPServer, Request, refusing_port, rpc_refusal
 from tests.transport._faults import InThread, within
 
@@ -430,6 +431,18 @@ def test_no_mcp_server_at_all(session_server: AnyServer, status: int, get: str) 
     assert caught.value.status == status
     assert keys(session_server) == ["server/discover", "initialize", "GET"]
     assert KNOWN_SERVERS.first_step(session_server.url) is None
+
+
+@pytest.mark.parametrize("address", ["http://internal.example:8000/messages", "//elsewhere/x"])
+def test_http_sse_behind_a_proxy_that_it_does_not_know(_nothing_left: None, address: str) -> None:
+    """V26-07, O-03, BASE-09: a server that names an address of another origin is not spoken to, and the error says that
+    this is why.
+    """
+    with LegacyServer(address) as server, not_yet(server) as client:
+        with pytest.raises(HTTPStatusError, match="the event 'endpoint' must name an address at http://127.0.0.1") as caught:
+            client.connect()
+        assert caught.value.status == 405
+        assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args
 
 
 def test_a_website(_nothing_left: None) -> None:
