@@ -333,7 +333,8 @@ class Run(Generic[T]):
         else:
             if isinstance(failure, ConnectionLost) and failure.may_have_executed and not failure.resumable:
                 if not self._repeatable:
-                    failure.args = (f"{failure}; it may have been carried out, so it was not sent again",)
+                    words = "it may have been carried out, so it was not sent again (idempotent=True allows that)"
+                    failure.args = (f"{failure}; {words}",)
             raise failure
 
     def _begin(self, link: Link) -> RequestUnderWay:

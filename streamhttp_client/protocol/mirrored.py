@@ -210,8 +210,8 @@ class ParamHeaders(Record):
             if ANNOTATION not in node:
                 continue
             if not path:
-                where = "the schema as a whole" if path is not None else "a schema that is not reached by 'properties'"
-                raise ValueError(f"{ANNOTATION} must stand on a property reached by 'properties' alone, not on {where}")
+                where = "not on the schema as a whole" if path is not None else "and one does not"
+                raise ValueError(f"{ANNOTATION} must stand on a property reached by 'properties' alone, {where}")
             where = ".".join(path)
             token = node[ANNOTATION]
             if not isinstance(token, str) or not token:
@@ -246,9 +246,10 @@ class ParamHeaders(Record):
                 continue
             text = _text(value)
             if text is None:
+                got = "one beyond" if isinstance(value, int) else type(value).__name__
                 raise LocalProtocolError(
                     f"argument {'.'.join(path)!r} is sent in a header, so it must be a string, a boolean or an integer "
-                    f"within ±(2^53 - 1), got {type(value).__name__}"
+                    f"within ±(2^53 - 1), got {got}"
                 )
             headers[name] = _encoded(".".join(path), text)
         return headers

@@ -61,9 +61,21 @@ def rpc_error(
         error = _unsupported_version(message, answer)
     else:
         error = _BY_CODE.get(answer.code, RPCError)(message, code=answer.code, data=answer.data)
+        if isinstance(error, MissingCapability) and (options := _would_offer(error.required_capabilities)):
+            error.args = (f"{error}; Client({', '.join(options)}) offers it",)
     if response is not None:
         error.status, error.headers, error.body = response.status, response.headers, body
     return error
+
+
+def _would_offer(required: Mapping[str, Any]) -> list[str]:
+    """The options of a client with which it has what a server needs of it."""
+    options = [f"{name}=…" for name in ("sampling", "elicitation", "roots") if name in required]
+    for name, ability, option in (("sampling", "tools", "sampling_tools"), ("elicitation", "url", "url_elicitation")):
+        wanted = required.get(name)
+        if isinstance(wanted, Mapping) and ability in wanted:
+            options.append(f"{option}=True")
+    return options
 
 
 def _unsupported_version(message: str, answer: jsonrpc.ErrorResponse) -> UnsupportedVersion:

@@ -439,7 +439,7 @@ def test_http_sse_behind_a_proxy_that_it_does_not_know(_nothing_left: None, addr
     this is why.
     """
     with LegacyServer(address) as server, not_yet(server) as client:
-        with pytest.raises(HTTPStatusError, match="the event 'endpoint' must name an address at http://127.0.0.1") as caught:
+        with pytest.raises(HTTPStatusError, match="'endpoint' must name an address at http://127.0.0.1") as caught:
             client.connect()
         assert caught.value.status == 405
         assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args

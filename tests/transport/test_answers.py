@@ -63,3 +63,21 @@ def test_required_capabilities() -> None:
     error = rpc_error(ErrorResponse(1, -32021, "no", {"requiredCapabilities": {"sampling": {}}}))
     assert isinstance(error, exceptions.MissingCapability)
     assert error.required_capabilities == {"sampling": {}}
+
+
+@pytest.mark.parametrize(
+    ("required", "words"),
+    [
+        ({"sampling": {}}, "no (code -32021); Client(sampling=…) offers it"),
+        ({"roots": {}, "elicitation": {"url": {}}},
+         "no (code -32021); Client(elicitation=…, roots=…, url_elicitation=True) offers it"),
+        ({"sampling": {"tools": {}}}, "no (code -32021); Client(sampling=…, sampling_tools=True) offers it"),
+        ({"sampling": None}, "no (code -32021); Client(sampling=…) offers it"),
+        ({"extensions": {"x/y": {}}}, "no (code -32021)"),
+        ([], "no (code -32021)"), ("elicitation", "no (code -32021)"),
+    ],
+)  # fmt: skip
+def test_what_would_offer_a_capability(required: Any, words: str) -> None:
+    """V26-13, BASE-09: the error says with which options of a client there is what the server misses."""
+    error = rpc_error(ErrorResponse(1, -32021, "no", {"requiredCapabilities": required}))
+    assert str(error) == words and isinstance(error, exceptions.MissingCapability) and error.message == "no"
