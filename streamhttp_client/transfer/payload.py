@@ -30,17 +30,19 @@ _END: Any = object()
 
 
 class Payload:
-    """Base of all sources. One thread at a time reads; those over memory and files of the system may serve several.
+    """Base of all sources.
 
     Attributes:
         size: Bytes, or None if that shows only at the end.
         name: What the file is called, or None.
         replayable: Whether it can be read again, and from any place if the size is known.
+        shared: Whether several threads may read it at once, each in its own place.
     """
 
     size: int | None = None
     name: str | None = None
     replayable = True
+    shared = False
 
     def pieces(self, start: int = 0, end: int | None = None, *, in_memory: bool = False) -> Iterator[Piece]:
         """The bytes from ``start`` to ``end``, in pieces of at most 512 KiB; ``in_memory`` forbids places in files.
@@ -63,6 +65,8 @@ class Payload:
 
 
 class _Memory(Payload):
+    shared = True
+
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
         self._view = memoryview(data).cast("B")
         self.size = len(self._view)
@@ -75,6 +79,8 @@ class _Memory(Payload):
 
 class _SystemFile(Payload):
     """A regular file by its descriptor, from some place on to its end. Its position is left alone."""
+
+    shared = hasattr(os, "pread")
 
     def __init__(self, fd: int, base: int, *, path: str | None, owned: bool) -> None:
         self._fd = fd
@@ -119,7 +125,7 @@ class _SystemFile(Payload):
 
 
 class _Seekable(Payload):
-    """A file object that can seek, from where it stands."""
+    """A file object that can seek, from where it stands. It has one position, and going back may be dear (gzip)."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

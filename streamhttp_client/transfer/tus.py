@@ -136,7 +136,8 @@ class TusUpload:
         """Create the upload, or its parts."""
         self._server.discover(self._payload.size)
         size = self._payload.size
-        count = self._settings.segments if size is not None and "concatenation" in self._server.extensions else 1
+        joins = "concatenation" in self._server.extensions and self._payload.shared
+        count = self._settings.segments if size is not None and joins else 1
         if size is None:
             if "creation-defer-length" not in self._server.extensions:
                 raise CapabilityError("the size of the source is not known, and the server takes only what has one")

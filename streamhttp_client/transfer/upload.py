@@ -113,7 +113,8 @@ def upload(
             refused or if what was sent is lost with a broken connection.
         resume: For tus: go on where an earlier call was cut. That is kept in ``<source>.<hash>.upload`` if the source
             is a path, or in ``sidecar``.
-        segments: For tus: send so many parts at once, if the server can join them.
+        segments: For tus: send so many parts at once, if the server can join them, and if the source is bytes or a file
+            of the system.
         digest: ``"sha256:<hex>"`` of the source. It is checked before the last piece is sent, and told to the server
             (``Repr-Digest``, RFC 9530; for tus ``Upload-Checksum`` with each request, if the server knows that).
         metadata: For tus, what the server is told of the file, by default its name; for a form, fields before it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import os
 import threading
@@ -535,6 +536,14 @@ def test_a_creation_that_makes_no_sense_is_said(answer: Answer) -> None:
         with pytest.raises(TransferRefused) as caught:
             send(server)
         assert caught.value.status in (200, 201) and len(server.seen("POST")) == 1
+
+
+def test_a_file_object_with_one_position_is_sent_in_one_part() -> None:
+    """Several threads that read from it would take each other's bytes."""
+    with FakeTus(ALL) as server:
+        result = send(server, io.BytesIO(DATA), segments=3)
+        assert bytes(server.uploads[result.url.removeprefix(server.origin)]) == DATA
+        assert len(server.uploads) == 1
 
 
 def test_a_new_upload_has_no_more_than_went_along() -> None:
