@@ -113,6 +113,7 @@ class Lane:
                 if self.length is not None and (
                     offset > self.length or (length is not None and length.strip() != str(self.length))
                 ):
+                    self._server.note.forget()  # it can never be gone on with, and the next call begins anew
                     raise TargetChanged(
                         f"the upload has {offset} of {length or 'unknown'} bytes on the server, expected {self.length}"
                     )
