@@ -10,6 +10,7 @@ from ..exceptions import (
     TransportError,
 )
 from .body import Response
+from .retry import parse_retry_after
 from .timeouts import Deadline
 
 __all__ = ["MAX_ERROR_BODY", "is_temporary", "read_beginning", "status_error", "type_error"]
@@ -41,6 +42,8 @@ def status_error(response: Response, method: str, deadline: Deadline) -> HTTPSta
     url = _shown(response.url)
     body = read_beginning(response, deadline)
     message = f"{method} {url} was answered with {status}{reason}"
+    if seconds := parse_retry_after(response.headers):
+        message += f", and asked to come back in {seconds:.0f} s"  # when that is too long, it is why nobody does
     return kind(message, status=status, headers=response.headers, body=body, url=url)
 
 

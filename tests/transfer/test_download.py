@@ -707,7 +707,7 @@ def test_a_passing_error_is_tried_again(tmp_path: Path, status: int) -> None:
 def test_retry_after_is_a_floor_and_too_much_of_it_ends_it(tmp_path: Path) -> None:
     """A server that wants an hour is not waited for."""
     with FileServer(DATA, answer(503, b"busy", {"Retry-After": "3600"})) as server:
-        with pytest.raises(TransferRefused) as caught:
+        with pytest.raises(TransferRefused, match="503 .*, and asked to come back in 3600 s") as caught:
             fetch(server, tmp_path / "x")
         assert len(server.requests) == 1
     assert (caught.value.status, caught.value.headers["retry-after"], caught.value.body) == (503, "3600", b"busy")
