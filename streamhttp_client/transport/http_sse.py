@@ -17,16 +17,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import urljoin, urlsplit
 
 from .. import jsonrpc
 from ..exceptions import (
     CallTimeout,
     ClientClosed,
-    HTTPStatusError,
     LocalProtocolError,
-    ReadTimeout,
-    RemoteProtocolError,
     ResumeRefused,
     SessionExpired,
     StreamHTTPError,
@@ -35,18 +31,15 @@ from ..exceptions import (
 from ..net.body import Response
 from ..net.http import HTTP
 from ..net.interrupt import Interrupt
-from ..net.refusals import is_temporary, type_error
 from ..net.retry import Effort, parse_retry_after
-from ..net.target import Target
-from ..net.timeouts import Deadline
 from ..protocol.names import ECHOED
 from ..protocol.session import Session
 from ..protocol.two_channels import TwoChannelsEra
-from ..sse import Event, SSEParser
 from .answers import NOT_EXECUTED, refused
 from .channel import Channel
 from .following import Follower, expired, timed_out
-from .posting import Outbox, Posting
+from .opening import open_channel
+from .posting import Posting
 
 if TYPE_CHECKING:
     from ..protocol.era import Era
@@ -55,8 +48,6 @@ __all__ = ["HTTPSSEExchange", "HTTPSSEListening", "HTTPSSETransport"]
 
 logger = logging.getLogger("streamhttp_client")
 
-# Addresses are far shorter, and most servers refuse longer ones.
-_MAX_ENDPOINT = 8192
 # The answer to a POST is a moment behind what the message brought about. Its connection serves again then.
 _POST_GRACE = 0.05
 # When the stream ends while a POST is out, its answer tells whether the message arrived. A server that stops mostly
@@ -121,7 +112,9 @@ class HTTPSSETransport:
             self._opening.append(interrupt)
         effort.interrupt.attach(interrupt.fire)
         try:
-            channel = self._connect(effort, interrupt, patience)
+            channel = open_channel(
+                self.http, self.url, self._era, effort, interrupt, patience, max_message_size=self.max_message_size
+            )
         finally:
             effort.interrupt.detach(interrupt.fire)
             with self._lock:
@@ -135,93 +128,6 @@ class HTTPSSETransport:
             raise ClientClosed("the client is closed")
         if old is not None:
             old.stop("a new one was opened")
-
-    def _connect(self, effort: Effort, interrupt: Interrupt, patience: float | None) -> Channel:
-        failure: StreamHTTPError
-        while True:
-            floor = 0.0
-            try:
-                return self._connect_once(effort, interrupt, patience)
-            except TransportError as error:
-                error.may_have_executed = False  # nothing was asked but to listen
-                error.attempts = effort.attempts
-                if effort.deadline.expired:
-                    raise CallTimeout(
-                        f"the server named no address for messages within {effort.deadline.seconds:g} s",
-                        may_have_executed=False,
-                        attempts=effort.attempts,
-                    ) from error
-                if error.permanent or isinstance(error, ReadTimeout):
-                    raise
-                failure = error
-            except HTTPStatusError as error:
-                if not is_temporary(error.status):
-                    raise
-                failure, floor = error, parse_retry_after(error.headers)
-            if not effort.again(floor):
-                raise failure
-
-    def _connect_once(self, effort: Effort, interrupt: Interrupt, patience: float | None) -> Channel:
-        response = self.http.send(
-            "GET",
-            self.url,
-            self._era.stream_headers(Session(self.url)),
-            timeout=effort.timeout,
-            deadline=effort.deadline,
-            interrupt=interrupt,
-        )
-        if response.status != 200:
-            raise refused(response, self._era, None, effort)
-        if response.content_type != "text/event-stream":
-            raise type_error(response, "text/event-stream", effort.deadline)
-        try:
-            parser = SSEParser(max_event_size=self.max_message_size)
-            events = self._read_to_endpoint(response, parser, effort, Deadline(patience))
-            outbox = Outbox(self.http, self._resolve(events.pop(0).data, response.url))
-        except BaseException:
-            response.body.abandon()
-            raise
-        headers = self._era.message_headers(None, jsonrpc.Response(0, {}))
-        return Channel(outbox, headers, response.body, parser, events, interrupt, self.max_message_size)
-
-    @staticmethod
-    def _read_to_endpoint(response: Response, parser: SSEParser, effort: Effort, bound: Deadline) -> list[Event]:
-        """The event ``endpoint`` and what came together with it.
-
-        "When a client connects, the server MUST send an endpoint event containing a URI for the client to use for
-        sending messages." MCP 2024-11-05, basic/transports, HTTP with SSE
-        """
-        while chunk := response.body.read1(timeout=bound.within(effort.remaining())):
-            if bound.expired:  # comments have come, and nothing else
-                raise ReadTimeout(f"the server named no address for messages within {bound.seconds:.3g} s")
-            events = parser.feed(chunk)
-            for at, event in enumerate(events):
-                if event.type == "endpoint":
-                    return events[at:]
-                if event.type == "message":
-                    raise RemoteProtocolError("expected the event 'endpoint' first, got a message")
-        raise RemoteProtocolError("expected the event 'endpoint', and the stream ended without it")
-
-    def _resolve(self, reference: str, base: str) -> str:
-        """The address for messages. The server's word never takes credentials to another origin.
-
-        Not even to the one that the GET was redirected to, which is why this is compared with our own address.
-        """
-        if not reference.strip() or len(reference) > _MAX_ENDPOINT:
-            raise RemoteProtocolError(f"expected an address in the event 'endpoint', got {len(reference)} characters")
-        home = Target(self.url)
-        try:
-            parts = urlsplit(urljoin(base, reference.strip()))
-            login, host = urlsplit(self.url).netloc.rpartition("@")[:2], parts.netloc.rpartition("@")[2]
-            endpoint = parts._replace(netloc="".join(login) + host, fragment="").geturl()
-            target = Target(endpoint)
-        except (ValueError, LocalProtocolError):
-            raise RemoteProtocolError("the event 'endpoint' names an address that cannot be used") from None
-        if target.origin != home.origin:
-            raise RemoteProtocolError(
-                f"the event 'endpoint' must name an address at {home.where}, got one at {target.where}"
-            )
-        return endpoint
 
     def _usable(self, session: Session | None, *, begins: bool = False) -> Channel:
         """The open stream, if it is the one of this session.
