@@ -74,17 +74,31 @@ class Verbs(Asker):
 
     def subscribe_resource(self, uri: str, *, timeout: TimeoutLike | None = None) -> None:
         """Ask to be told when a resource changes; the news come through :meth:`listen`."""
-        self._wish(calls.subscribe_resource(uri), timeout)
-        if uri not in self._engine.subscriptions:
-            self._engine.subscriptions.add(uri)
-            self._engine.listening.listen_anew()
+        engine = self._engine
+        operation, known = calls.subscribe_resource(uri), uri in engine.subscriptions
+        engine.subscriptions.add(uri)  # before it is asked: a session that another thread begins meanwhile has it too
+        try:
+            self._wish(operation, timeout)
+        except BaseException:
+            if not known:
+                engine.subscriptions.discard(uri)
+            raise
+        if not known:
+            engine.listening.listen_anew()
 
     def unsubscribe_resource(self, uri: str, *, timeout: TimeoutLike | None = None) -> None:
         """Ask to be told no more."""
-        self._wish(calls.unsubscribe_resource(uri), timeout)
-        if uri in self._engine.subscriptions:
-            self._engine.subscriptions.discard(uri)
-            self._engine.listening.listen_anew()
+        engine = self._engine
+        operation, known = calls.unsubscribe_resource(uri), uri in engine.subscriptions
+        engine.subscriptions.discard(uri)
+        try:
+            self._wish(operation, timeout)
+        except BaseException:
+            if known:
+                engine.subscriptions.add(uri)
+            raise
+        if known:
+            engine.listening.listen_anew()
 
     # -- prompts and completion
 
@@ -152,8 +166,13 @@ class Verbs(Asker):
         Since 2026-07-28 each request says it. There, without this, only calls with an ``on_log``, and those that are
         iterated, ask for any: ``"info"`` and above.
         """
-        self._wish(calls.set_logging_level(level), timeout)
-        self._engine.log_level = level
+        operation, engine = calls.set_logging_level(level), self._engine
+        before, engine.log_level = engine.log_level, level
+        try:
+            self._wish(operation, timeout)
+        except BaseException:
+            engine.log_level = before
+            raise
 
     def _wish(self, operation: Operation[None], timeout: TimeoutLike | None) -> None:
         """Tell the server what is wanted from now on; or find out whether it can do it, if each request says it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ from streamhttp_client import (
     LocalProtocolError,
     Progress,
     ResumeRefused,
+    RPCError,
     Session,
     SessionExpired,
     StreamCursor,
 )
-from tests.client._peer import BOUND, OK, fail, open_client, progress, refuse, token_of
+from tests.client._peer import AT_ONCE, BOUND, OK, fail, open_client, progress, refuse, token_of
 from tests.support.rawserver import Peer, RawMCPServer, Request
+from tests.transport._faults import InThread
 
 
 def held(peer: Peer, request: Request) -> None:
@@ -313,3 +316,43 @@ def test_page_cursors_do_not_outlive_the_session(server: RawMCPServer) -> None:
     for request in server.seen("tools/list"):
         if request.header("MCP-Session-Id") == "session-2":
             assert (request.json.get("params") or {}).get("cursor") != "old"
+
+
+WISHES = {
+    "resources/subscribe": lambda client: client.subscribe_resource("a:b"),
+    "logging/setLevel": lambda client: client.set_logging_level("debug"),
+}
+
+
+@pytest.mark.parametrize("method", WISHES)
+def test_a_wish_while_the_session_is_renewed(server: RawMCPServer, method: str) -> None:
+    """H25-21: what is asked for while another thread begins a new session is asked for in that one too."""
+    renewed = threading.Event()
+
+    def slow(peer: Peer, request: Request) -> None:
+        server.expire_sessions()
+        peer.hold(renewed)
+        peer.respond_result(request, {})
+
+    server.on(method, slow, {})
+    with open_client(server) as client:
+        client.connect()
+        thread = InThread(lambda: WISHES[method](client))
+        server.wait_for(lambda seen: server.seen(method))
+        client.send_ping()
+        renewed.set()
+        thread.join(AT_ONCE)
+        assert thread.error is None
+    assert [request.header("Mcp-Session-Id") for request in server.seen(method)] == ["session-1", "session-2"]
+
+
+@pytest.mark.parametrize("method", WISHES)
+def test_a_wish_that_was_refused_is_none(server: RawMCPServer, method: str) -> None:
+    """H25-21: what the server did not grant is not asked for again in the next session."""
+    server.on(method, fail(-32603))
+    with open_client(server) as client:
+        with pytest.raises(RPCError):
+            WISHES[method](client)
+        server.expire_sessions()
+        client.send_ping()
+    assert len(server.seen(method)) == 1 and len(server.seen("initialize")) == 2
