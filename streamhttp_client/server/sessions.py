@@ -11,7 +11,7 @@ from typing import Any
 from ..protocol.versions import LATEST_SESSION, Revision, find_session_revision
 from .stores.base import Store
 
-__all__ = ["LOG_LEVELS", "ServerSession", "find_served", "kept_of_client", "new_token", "open_session"]
+__all__ = ["LOG_LEVELS", "ServerSession", "find_served", "hoarded", "kept_of_client", "new_token", "open_session"]
 
 # RFC 5424 severities, least severe first; MCP 2025-11-25, server/utilities/logging
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
@@ -138,3 +138,21 @@ def open_session(store: Store, fields: Mapping[str, Any]) -> ServerSession:
     session_id = new_token()
     store.create_session(session_id, fields)
     return ServerSession(session_id, fields)
+
+
+# Who holds more than this part of all sessions gives some of them, that many at once.
+_HOARD = 8
+
+
+def hoarded(store: Store, principal: str | None) -> list[str]:
+    """Sessions that can be spared in a full store, so that a caller gets one: some of those of the principal who has
+    most, if that is one who has a large part of all; else none.
+    """
+    held: dict[str | None, list[str]] = {}
+    for name, fields in store.iter_sessions():
+        if "revision" in fields:  # the others are tasks and subscriptions
+            held.setdefault(fields.get("principal"), []).append(name)
+    total = sum(map(len, held.values()))
+    own = len(held.pop(principal, ()))
+    most = max(held.values(), key=len, default=[])
+    return most[: -(-len(most) // _HOARD)] if len(most) > max(total // _HOARD, 2 * own) else []

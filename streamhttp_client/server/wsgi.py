@@ -8,6 +8,7 @@ What takes long is written to a log by a handler's thread, and the answer reads 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ from .pipes import PipeStream
 from .request_meta import is_modern
 from .runner import Runner
 from .security import HostGuard
-from .sessions import ServerSession, find_served, open_session
+from .sessions import ServerSession, find_served, hoarded, open_session
 from .stores.base import Store, StoreError, StoreFull
 from .stores.memory import MemoryStore
 from .streams import EVENT_STREAM_HEADERS, EventStream, read_event_id
@@ -61,6 +62,8 @@ def _spoken(protocol: str) -> list[Revision]:
     return [alone]
 
 
+# Seconds between two searches of a full store for sessions that can be spared: each looks at all.
+_SEARCH_INTERVAL = 1.0
 # Seconds, bytes or numbers of things; above it waits are too long for the system.
 _MOST = 1e9
 
@@ -173,6 +176,8 @@ class WSGIApp:
         self._scratch = MemoryStore(max_sessions=max_streams * 2)
         # Whether the log has been told what the WSGI server around this cannot do; once is enough.
         self._advised = False
+        # Monotonic time before which a full store is not searched again.
+        self._next_search = 0.0
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
@@ -314,9 +319,28 @@ class WSGIApp:
         body = jsonrpc.dump(jsonrpc.Response(request.id, result))
         if self._stateless:
             return Answer(200, body)
-        session = open_session(self.store, {**fields, "principal": principal})
+        try:
+            session = open_session(self.store, {**fields, "principal": principal})
+        except StoreFull:
+            if not self._make_room(principal):
+                raise
+            session = open_session(self.store, {**fields, "principal": principal})
         assert session.session_id is not None
         return Answer(200, body, [("Mcp-Session-Id", session.session_id)])
+
+    def _make_room(self, principal: str | None) -> bool:
+        """Take sessions from who has far too many; their clients open others, as at the end of any session."""
+        now = time.monotonic()
+        if self._principal is None or now < self._next_search:
+            return False
+        self._next_search = now + _SEARCH_INTERVAL
+        spare = hoarded(self.store, principal)
+        for name in spare:
+            self.store.delete_session(name)
+            self._runner.running.cancel_session(name)
+        if spare:
+            _log.warning("there are too many sessions: %d of a caller who has most were ended", len(spare))
+        return bool(spare)
 
     def _take(self, session: ServerSession, message: jsonrpc.Message) -> None:
         """Take a notification, or a response to something that a handler asked."""

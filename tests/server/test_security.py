@@ -58,6 +58,34 @@ def test_hosts_and_origins(
     app.close()
 
 
+def test_nobody_alone_keeps_others_out() -> None:
+    """A full store takes some sessions from who has most, if that is a large part of all, and not too often."""
+
+    def opens(who: str) -> int:
+        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {}}
+        with Direct(app).request("initialize", params, X_USER=who) as reply:
+            return reply.status
+
+    store = MemoryStore(max_sessions=16)
+    app = Server("test", "1").wsgi(store=store, principal=lambda environ: environ.get("HTTP_X_USER"))
+    assert [opens("eve") for _ in range(17)] == [200] * 16 + [503]  # what she holds herself is not spared for her
+    app._next_search = 0.0
+    # Of 16 she loses an eighth, and more only a while later.
+    assert [opens(who) for who in ("ann", "bob", "cid")] == [200, 200, 503]
+    app._next_search = 0.0
+    assert opens("cid") == 200
+    owners = [fields["principal"] for _, fields in store.iter_sessions()]
+    assert sorted(set(owners)) == ["ann", "bob", "cid", "eve"]
+
+    store = MemoryStore(max_sessions=16)
+    app = Server("test", "1").wsgi(store=store, principal=lambda environ: environ.get("HTTP_X_USER"))
+    assert [opens(str(number // 2)) for number in range(16)] == [200] * 16
+    assert opens("new") == 503  # nobody has too many
+
+    app = Server("test", "1").wsgi(store=MemoryStore(max_sessions=2))
+    assert [opens("anybody") for _ in range(3)] == [200, 200, 503]  # they cannot be told apart
+
+
 def test_pages_of_other_origins(server: Server) -> None:
     """A page in allowed_origins may ask beforehand, and may read answers and the session id; no other page may."""
     app = server.wsgi(allowed_origins=["https://app.example.com"])

@@ -90,7 +90,8 @@ class MemoryStore(Store):
         session_ttl: Seconds after which an unused session is dropped. An open stream counts as use, and so does a call
             that runs.
         log_ttl: Seconds for which the events of a finished stream can still be collected.
-        max_sessions: More are refused with 503 until others expire.
+        max_sessions: More are refused with 503 until others expire; but where a ``principal=`` or ``bearer=`` tells
+            callers apart, one who holds more than an eighth of them loses some to others.
         max_logs: Unfinished streams and running calls of one session; more are refused with 503.
         max_finished: Finished streams that a session keeps, or an eighth more; the oldest are dropped first.
         max_log_events, max_log_bytes: What one stream keeps; the oldest events are dropped first, and a
