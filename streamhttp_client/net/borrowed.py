@@ -17,6 +17,7 @@ from ..exceptions import ClientClosed, ConnectionFailed, ReadTimeout, RemoteProt
 from .body import CHUNK_SIZE, Body, Response
 from .errors import is_foreign, read_error, requests_error
 from .interrupt import Interrupt
+from .sending import RewindableBody
 from .timeouts import Deadline
 
 __all__ = ["send", "unverified_session"]
@@ -40,7 +41,7 @@ def send(
     Nothing reaches a connection inside requests before the head of its answer is here. So that an interrupt wakes that
     wait too, and a head in drips does not last for ever, it takes place on a thread that can be left behind; not for a
     request with response hooks, which may keep state for the thread that prepared it, as HTTP Digest does: there the
-    timeouts end it. What is left behind while it connects may still send its request.
+    timeouts end it. What is left behind while it connects may still send its request, if that has no body in pieces.
     """
     seconds = remaining()
     where = request.url or ""
@@ -73,6 +74,9 @@ def send(
         if is_foreign(error):
             raise
         raise RemoteProtocolError(f"the answer cannot be understood: {error}") from error
+    finally:
+        if isinstance(request.body, RewindableBody):
+            request.body.stop()
     if answer is None:
         if interrupt.fired or limit is None:
             raise ClientClosed("the request was closed before its answer came")

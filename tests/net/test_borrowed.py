@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,10 +15,19 @@ import requests.adapters
 import requests.cookies
 import urllib3
 
-from streamhttp_client import ConnectionFailed, ConnectionLost, LocalProtocolError, ReadTimeout, StreamHTTPError
+from streamhttp_client import (
+    ClientClosed,
+    ConnectionFailed,
+    ConnectionLost,
+    LocalProtocolError,
+    ReadTimeout,
+    StreamHTTPError,
+)
 from streamhttp_client.net.http import HTTP
+from streamhttp_client.net.interrupt import Interrupt
 from tests.net._send import BOUND, fetch, send
 from tests.support.rawserver import Peer, RawServer
+from tests.transport._faults import InThread
 
 
 @pytest.fixture
@@ -234,3 +244,33 @@ def test_errors_in_the_body_are_ours(session: requests.Session, error: Exception
     with pytest.raises(kind):
         response.body.read1(timeout=BOUND)
     response.body.close()
+
+
+def test_a_body_is_not_read_any_more_once_its_request_was_left(session: requests.Session) -> None:
+    """The thread that is left behind inside requests may go on sending; what it reads from may be closed by then."""
+    given: list[int] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        for number in range(1000):
+            given.append(number)
+            yield bytes(65536)
+            begun.set()
+
+    def script(peer: Peer) -> None:
+        peer.read_request(body=False)
+        assert go_on.wait(BOUND)
+        while peer._sock.recv(1 << 20):
+            pass
+
+    interrupt = Interrupt()
+    with RawServer(script) as server:
+        headers = {"content-length": str(1000 * 65536)}
+        call = InThread(lambda: send(HTTP(session=session), server.url, "PUT", pieces, headers, interrupt=interrupt))
+        assert begun.wait(BOUND)
+        interrupt.fire()
+        call.join(BOUND)
+        assert isinstance(call.error, ClientClosed)
+        before = len(given)
+        go_on.set()
+    assert len(given) == before < 1000
