@@ -6,12 +6,21 @@ import json
 import secrets
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..protocol.versions import LATEST_SESSION, Revision, find_session_revision
 from .stores.base import Store
 
-__all__ = ["LOG_LEVELS", "ServerSession", "find_served", "hoarded", "kept_of_client", "new_token", "open_session"]
+__all__ = [
+    "LOG_LEVELS",
+    "Hoard",
+    "ServerSession",
+    "find_hoard",
+    "find_served",
+    "kept_of_client",
+    "new_token",
+    "open_session",
+]
 
 # RFC 5424 severities, least severe first; MCP 2025-11-25, server/utilities/logging
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
@@ -144,15 +153,21 @@ def open_session(store: Store, fields: Mapping[str, Any]) -> ServerSession:
 _HOARD = 8
 
 
-def hoarded(store: Store, principal: str | None) -> list[str]:
-    """Sessions that can be spared in a full store, so that a caller gets one: some of those of the principal who has
-    most, if that is one who has a large part of all; else none.
-    """
+class Hoard(NamedTuple):
+    """Who holds a large part of all sessions, and some of them that can be spared."""
+
+    principal: str | None
+    spare: list[str]
+
+
+def find_hoard(store: Store) -> Hoard | None:
+    """Look who keeps others from a store that is full; None if nobody does it alone."""
     held: dict[str | None, list[str]] = {}
     for name, fields in store.iter_sessions():
         if "revision" in fields:  # the others are tasks and subscriptions
             held.setdefault(fields.get("principal"), []).append(name)
-    total = sum(map(len, held.values()))
-    own = len(held.pop(principal, ()))
-    most = max(held.values(), key=len, default=[])
-    return most[: -(-len(most) // _HOARD)] if len(most) > max(total // _HOARD, 2 * own) else []
+    who = max(held, key=lambda principal: len(held[principal]), default=None)
+    names = held.get(who, [])
+    if len(names) <= sum(map(len, held.values())) // _HOARD:
+        return None
+    return Hoard(who, names[: -(-len(names) // _HOARD)])
