@@ -125,7 +125,11 @@ class PartFile:
         self._fd = fd
         self.offset, self.version, self.gaps = 0, version, None
         if not lay_aside:
-            os.replace(draft, self.path)
+            try:
+                os.replace(draft, self.path)
+            except OSError:  # a folder has that name
+                remove(draft)
+                raise
             self.save()
 
     def fall_back(self) -> bool:
@@ -188,7 +192,9 @@ class PartFile:
 
         Raises:
             DiskFull: There is no room. What fitted is kept.
+            TargetChanged: Somebody else wrote to it, or cut it.
         """
+        self._check_length()
         size = len(data)
         try:
             written = os.write(self._fd, data)
@@ -199,6 +205,14 @@ class PartFile:
                 self.offset += part
         except OSError as error:
             raise self.disk_error(error) from error
+
+    def _check_length(self) -> None:
+        """Before anything is put behind what is there: behind what was cut off, there would be a hole."""
+        size = os.fstat(self._fd).st_size
+        if size != self.offset:
+            written = self.offset
+            self.discard()
+            raise TargetChanged(f"{self.path!r} has {size} bytes, and {written} were written to it")
 
     def disk_error(self, error: OSError) -> Exception:
         """DiskFull for what says so; else the error as it is."""
@@ -224,11 +238,7 @@ class PartFile:
             TargetExists: Something has come there in the meantime. The part file stays.
             TargetChanged: The part file is not the one that was written, or not as long.
         """
-        size = os.fstat(self._fd).st_size
-        if size != self.offset:
-            written = self.offset
-            self.discard()
-            raise TargetChanged(f"{self.path!r} has {size} bytes, and {written} were written to it")
+        self._check_length()
         mode = mode_of(self.target) if overwrite else None
         if mode is not None and hasattr(os, "fchmod"):
             os.fchmod(self._fd, mode)

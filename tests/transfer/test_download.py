@@ -1135,6 +1135,39 @@ def test_a_part_that_somebody_takes_away_is_noticed(tmp_path: Path, how: str) ->
     assert leftovers(tmp_path) == (["x.part"] if how == "replaced" else [])
 
 
+@pytest.mark.parametrize("length", [0, 10_000, 40_000])
+def test_a_part_that_somebody_cuts_or_writes_to_is_noticed(tmp_path: Path, length: int) -> None:
+    """Behind what was cut off there would be a hole, in a file of the right size."""
+
+    part = tmp_path / "x.part"
+    pause = threading.Event()
+
+    def meddle(peer: Peer, request: Request) -> None:
+        peer.send_head(200, {"Content-Length": str(len(DATA)), "ETag": '"v1"'})
+        peer.send(DATA[:30_000])
+        for _ in range(1000):
+            if part.exists() and part.stat().st_size == 30_000:
+                break
+            pause.wait(0.01)
+        os.truncate(part, length)
+        peer.send(DATA[30_000:])
+
+    with FileServer(DATA, meddle) as server:
+        with pytest.raises(TargetChanged, match=f"has {length} bytes, and 30000 were written") as caught:
+            fetch(server, tmp_path / "x")
+        assert (caught.value.bytes_kept, caught.value.resumable) == (0, False)
+        assert leftovers(tmp_path) == []
+        fetch(server, tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == DATA
+
+
+def test_a_folder_in_the_place_of_the_part_is_said_and_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "x.part").mkdir()
+    with FileServer(DATA) as server, pytest.raises(OSError, match=r"x\.part"):
+        fetch(server, tmp_path / "x")
+    assert leftovers(tmp_path) == ["x.part"]
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_a_file_system_without_hard_links_does_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
