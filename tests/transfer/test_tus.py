@@ -532,7 +532,7 @@ def test_a_creation_is_repeated() -> None:
         assert len(server.seen("POST")) == 3
 
 
-@pytest.mark.parametrize("answer", [status(200), status(201)])
+@pytest.mark.parametrize("answer", [status(200), status(201), status(201, Location="ftp://x/y")])
 def test_a_creation_that_makes_no_sense_is_said(answer: Answer) -> None:
     with FakeTus() as server:
         server.on("POST", answer)
