@@ -152,15 +152,17 @@ class LiveDisplay(Display):
         if progress is None:
             row.add_row(Text(self._label or "waiting"), Text(duration(self._clock() - self._began)))
         else:
-            # The numbers are what is looked for: on a narrow terminal the others make room.
+            # The numbers are what is looked for: on a narrow terminal the others make room, the message first.
             words = Text(self._words(progress), overflow="ellipsis", no_wrap=True)
-            room = width - words.cell_len - 1
+            message = Text(printable(" ".join((progress.message or "").split())))
+            needed = words.cell_len - message.cell_len + 1
+            room = width - needed
             if room - _LEAST_BAR >= _SHORT_LABEL:
                 room -= _LEAST_BAR + 1
             label = Text(self._label)
             label.truncate(max(room, _SHORT_LABEL // 2), overflow="ellipsis")
             cells: list[Any] = [label] if self._label else []
-            room = width - words.cell_len - label.cell_len - 2
+            room = width - needed - label.cell_len - 1
             if progress.fraction is not None and room >= _LEAST_BAR:
                 cells.append(ProgressBar(100.0, 100.0 * progress.fraction, width=min(room, _BAR)))
             row.add_row(*cells, words)

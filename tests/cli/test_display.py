@@ -164,6 +164,22 @@ def test_a_narrow_terminal_shows_the_numbers(monkeypatch: pytest.MonkeyPatch, co
     assert ("━" in line) == (columns >= 80)
 
 
+def test_a_long_message_is_cut_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes and goes, and must not move the bar nor take the name away."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    display = LiveDisplay(Terminal(), "crunch")
+    lines = []
+    for message in (None, "m" * 200):
+        display.update(Progress(1, 4, message))
+        with display._console.capture() as captured:
+            display._console.print(display._render())
+        (line,) = ANSI.sub("", captured.get()).splitlines()
+        lines.append(line)
+    assert lines[0].rstrip().startswith("crunch ━") and lines[0].rstrip().endswith(" 1/4 (25 %)")
+    assert lines[1].startswith(lines[0].rstrip() + ": mm") and lines[1].rstrip().endswith("m…")
+
+
 def test_the_bar() -> None:
     """On a terminal the bar is drawn in place, and notes stand above it; markup from elsewhere is only text."""
     out = Terminal()
