@@ -181,10 +181,10 @@ class ModernEndpoint:
         pipe = Pipe()
         call = ModernCall(self._store, caller, request, pipe, self._runner.backlog, inputs)
         gone = connection_probe(environ)
-        self._runner.begin_stream()
+        self._runner.begin_stream(caller.principal)
 
         def closed(whole: bool) -> None:
-            self._runner.end_stream()
+            self._runner.end_stream(caller.principal)
             if not whole:
                 call.cancel()
 
@@ -237,7 +237,7 @@ class ModernEndpoint:
         except RPCError as error:
             raise HTTPError(400, error.message, code=error.code, request_id=request.id) from None
         tasks = wanted.get("taskIds", ())
-        self._runner.begin_stream()
+        self._runner.begin_stream(caller.principal)
         session = None
 
         def leave_tasks() -> None:
@@ -259,10 +259,10 @@ class ModernEndpoint:
                 gone=connection_probe(environ),
                 stopping=lambda: self._runner.stopping,
                 on_end=leave_tasks,
-                on_close=self._runner.end_stream,
+                on_close=lambda: self._runner.end_stream(caller.principal),
             )
         except BaseException:
-            self._runner.end_stream()
+            self._runner.end_stream(caller.principal)
             if session is not None:
                 with contextlib.suppress(StoreError):
                     self._store.delete_session(session)

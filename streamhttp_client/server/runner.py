@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -57,9 +58,9 @@ class Runner:
         self._max_streams = max_streams
         self._keepalive = keepalive
         self._retry_ms = retry_ms
-        # Guards the number of open streams.
+        # Guards the numbers of open streams, by who has them.
         self._lock = threading.Lock()
-        self._streams = 0
+        self._streams: Counter[str | None] = Counter()
         # Of the handlers that run here, so that a client that comes back is waited for like one that stayed.
         self._paces: weakref.WeakValueDictionary[tuple[str, str], Pace] = weakref.WeakValueDictionary()
 
@@ -172,15 +173,15 @@ class Runner:
         Raises:
             StoreFull: There are too many streams.
         """
-        self.begin_stream()
+        self.begin_stream(session.principal)
         try:
             reader = store.claim(session.key, log)
         except BaseException:
-            self.end_stream()
+            self.end_stream(session.principal)
             raise
 
         def closed(whole: bool) -> None:
-            self.end_stream()
+            self.end_stream(session.principal)
             if session.session_id is None:
                 # Nobody can come back for the rest, so a client that has gone has cancelled.
                 if not whole:
@@ -210,21 +211,26 @@ class Runner:
     def backlog(self) -> Backlog:
         return self._backlog
 
-    def begin_stream(self) -> None:
-        """Count a stream.
+    def begin_stream(self, principal: str | None) -> None:
+        """Count a stream. Nobody who is known by name has more than three quarters of them.
 
         Raises:
             StoreFull: There are too many.
         """
         with self._lock:
-            if self._streams >= self._max_streams:
+            if self._streams.total() >= self._max_streams:
                 raise StoreFull(f"there are {self._max_streams} open streams already")
-            self._streams += 1
+            most = max(self._max_streams * 3 // 4, 1)
+            if principal is not None and self._streams[principal] >= most:
+                raise StoreFull(f"this caller has {most} open streams already")
+            self._streams[principal] += 1
 
-    def end_stream(self) -> None:
+    def end_stream(self, principal: str | None) -> None:
         """A stream that was counted has ended."""
         with self._lock:
-            self._streams -= 1
+            self._streams[principal] -= 1
+            if not self._streams[principal]:
+                del self._streams[principal]
 
     def submit(self, call: Call, job: Callable[[], None], *, task: bool = False) -> bool:
         """Run a call of the stateless era on a handler's thread; False if all are busy, and many wait. The job takes

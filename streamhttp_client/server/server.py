@@ -266,7 +266,8 @@ class Server(Offer):
             max_threads: Handlers that run at the same time, and tasks beside them; four times as many may wait. One
                 session has at most half of both, or one ``principal`` since 2026-07-28; what is more is answered
                 with 503.
-            max_streams: Streams that are open at the same time; one more is answered with 503.
+            max_streams: Streams that are open at the same time; one more is answered with 503, and so is one of a
+                ``principal`` who has three quarters of them.
             session_ttl: Seconds after which an unused session ends, an hour if not given; an open stream counts as
                 use, and so does a call that runs. A store that is given has its own.
             keepalive: Seconds of silence on a stream after which a comment is sent.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import Any
+import threading
+from typing import Any, cast
 
 import pytest
 
-from streamhttp_client.server import MemoryStore, Server
+from streamhttp_client.server import Context, MemoryStore, Server
 from streamhttp_client.server.sessions import ServerSession, kept_of_client
-from tests.server.kit import Direct
+from tests.server.kit import PATIENCE, Direct, Reply
+from tests.server.modern_kit import ModernDirect, meta
 
 
 def test_long_client_info(server: Server) -> None:
@@ -58,3 +61,38 @@ def test_long_uris_of_subscriptions(server: Server, direct: Direct) -> None:
 
     assert direct.answer("resources/subscribe", {"uri": "t://" + "x" * 2044}) == {}
     assert "2048" in direct.answer("resources/subscribe", {"uri": "t://" + "x" * 2045})["message"]
+
+
+@pytest.mark.parametrize("era", [Direct, ModernDirect])
+def test_nobody_alone_has_all_streams(server: Server, era: Any) -> None:
+    """One who is known by name leaves a quarter of them to others, in both eras, and gets more when some have ended."""
+    go = threading.Event()
+
+    @server.tool()
+    def wait(ctx: Context) -> None:
+        ctx.log("error", "runs")  # so that the answer is a stream
+        assert go.wait(PATIENCE)
+
+    app = server.wsgi(max_streams=4, principal=lambda environ: environ.get("HTTP_X_USER"))
+    sessions = {who: era(app) for who in ("eve", "ann")}
+
+    def opens(who: str) -> Reply:
+        if era is ModernDirect:
+            params = {"name": "wait", "_meta": meta(logLevel="error")}
+            return cast("Reply", sessions[who].ask("tools/call", params, X_USER=who))
+        return cast("Reply", sessions[who].request("tools/call", {"name": "wait"}, X_USER=who))
+
+    try:
+        if era is Direct:
+            for who, session in sessions.items():
+                session.initialize(X_USER=who)
+        with contextlib.ExitStack() as stack:
+            replies = [stack.enter_context(opens("eve")) for _ in range(4)]
+            assert [reply.status for reply in replies] == [200, 200, 200, 503]
+            assert stack.enter_context(opens("ann")).status == 200
+            assert stack.enter_context(opens("ann")).status == 503  # there are no more
+        with opens("eve") as reply:
+            assert reply.status == 200
+    finally:
+        go.set()
+        app.close()
