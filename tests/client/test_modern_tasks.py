@@ -27,6 +27,7 @@ from streamhttp_client import (
     Timeout,
     ToolError,
 )
+from streamhttp_client.client import engine
 from streamhttp_client.net.interrupt import Interrupt
 from streamhttp_client.net.timeouts import Deadline
 from tests.client._modern import (
@@ -652,16 +653,19 @@ def test_closing_the_client_cancels_tasks(server: ModernMCPServer) -> None:
     assert cancel.json["params"]["taskId"] == "t-2"
 
 
-def test_closing_where_tasks_cannot_be_cancelled(server: ModernMCPServer) -> None:
-    """K-07: a server that does not answer keeps nobody, however many tasks there are."""
+def test_closing_where_tasks_cannot_be_cancelled(server: ModernMCPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """K-07: a server that does not answer keeps nobody: the time to say goodbye in is for all tasks together."""
+    monkeypatch.setattr(engine, "_FAREWELL_SECONDS", 0.5)
     server.on("tools/call", task("working", kind="task", pollIntervalMs=60_000))
     server.on("tasks/cancel", lambda peer, request: peer.wait_gone())
     client = open_modern(server, timeout=60)
     calls = [client.stream_tool("t") for _ in range(4)]
     for call in calls:
         next(call)
-    with within(2.0 + AT_ONCE):
+    with within(AT_ONCE):
         client.close()
+    server.wait_for(lambda seen: server.seen("tasks/cancel"))
+    assert len(server.seen("tasks/cancel")) == 1
 
 
 def test_leaving_in_the_middle_of_a_question(server: ModernMCPServer) -> None:
