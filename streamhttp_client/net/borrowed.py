@@ -15,7 +15,7 @@ import urllib3
 from .._headers import Headers
 from ..exceptions import ClientClosed, ConnectionFailed, ReadTimeout, RemoteProtocolError
 from .body import CHUNK_SIZE, Body, Response
-from .errors import is_foreign, read_error, requests_error
+from .errors import foreign_cause, is_foreign, read_error, requests_error
 from .interrupt import Interrupt
 from .sending import RewindableBody
 from .timeouts import Deadline
@@ -67,8 +67,9 @@ def send(
         else:
             answer = interrupt.run(exchange, requests.Response.close, limit)
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        if is_foreign(error):
-            raise
+        foreign = foreign_cause(error)
+        if foreign is not None:
+            raise foreign from None
         raise requests_error(error, _origin(where) + _way(where, settings), seconds) from error
     except ValueError as error:  # an address in Location that not even requests can take apart
         if is_foreign(error):
@@ -158,8 +159,9 @@ class _BorrowedBody(Body):
         try:
             data = self._read(size)
         except Exception as error:
-            if is_foreign(error):
-                raise
+            foreign = foreign_cause(error)
+            if foreign is not None:
+                raise foreign from None
             if self._interrupt.fired:
                 raise ClientClosed("the answer was closed while it was read") from None
             if isinstance(error, urllib3.exceptions.DecodeError):

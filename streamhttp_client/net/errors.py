@@ -24,7 +24,7 @@ from ..exceptions import (
     StreamHTTPError,
 )
 
-__all__ = ["RefusedAnswer", "connect_error", "is_foreign", "read_error", "requests_error"]
+__all__ = ["RefusedAnswer", "connect_error", "foreign_cause", "is_foreign", "read_error", "requests_error"]
 
 
 class RefusedAnswer(RemoteProtocolError):
@@ -50,6 +50,12 @@ def is_foreign(error: BaseException) -> bool:
                 if getattr(getattr(function, "__func__", function), "__code__", None) in frames:
                     return True
     return False
+
+
+def foreign_cause(error: BaseException) -> BaseException | None:
+    """What a signal handler raised, where a library below has made an error of its own of it; None if nothing did."""
+    # The innermost one: urllib3 lends the traceback of what it caught to its own error.
+    return next((cause for cause in reversed(list(_causes(error))) if is_foreign(cause)), None)
 
 
 def connect_error(error: BaseException, where: str) -> StreamHTTPError:

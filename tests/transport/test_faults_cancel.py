@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from tests.transport._faults import (
     AT_ONCE,
     RESULT,
     InThread,
+    borrowed_sessions,
     open_client,
     progress,
     silent,
@@ -316,17 +318,40 @@ def test_a_lost_call_is_not_taken_for_a_cancelled_one() -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs alarms of the system")
-@pytest.mark.parametrize("kind", [TimeoutError, ConnectionResetError, ValueError])
-def test_what_a_signal_handler_raises_reaches_the_caller(kind: type[Exception]) -> None:
-    """The usual way to limit a script is an alarm that raises TimeoutError, which a socket could have raised too."""
+@pytest.mark.parametrize(
+    ("way", "where", "kind"),
+    [
+        ("direct", "head", TimeoutError), ("direct", "head", ConnectionResetError), ("direct", "stream", ValueError),
+        ("borrowed", "stream", TimeoutError), ("borrowed", "body", ConnectionResetError),
+        ("hooked", "head", TimeoutError), ("hooked", "head", ConnectionResetError),
+    ],
+)  # fmt: skip
+def test_what_a_signal_handler_raises_reaches_the_caller(way: str, where: str, kind: type[Exception]) -> None:
+    """The usual way to limit a script is an alarm that raises TimeoutError, which a socket could have raised too, and
+    of which requests and urllib3 would make errors of theirs.
+    """
     error = kind("from the handler")
+    def begun(peer: Peer, request: Request) -> None:
+        if where == "stream":
+            peer.start_stream()
+            peer.comment()
+        else:
+            peer.send_head(200, {"Content-Type": "application/json", "Content-Length": "100"})
+            peer.send(b"{")
+        peer.hold()
 
     def handler(number: int, frame: object) -> None:
         raise error
 
-    with RawMCPServer() as server, open_client(server, timeout=60) as client:
+    with contextlib.ExitStack() as stack:
+        if way != "direct":
+            stack.enter_context(borrowed_sessions())
+        server = stack.enter_context(RawMCPServer())
+        client = stack.enter_context(open_client(server, timeout=60))
+        if way == "hooked":
+            client._options.http.hooks["response"].append(lambda response, **_: None)
         client.list_tools()
-        server.on("tools/call", silent)
+        server.on("tools/call", silent if where == "head" else begun)
         before = signal.signal(signal.SIGALRM, handler)
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.2)
