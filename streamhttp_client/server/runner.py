@@ -58,9 +58,10 @@ class Runner:
         self._max_streams = max_streams
         self._keepalive = keepalive
         self._retry_ms = retry_ms
-        # Guards the numbers of open streams, by who has them.
+        # Guards the number of open streams, and of those of each caller who is known by name.
         self._lock = threading.Lock()
-        self._streams: Counter[str | None] = Counter()
+        self._streams = 0
+        self._streams_of: Counter[str] = Counter()
         # Of the handlers that run here, so that a client that comes back is waited for like one that stayed.
         self._paces: weakref.WeakValueDictionary[tuple[str, str], Pace] = weakref.WeakValueDictionary()
 
@@ -218,19 +219,23 @@ class Runner:
             StoreFull: There are too many.
         """
         with self._lock:
-            if self._streams.total() >= self._max_streams:
+            if self._streams >= self._max_streams:
                 raise StoreFull(f"there are {self._max_streams} open streams already")
-            most = max(self._max_streams * 3 // 4, 1)
-            if principal is not None and self._streams[principal] >= most:
-                raise StoreFull(f"this caller has {most} open streams already")
-            self._streams[principal] += 1
+            if principal is not None:
+                most = max(self._max_streams * 3 // 4, 1)
+                if self._streams_of[principal] >= most:
+                    raise StoreFull(f"this caller has {most} open streams already")
+                self._streams_of[principal] += 1
+            self._streams += 1
 
     def end_stream(self, principal: str | None) -> None:
         """A stream that was counted has ended."""
         with self._lock:
-            self._streams[principal] -= 1
-            if not self._streams[principal]:
-                del self._streams[principal]
+            self._streams -= 1
+            if principal is not None:
+                self._streams_of[principal] -= 1
+                if not self._streams_of[principal]:
+                    del self._streams_of[principal]
 
     def submit(self, call: Call, job: Callable[[], None], *, task: bool = False) -> bool:
         """Run a call of the stateless era on a handler's thread; False if all are busy, and many wait. The job takes

@@ -37,7 +37,7 @@ def announce() -> int:
 @server.tool()
 def count_streams() -> int:
     """How many streams are open, with that of this call."""
-    return sum(app._runner._streams.total() for app in server._apps)
+    return sum(app._runner._streams for app in server._apps)
 
 
 def main(max_connections: int, max_bytes: int) -> None:
