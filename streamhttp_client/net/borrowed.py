@@ -16,7 +16,7 @@ from .._headers import Headers
 from ..exceptions import ClientClosed, ConnectionFailed, ReadTimeout, RemoteProtocolError
 from .body import CHUNK_SIZE, Body, Response
 from .errors import foreign_cause, is_foreign, read_error, requests_error
-from .interrupt import Interrupt
+from .interrupt import Errands, Interrupt
 from .sending import RewindableBody
 from .timeouts import Deadline
 
@@ -41,7 +41,8 @@ def send(
     Nothing reaches a connection inside requests before the head of its answer is here. So that an interrupt wakes that
     wait too, and a head in drips does not last for ever, it takes place on a thread that can be left behind; not for a
     request with response hooks, which may keep state for the thread that prepared it, as HTTP Digest does: there the
-    timeouts end it. What is left behind while it connects may still send its request, if that has no body in pieces.
+    timeouts end it. What is left behind while it connects may still send its request, if that has no body in pieces:
+    those are always taken from their source here, where the caller waits.
     """
     seconds = remaining()
     where = request.url or ""
@@ -65,7 +66,10 @@ def send(
         if request.hooks["response"]:
             answer: requests.Response | None = exchange()
         else:
-            answer = interrupt.run(exchange, requests.Response.close, limit)
+            errands = None
+            if isinstance(request.body, RewindableBody):
+                errands = request.body.errands = Errands()
+            answer = interrupt.run(exchange, requests.Response.close, limit, errands)
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         foreign = foreign_cause(error)
         if foreign is not None:
@@ -75,9 +79,6 @@ def send(
         if is_foreign(error):
             raise
         raise RemoteProtocolError(f"the answer cannot be understood: {error}") from error
-    finally:
-        if isinstance(request.body, RewindableBody):
-            request.body.stop()
     if answer is None:
         if interrupt.fired or limit is None:
             raise ClientClosed("the request was closed before its answer came")

@@ -3,12 +3,78 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["Interrupt"]
+from ..exceptions import ClientClosed
+
+__all__ = ["Errands", "Interrupt"]
 
 _T = TypeVar("_T")
+
+
+class Errands:
+    """Calls that a thread of :meth:`Interrupt.run` leaves to the one that waits for it.
+
+    For code of the caller's, which belongs on the thread of the caller's: a cursor of a database refuses any other, and
+    callbacks say where they run. It also ends with the wait: who was left behind calls nothing any more.
+    """
+
+    def __init__(self) -> None:
+        self._home = threading.get_ident()
+        self._lock = threading.Lock()  # guards the two below
+        self._errand: tuple[Callable[[], Any], list[Any], threading.Event] | None = None
+        self._left = False
+        self.wake = threading.Event()
+        """Set when there is something to do; whoever ends the wait sets it too."""
+
+    def ask(self, function: Callable[[], _T]) -> _T:
+        """Have the waiting thread call a function, and give or raise what comes of it.
+
+        Raises:
+            ClientClosed: Nobody waits any more.
+        """
+        if threading.get_ident() == self._home:
+            return function()
+        outcome: list[Any] = []  # whether it went well, and what came of it
+        done = threading.Event()
+        with self._lock:
+            if self._left:
+                raise ClientClosed("the request was left before its body was sent")
+            self._errand = function, outcome, done
+        self.wake.set()
+        done.wait()
+        well, what = outcome
+        if well:
+            result: _T = what
+            return result
+        raise what
+
+    def do(self) -> None:
+        """Call what was asked for, if anything was. The waiting thread."""
+        with self._lock:
+            errand = self._errand
+        if errand is None:
+            return
+        function, outcome, done = errand
+        try:
+            outcome[:] = True, function()
+        except BaseException as error:
+            outcome[:] = False, error
+        with self._lock:
+            self._errand = None
+        done.set()
+
+    def leave(self) -> None:
+        """Nobody waits any more."""
+        with self._lock:
+            self._left = True
+            errand, self._errand = self._errand, None
+        if errand is not None:
+            _, outcome, done = errand
+            outcome[:] = False, ClientClosed("the request was left before its body was sent")
+            done.set()
 
 
 class Interrupt:
@@ -62,7 +128,11 @@ class Interrupt:
         self.wait(threading.Event(), seconds)
 
     def run(
-        self, function: Callable[[], _T], discard: Callable[[_T], object], seconds: float | None = None
+        self,
+        function: Callable[[], _T],
+        discard: Callable[[_T], object],
+        seconds: float | None = None,
+        errands: Errands | None = None,
     ) -> _T | None:
         """Call what nothing can wake, on a thread of its own, and wait for it; None if fired or late.
 
@@ -71,11 +141,13 @@ class Interrupt:
         its own limits end it.
 
         Args:
-            function: It must not depend on the calling thread.
+            function: It must not depend on the calling thread, but for its ``errands``.
             discard: Given the result that came too late.
             seconds: How long to wait; None for as long as it takes.
+            errands: What it asks to be called here meanwhile.
         """
-        done = threading.Event()
+        done = threading.Event() if errands is None else errands.wake
+        end = None if seconds is None else time.monotonic() + seconds
         lock = threading.Lock()  # guards the two below
         outcome: list[tuple[_T | None, BaseException | None]] = []
         left = False
@@ -101,8 +173,16 @@ class Interrupt:
             return function()
         in_time = False
         try:
-            in_time = self.wait(done, seconds)
+            while in_time := self.wait(done, None if end is None else max(0.0, end - time.monotonic())):
+                done.clear()
+                with lock:
+                    if outcome:
+                        break
+                if errands is not None:
+                    errands.do()
         finally:
+            if errands is not None:
+                errands.leave()
             with lock:
                 left = not in_time or not outcome
                 result, error = outcome[0] if outcome else (None, None)

@@ -13,15 +13,15 @@ import os
 import select
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from ..exceptions import ClientClosed, ConnectionLost, ReadTimeout, RemoteProtocolError, SourceChanged
+from ..exceptions import ConnectionLost, ReadTimeout, RemoteProtocolError, SourceChanged
 from . import wire
 from .errors import is_foreign
 
 if TYPE_CHECKING:
+    from .interrupt import Errands
     from .pool import Connection
 
 __all__ = ["FilePart", "Piece", "RewindableBody", "in_memory", "send_request"]
@@ -31,8 +31,6 @@ _ONE_WRITE = 64 * 1024
 # A TLS write returns when all of it is on its way: so much must pass within the read timeout.
 _TLS_SLICE = 64 * 1024
 _READ_SIZE = 256 * 1024
-# A file on a slow disk has given what was asked for by then.
-_READ_SECONDS = 2.0
 # Where there is no limit: it only makes the socket return from a write that would block.
 _FOREVER = 86_400.0
 
@@ -89,16 +87,8 @@ class RewindableBody:
         self._make = make
         self._pieces: Iterator[bytes] | None = None
         self._rest = b""
-        self._reading = threading.Lock()  # held while the source is read
-        self._stopped = False
-
-    def stop(self) -> None:
-        """Read no more of the source, whoever still sends: what it is read from is about to be closed, and the number
-        of its descriptor may soon be that of another file. Waits for a read of a file; any thread.
-        """
-        self._stopped = True
-        if self._reading.acquire(timeout=_READ_SECONDS):  # not for ever: a source of the caller's may block
-            self._reading.release()
+        self.errands: Errands | None = None
+        """Has the source read where the caller waits, whichever thread reads this; None to read it here."""
 
     def tell(self) -> int:
         """Where it begins; hooks ask before anything is read."""
@@ -113,18 +103,22 @@ class RewindableBody:
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes, at most ``size``; all the rest if that is negative."""
-        with self._reading:
-            if self._stopped:
-                raise ClientClosed("the request was left before its body was sent")
-            if self._pieces is None:
-                self._pieces = in_memory(self._make())
-            if size < 0:
-                data, self._rest = self._rest + b"".join(self._pieces), b""
-                return data
-            if not self._rest:
-                self._rest = next(filter(None, self._pieces), b"")
-            data, self._rest = self._rest[:size], self._rest[size:]
+        if size < 0:
+            data, self._rest = self._rest + b"".join(iter(self._fetch, b"")), b""
             return data
+        if not self._rest:
+            self._rest = self._fetch()
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+    def _fetch(self) -> bytes:
+        """A whole piece: each is a change of threads where there are two. Empty at the end."""
+        return self._next() if self.errands is None else self.errands.ask(self._next)
+
+    def _next(self) -> bytes:
+        if self._pieces is None:
+            self._pieces = in_memory(self._make())
+        return next(filter(None, self._pieces), b"")
 
 
 def send_request(

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from streamhttp_client.net.interrupt import Interrupt
+from streamhttp_client.exceptions import ClientClosed
+from streamhttp_client.net.interrupt import Errands, Interrupt
 from tests.transport._faults import AT_ONCE, InThread, within
 
 
@@ -136,3 +137,50 @@ def test_fire_never_hits_a_connection_that_was_given_back() -> None:
         in_use.clear()
         thread.join()
         assert wrong == []
+
+
+def test_errands_are_done_by_who_waits() -> None:
+    """On its thread; what they give and what they raise goes to who asked."""
+    errands, error = Errands(), KeyError()
+
+    def fail() -> None:
+        raise error
+
+    def work() -> list[object]:
+        seen: list[object] = [threading.get_ident(), errands.ask(threading.get_ident)]
+        try:
+            errands.ask(fail)
+        except KeyError as raised:
+            seen.append(raised)
+        return seen
+
+    there, here, raised = Interrupt().run(work, lambda _: None, AT_ONCE, errands) or (0, 0, 0)
+    assert there != here == threading.get_ident() and raised is error
+    assert errands.ask(threading.get_ident) == threading.get_ident()  # at home there is nobody to ask
+
+
+def test_an_errand_for_who_has_left_is_not_done() -> None:
+    """What it would have read from may be closed by then."""
+    interrupt, errands, done = Interrupt(), Errands(), []
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(AT_ONCE)
+        try:
+            errands.ask(lambda: done.append(1))
+        except ClientClosed as error:
+            errors.append(error)
+        ended.set()
+
+    def leave() -> None:
+        assert begun.wait(AT_ONCE)
+        interrupt.fire()
+
+    other = threading.Thread(target=leave)
+    other.start()
+    assert interrupt.run(work, lambda _: None, AT_ONCE, errands) is None
+    other.join()
+    go_on.set()
+    assert ended.wait(AT_ONCE) and done == [] and len(errors) == 1

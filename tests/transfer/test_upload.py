@@ -727,3 +727,26 @@ def test_an_address_that_makes_no_sense_does_not_undo_an_upload(location: str) -
 
     with Receiver(stored) as server:
         assert upload(b"abc", server.url, retry=QUICK).url == server.url
+
+
+@pytest.mark.parametrize("borrowed", [False, True])
+def test_source_and_callback_are_called_where_upload_was(borrowed: bool) -> None:
+    """Whichever thread sends: the cursor of a database, for one, refuses any other."""
+    threads = set()
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(3):
+            threads.add(threading.current_thread())
+            yield DATA[:100_000]
+
+    session = requests.Session() if borrowed else None
+    reports: list[Progress] = []
+
+    def report(progress: Progress) -> None:
+        threads.add(threading.current_thread())
+        reports.append(progress)
+
+    with Receiver() as server, contextlib.closing(session) if session else contextlib.nullcontext():
+        upload(pieces(), server.url, http=session, on_progress=report)
+        assert server.requests[0].body == DATA[:100_000] * 3
+    assert threads == {threading.current_thread()} and len(reports) >= 2
