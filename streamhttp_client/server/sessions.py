@@ -6,21 +6,12 @@ import json
 import secrets
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..protocol.versions import LATEST_SESSION, Revision, find_session_revision
 from .stores.base import Store
 
-__all__ = [
-    "LOG_LEVELS",
-    "Hoard",
-    "ServerSession",
-    "find_hoard",
-    "find_served",
-    "kept_of_client",
-    "new_token",
-    "open_session",
-]
+__all__ = ["LOG_LEVELS", "ServerSession", "find_served", "kept_of_client", "new_token", "open_session"]
 
 # RFC 5424 severities, least severe first; MCP 2025-11-25, server/utilities/logging
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
@@ -147,27 +138,3 @@ def open_session(store: Store, fields: Mapping[str, Any]) -> ServerSession:
     session_id = new_token()
     store.create_session(session_id, fields)
     return ServerSession(session_id, fields)
-
-
-# Who holds more than this part of all sessions gives some of them, that many at once.
-_HOARD = 8
-
-
-class Hoard(NamedTuple):
-    """Who holds a large part of all sessions, and some of them that can be spared."""
-
-    principal: str | None
-    spare: list[str]
-
-
-def find_hoard(store: Store) -> Hoard | None:
-    """Look who keeps others from a store that is full; None if nobody does it alone."""
-    held: dict[str | None, list[str]] = {}
-    for name, fields in store.iter_sessions():
-        if "revision" in fields:  # the others are tasks and subscriptions
-            held.setdefault(fields.get("principal"), []).append(name)
-    who = max(held, key=lambda principal: len(held[principal]), default=None)
-    names = held.get(who, [])
-    if len(names) <= sum(map(len, held.values())) // _HOARD:
-        return None
-    return Hoard(who, names[: -(-len(names) // _HOARD)])

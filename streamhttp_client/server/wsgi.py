@@ -8,7 +8,6 @@ What takes long is written to a log by a handler's thread, and the answer reads 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from .. import jsonrpc
 from ..exceptions import ClientClosed, LocalProtocolError, RPCError
 from ..protocol.versions import LATEST_SESSION, REVISIONS, Revision, find_stateless_revision
 from .bearer import BearerAuth
+from .hoards import Hoards
 from .http_answers import Answer, HTTPError, StartResponse
 from .http_requests import check_accept, read_messages
 from .inbox import inbox_of, inbox_of_answer
@@ -26,7 +26,7 @@ from .pipes import PipeStream
 from .request_meta import is_modern
 from .runner import Runner
 from .security import HostGuard
-from .sessions import Hoard, ServerSession, find_hoard, find_served, open_session
+from .sessions import ServerSession, find_served, open_session
 from .stores.base import Store, StoreError, StoreFull
 from .stores.memory import MemoryStore
 from .streams import EVENT_STREAM_HEADERS, EventStream, read_event_id
@@ -62,10 +62,6 @@ def _spoken(protocol: str) -> list[Revision]:
     return [alone]
 
 
-# Seconds between two searches of a full store for sessions that can be spared: each looks at all.
-_SEARCH_INTERVAL = 1.0
-# Seconds for which who has too many sessions gets no others, so that there is room for others.
-_HOLD_OFF = 60.0
 # Seconds, bytes or numbers of things; above it waits are too long for the system.
 _MOST = 1e9
 
@@ -178,10 +174,8 @@ class WSGIApp:
         self._scratch = MemoryStore(max_sessions=max_streams * 2)
         # Whether the log has been told what the WSGI server around this cannot do; once is enough.
         self._advised = False
-        # Found when the store was full; with the monotonic times before which it is not searched again, and before
-        # which who holds it gets no more.
-        self._hoard: Hoard | None = None
-        self._next_search = self._held_off = 0.0
+        # None where nobody can be told from others.
+        self._hoards = None if self._principal is None else Hoards(store, self._runner.running.cancel_session)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
@@ -323,36 +317,13 @@ class WSGIApp:
         body = jsonrpc.dump(jsonrpc.Response(request.id, result))
         if self._stateless:
             return Answer(200, body)
-        hoard = self._hoard
-        if hoard is not None and hoard.principal == principal and time.monotonic() < self._held_off:
-            raise StoreFull("this caller has too many of all sessions")  # what was taken from them is for others
-        try:
-            session = open_session(self.store, {**fields, "principal": principal})
-        except StoreFull:
-            if not self._make_room(principal):
-                raise
-            session = open_session(self.store, {**fields, "principal": principal})
+        fields = {**fields, "principal": principal}
+        if self._hoards is None:
+            session = open_session(self.store, fields)
+        else:
+            session = self._hoards.open_session(fields, principal)
         assert session.session_id is not None
         return Answer(200, body, [("Mcp-Session-Id", session.session_id)])
-
-    def _make_room(self, principal: str | None) -> bool:
-        """Take sessions from who has far too many; their clients open others, as at the end of any session."""
-        now = time.monotonic()
-        if self._principal is None:
-            return False  # nobody can be told from others
-        if now >= self._next_search:
-            self._next_search = now + _SEARCH_INTERVAL
-            self._hoard = find_hoard(self.store)
-            self._held_off = now + _HOLD_OFF
-        hoard = self._hoard
-        if hoard is None or hoard.principal == principal or not hoard.spare:
-            return False
-        self._hoard = Hoard(hoard.principal, [])
-        for name in hoard.spare:
-            self.store.delete_session(name)
-            self._runner.running.cancel_session(name)
-        _log.warning("there are too many sessions: %d of a caller who has most were ended", len(hoard.spare))
-        return True
 
     def _take(self, session: ServerSession, message: jsonrpc.Message) -> None:
         """Take a notification, or a response to something that a handler asked."""
