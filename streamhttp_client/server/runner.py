@@ -8,6 +8,7 @@ of each other.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import weakref
@@ -49,7 +50,9 @@ class Runner:
 
     def __init__(self, offer: Offer, *, max_threads: int, max_streams: int, keepalive: float, retry_ms: int) -> None:
         self.running = RunningCalls()
-        self.stopping = self._in_grace = False
+        self.stopping = False
+        # By the monotonic clock: until when handlers are not told that the server stops, and when they must have ended.
+        self._told = self._deadline = math.inf
         self._backlog = Backlog()
         self._offer = offer
         self._workers = Workers("handler", max_threads, max_waiting=max_threads * 4)
@@ -58,7 +61,7 @@ class Runner:
         self._max_streams = max_streams
         self._keepalive = keepalive
         self._retry_ms = retry_ms
-        # Guards the number of open streams, and of those of each caller who is known by name.
+        # Guards the number of open streams, and of those of each caller who is known by name; and the times of the end.
         self._lock = threading.Lock()
         self._streams = 0
         self._streams_of: Counter[str] = Counter()
@@ -204,7 +207,7 @@ class Runner:
             pace=self._paces.get((session.key, log)),
             gone=connection_probe(environ),
             # What is in the memory of this process cannot be collected at another, so there it is waited for.
-            stopping=lambda: self.stopping and (store.shared or not self._in_grace),
+            stopping=lambda: self.stopping and (store.shared or time.monotonic() >= self._told),
             on_close=closed,
         )
 
@@ -253,15 +256,20 @@ class Runner:
         return False
 
     def close(self, stores: Sequence[Store], timeout: float, grace: float = 0.0) -> bool:
-        """End all streams, let the handlers end, for a while without being told, and answer for those that do not."""
-        deadline = time.monotonic() + timeout
-        self._in_grace = grace > 0
-        self.stopping = True
-        if grace > 0:
+        """End all streams, let the handlers end, for a while without being told, and answer for those that do not.
+
+        Of several calls the one with the least patience decides, so a later one has what is left of the first.
+        """
+        now = time.monotonic()
+        with self._lock:
+            deadline = self._deadline = min(self._deadline, now + timeout)
+            told = self._told = min(self._told, now + grace, deadline)
+            self.stopping = True
+        if told > now:
             for store in stores:
                 store.wake()
-            self.running.wait_for_all(min(grace, timeout))
-            self._in_grace = False
+            self.running.wait_for_all(told - now)
+            self._told = now  # perhaps earlier than was said
         for store in stores:
             store.wake()
         self.running.stop_all()

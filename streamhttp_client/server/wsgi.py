@@ -372,6 +372,8 @@ class WSGIApp:
         that do not end in time. What others still return goes into the store. The store stays open, since it was
         perhaps given by the caller; a server that is started on it later carries the sessions on.
 
+        Calling it again, from whatever thread, waits no longer than for what the first call has left of its time.
+
         Args:
             timeout: Seconds that handlers may take.
             grace: Seconds of these in which they are not told yet, so that what is nearly done is done.

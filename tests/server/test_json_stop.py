@@ -141,6 +141,33 @@ def test_after_the_grace_they_do() -> None:
     assert status == 200 and "stopped" in answer["error"]["message"]
 
 
+def test_second_stop_waits_no_longer_than_the_first() -> None:
+    """A hook that closes after a signal did shall not be killed, with the goodbye to the store behind it."""
+    bench = Bench()
+    bench.begin("tools/call", {"name": "tool"})
+    assert not bench.app.close(0.01, grace=0.01)
+    begun = time.monotonic()
+    assert not bench.app.close(PATIENCE, grace=PATIENCE)
+    assert time.monotonic() - begun < PATIENCE / 2
+    bench.go.set()
+    bench.answer()
+
+
+def test_stop_within_the_grace_of_another_ends_it() -> None:
+    """Who has less patience decides."""
+    bench = Bench()
+    bench.until_cancelled = True
+    bench.begin("tools/call", {"name": "tool"})
+    stopper = threading.Thread(target=lambda: bench.app.close(4 * PATIENCE, grace=4 * PATIENCE))
+    stopper.start()
+    while not bench.app._runner.stopping:
+        assert stopper.is_alive()
+    assert bench.app.close(PATIENCE)
+    stopper.join(PATIENCE)
+    assert not stopper.is_alive()
+    assert "stopped" in bench.answer()[1]["error"]["message"]
+
+
 def test_stop_answers_for_what_does_not() -> None:
     """It tells so by what it returns, and the client is answered."""
     bench = Bench()
