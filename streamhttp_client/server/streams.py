@@ -138,8 +138,15 @@ class EventStream:
         position, wait = self._position, _FIRST_WAIT
         spoke = time.monotonic()
         while True:
+            # Asked before the look, so that what came until then is not left behind.
+            stopping = self._stopping()
             page = self._store.read(
-                self._session, self._log, position, wait=wait, reader=self._reader, until=self._is_over
+                self._session,
+                self._log,
+                position,
+                wait=0.0 if stopping else wait,
+                reader=self._reader,
+                until=self._is_over,
             )
             parts = [head] if head else []
             head = b""
@@ -153,7 +160,7 @@ class EventStream:
                 name = b"id: %b\n" % event_id(self._log, position).encode() if self._ids else b""
                 parts += (b"%bdata: " % name, data, b"\n\n")
             ended = page.state == "ended" and not pause
-            stopping = not ended and not pause and self._stopping()
+            stopping = stopping and not ended and not pause
             if stopping:
                 parts.append(self._farewell(position))
             if page.state in ("gone", "taken"):

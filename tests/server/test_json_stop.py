@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from streamhttp_client.server import Context, Server, WSGIApp
+from streamhttp_client.server import Context, MemoryStore, Server, WSGIApp
+from streamhttp_client.server.delivery import Backlog
+from streamhttp_client.server.stores.base import Page
+from streamhttp_client.server.streams import EventStream
 from tests.server.kit import PATIENCE, Direct
 
 
@@ -130,6 +133,29 @@ def test_streams_of_a_store_in_memory_last_for_the_grace() -> None:
         go.set()
         assert b"done" in reply.body()
         stopper.join(PATIENCE)
+
+
+def test_result_of_the_last_moment() -> None:
+    """A stream that looked just before its handler ended, and the server stopped, looks once more."""
+    stopped: list[bool] = []
+
+    class Late(MemoryStore):
+        def read(self, *given: Any, **options: Any) -> Page:
+            page = super().read(*given, **{**options, "wait": 0.0})
+            if not stopped:
+                self.append("s", "l", b"{}", end=True)
+                stopped.append(True)
+            return page
+
+    store = Late()
+    store.create_session("s", {})
+    store.create_log("s", "l")
+    options: Any = {"ids": True, "polling": False, "retry_ms": 1, "keepalive": PATIENCE, "gone": None}
+    stream = EventStream(
+        store, "s", "l", 0, store.claim("s", "l"), backlog=Backlog(), stopping=lambda: bool(stopped), **options
+    )
+    assert b"data: {}" in b"".join(stream)
+    stream.close()
 
 
 def test_after_the_grace_they_do() -> None:
