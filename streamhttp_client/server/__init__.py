@@ -33,8 +33,7 @@ It stands on the pure layers only, and the client never imports it. What is wher
   :mod:`.modern_calls` (its handler), :mod:`.pipes` (its answer as a stream), :mod:`.inputs` (questions, from round to
   round), :mod:`.tasks` (results that are collected later), :mod:`.subscriptions` (``subscriptions/listen``).
 * Both: :mod:`.calls` (a request that runs), :mod:`.inbox` (what it is told meanwhile), :mod:`.workers` (threads of
-  handlers), :mod:`.stores` (what outlives a
-  request, for one process or many).
+  handlers), :mod:`.stores` (what outlives a request, for one process or many).
 * What is offered: :mod:`.offer` (which method is answered by what), :mod:`.tools`, :mod:`.resources`,
   :mod:`.templates`, :mod:`.prompts`, :mod:`.completions`, :mod:`.pages`; :mod:`.arguments` and :mod:`.schemas` check
   what comes in, :mod:`.forms` what a user has filled in; :mod:`.hints` reads what handlers say of themselves,

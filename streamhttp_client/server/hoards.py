@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from .sessions import ServerSession, open_session
-from .stores.base import Store, StoreFull
+from .stores.base import SessionsFull, Store, StoreFull
 
 __all__ = ["Hoards"]
 
@@ -22,8 +22,22 @@ _SEARCH_INTERVAL = 1.0
 _HOLD_OFF = 60.0
 
 
+class _Hoard(NamedTuple):
+    """Who holds a large part of all sessions, some of them that can be spared, and how many everybody has."""
+
+    principal: str | None
+    spare: list[str]
+    numbers: Mapping[str | None, int]
+
+    def is_too_much_for(self, other: str | None) -> bool:
+        """Whether somebody else has so few that they shall be given some. Among those who have nearly as many it is no
+        hoard: nobody shall grow by ending what others use.
+        """
+        return self.numbers[self.principal] > 2 * self.numbers.get(other, 0)
+
+
 class Hoards:
-    """Opens sessions; in a full store some are taken for it from whoever has most. Any thread may call it.
+    """Opens sessions; in a full store some are taken for who has few from whoever has most. Any thread may call it.
 
     Args:
         store: Where the sessions are.
@@ -36,8 +50,8 @@ class Hoards:
         self._end = end
         self._clock = clock
         self._next_search = 0.0
-        # Who was found to hold too many, and which of them can be spared; then who gave, and until when to wait.
-        self._found: tuple[str | None, list[str]] | None = None
+        # What was found and not yet taken; then who gave, and until when to wait.
+        self._found: _Hoard | None = None
         self._held_off: tuple[str | None, float] | None = None
 
     def open_session(self, fields: Mapping[str, Any], principal: str | None) -> ServerSession:
@@ -51,7 +65,7 @@ class Hoards:
             raise StoreFull("this caller has too many of all sessions")
         try:
             return open_session(self._store, fields)
-        except StoreFull:
+        except SessionsFull:  # who has most sessions is perhaps not who has filled the store otherwise
             if not self._make_room(principal):
                 raise
         return open_session(self._store, fields)
@@ -62,17 +76,18 @@ class Hoards:
         if now >= self._next_search:
             self._next_search = now + _SEARCH_INTERVAL
             self._found = self._search()
-        if self._found is None or self._found[0] == principal:
+        found = self._found
+        if found is None or not found.is_too_much_for(principal):
             return False
-        (who, spare), self._found = self._found, None
-        self._held_off = who, now + _HOLD_OFF
-        for name in spare:
+        self._found = None
+        self._held_off = found.principal, now + _HOLD_OFF
+        for name in found.spare:
             self._store.delete_session(name)
             self._end(name)
-        _log.warning("there are too many sessions: %d of a caller who has most were ended", len(spare))
+        _log.warning("there are too many sessions: %d of a caller who has most were ended", len(found.spare))
         return True
 
-    def _search(self) -> tuple[str | None, list[str]] | None:
+    def _search(self) -> _Hoard | None:
         held: dict[str | None, list[str]] = {}
         for name, fields in self._store.iter_sessions():
             if "revision" in fields:  # the others are tasks and subscriptions
@@ -81,4 +96,4 @@ class Hoards:
         names = held.get(who, [])
         if len(names) <= sum(map(len, held.values())) // _PART:
             return None
-        return who, names[: -(-len(names) // _PART)]
+        return _Hoard(who, names[: -(-len(names) // _PART)], {each: len(found) for each, found in held.items()})

@@ -58,38 +58,58 @@ def test_hosts_and_origins(
     app.close()
 
 
+def opened(app: WSGIApp, who: str) -> int:
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {}}
+    with Direct(app).request("initialize", params, X_USER=who) as reply:
+        return reply.status
+
+
 def test_nobody_alone_keeps_others_out() -> None:
     """A full store takes some sessions from who has most, if that is a large part of all, and not too often."""
-
-    def opens(who: str) -> int:
-        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {}}
-        with Direct(app).request("initialize", params, X_USER=who) as reply:
-            return reply.status
-
     store = MemoryStore(max_sessions=16)
     app = Server("test", "1").wsgi(store=store, principal=lambda environ: environ.get("HTTP_X_USER"))
     now = 100.0
     app._hoards._clock = lambda: now
-    assert [opens("eve") for _ in range(18)] == [200] * 16 + [503] * 2  # what she holds herself is not spared for her
+    # What she holds herself is not spared for her.
+    assert [opened(app, "eve") for _ in range(18)] == [200] * 16 + [503] * 2
     store.delete_session(next(iter(store.iter_sessions()))[0])
-    assert opens("eve") == 200  # nobody else has asked for it
+    assert opened(app, "eve") == 200  # nobody else has asked for it
     now += 1
     # Of 16 she loses an eighth, which she does not get back at once; and more only a while later.
-    assert [opens(who) for who in ("ann", "eve", "bob", "cid")] == [200, 503, 200, 503]
+    assert [opened(app, who) for who in ("ann", "eve", "bob", "cid")] == [200, 503, 200, 503]
     now += 1
-    assert [opens("cid"), opens("eve")] == [200, 503]
+    assert [opened(app, "cid"), opened(app, "eve")] == [200, 503]
     now += 60
-    assert opens("eve") == 200
+    assert opened(app, "eve") == 200
     owners = [fields["principal"] for _, fields in store.iter_sessions()]
     assert sorted(set(owners)) == ["ann", "bob", "cid", "eve"]
 
     store = MemoryStore(max_sessions=16)
     app = Server("test", "1").wsgi(store=store, principal=lambda environ: environ.get("HTTP_X_USER"))
-    assert [opens(str(number // 2)) for number in range(16)] == [200] * 16
-    assert opens("new") == 503  # nobody has too many
+    assert [opened(app, str(number // 2)) for number in range(16)] == [200] * 16
+    assert opened(app, "new") == 503  # nobody has too many
 
     app = Server("test", "1").wsgi(store=MemoryStore(max_sessions=2))
-    assert [opens("anybody") for _ in range(3)] == [200, 200, 503]  # they cannot be told apart
+    assert [opened(app, "anybody") for _ in range(3)] == [200, 200, 503]  # they cannot be told apart
+
+
+def test_nobody_grows_by_what_others_use(server: Server) -> None:
+    """Sessions are taken for who has few. Who fills the rest of a store ends no session of one who has more."""
+    store = MemoryStore(max_sessions=16)
+    app = server.wsgi(store=store, principal=lambda environ: environ.get("HTTP_X_USER"))
+    assert [opened(app, "gateway") for _ in range(10)] == [200] * 10
+    assert [opened(app, "eve") for _ in range(7)] == [200] * 6 + [503]
+    assert len(list(store.iter_sessions())) == 16
+
+
+def test_no_session_ends_for_want_of_bytes(server: Server) -> None:
+    """Who has most sessions is perhaps not who has filled the store."""
+    store = MemoryStore(max_bytes=1 << 16)
+    app = server.wsgi(store=store, principal=lambda environ: environ.get("HTTP_X_USER"))
+    assert [opened(app, "gateway") for _ in range(3)] == [200] * 3
+    store.create_session("t", {"task": "x" * (1 << 16)})
+    assert opened(app, "eve") == 503
+    assert len(list(store.iter_sessions())) == 4
 
 
 def test_pages_of_other_origins(server: Server) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "PAGE_EVENTS",
     "PROBE_INTERVAL",
     "Page",
+    "SessionsFull",
     "Store",
     "StoreClosed",
     "StoreError",
@@ -52,6 +53,10 @@ class StoreError(StreamHTTPError):
 
 class StoreFull(StoreError):
     """A limit of the store is reached."""
+
+
+class SessionsFull(StoreFull):
+    """There are as many sessions as may be, so one that ends makes room for another."""
 
 
 class StoreUnavailable(StoreError):
@@ -94,7 +99,8 @@ class Store(Protocol):
         """Keep a new session.
 
         Raises:
-            StoreFull: There are as many sessions as may be.
+            SessionsFull: There are as many sessions as may be.
+            StoreFull: There is no room for what it keeps.
         """
 
     def get_session(self, session: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from .base import PAGE_BYTES, PAGE_EVENTS, PROBE_INTERVAL, Page, State, Store, StoreFull
+from .base import PAGE_BYTES, PAGE_EVENTS, PROBE_INTERVAL, Page, SessionsFull, State, Store, StoreFull
 
 __all__ = ["MemoryStore"]
 
@@ -91,7 +91,7 @@ class MemoryStore(Store):
             that runs.
         log_ttl: Seconds for which the events of a finished stream can still be collected.
         max_sessions: More are refused with 503 until others expire; but where a ``principal=`` or ``bearer=`` tells
-            callers apart, one who holds more than an eighth of them loses some to others.
+            callers apart, one who holds more than an eighth of them loses some to who has less than half as many.
         max_logs: Unfinished streams and running calls of one session; more are refused with 503.
         max_finished: Finished streams that a session keeps, or an eighth more; the oldest are dropped first.
         max_log_events, max_log_bytes: What one stream keeps; the oldest events are dropped first, and a
@@ -193,7 +193,7 @@ class MemoryStore(Store):
         self._need_room()
         with self._lock:
             if len(self._sessions) >= self._max_sessions:
-                raise StoreFull(f"there are {self._max_sessions} sessions already")
+                raise SessionsFull(f"there are {self._max_sessions} sessions already")
             held = self._sessions[session] = _Session(dict(fields), now)
         self._count(held.cost)
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...exceptions import LocalProtocolError, MissingExtra
-from .base import PAGE_BYTES, PAGE_EVENTS, Page, State, StoreFull, StoreUnavailable
+from .base import PAGE_BYTES, PAGE_EVENTS, Page, SessionsFull, State, StoreFull, StoreUnavailable
 from .redis_scripts import LISTENER, SCRIPTS
 from .shared import LIFE_LOOK, LOOK, ProcessConnection, SharedStore
 
@@ -204,7 +204,7 @@ class RedisStore(SharedStore[_Connection]):
         pairs = [part for key, value in fields.items() for part in (key, json.dumps(value))]
         limits = (self.session_ttl, self._max_sessions, self._max_bytes)
         if not self._with_room(self._run("create_session", session, "", *limits, *pairs)):
-            raise StoreFull(f"there are {self._max_sessions} sessions already")
+            raise SessionsFull(f"there are {self._max_sessions} sessions already")
 
     def _with_room(self, answer: int) -> int:
         if answer == -2:

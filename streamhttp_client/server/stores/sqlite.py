@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...exceptions import LocalProtocolError
-from .base import PAGE_BYTES, PAGE_EVENTS, Page, State, StoreFull, StoreUnavailable
+from .base import PAGE_BYTES, PAGE_EVENTS, Page, SessionsFull, State, StoreFull, StoreUnavailable
 from .shared import LIFE_LOOK, LOOK, SharedStore
 from .sqlite_file import BUSY_TIMEOUT, Connection, next_change, translated
 from .sqlite_room import ENTRY_COST, LOG_COST, SESSION_COST, Room
@@ -185,7 +185,7 @@ class SQLiteStore(SharedStore[Connection]):
         with self._writing() as sql:
             (count,) = sql.execute("SELECT count(*) FROM sessions").fetchone()
             if count >= self._max_sessions:
-                raise StoreFull(f"there are {self._max_sessions} sessions already")
+                raise SessionsFull(f"there are {self._max_sessions} sessions already")
             dropped = self._room.need(sql)
             sql.execute("INSERT INTO sessions VALUES (?, ?, ?)", (session, text, self._clock()))
             self._room.count(sql, SESSION_COST + len(text))
