@@ -28,7 +28,7 @@ It stands on the pure layers only, and the client never imports it. What is wher
   :mod:`.request_bodies`, :mod:`.http_answers`; :mod:`.disconnect` finds out who has gone.
 * The era with sessions: :mod:`.sessions`, :mod:`.runner` (handlers and streams of a POST), :mod:`.streams` (a log of
   the store as an event stream), :mod:`.listeners` (GET), :mod:`.delivery` and :mod:`.pace` (a store that is away, a
-  client that is slow).
+  client that is slow), :mod:`.hoards` (a caller who has too much).
 * The era without: :mod:`.modern` (one POST), :mod:`.request_meta` (what it must say of itself), :mod:`.modern_runs` and
   :mod:`.modern_calls` (its handler), :mod:`.pipes` (its answer as a stream), :mod:`.inputs` (questions, from round to
   round), :mod:`.tasks` (results that are collected later), :mod:`.subscriptions` (``subscriptions/listen``).

@@ -27,7 +27,7 @@ from .request_meta import is_modern
 from .runner import Runner
 from .security import HostGuard
 from .sessions import ServerSession, find_served, open_session
-from .stores.base import Store, StoreError, StoreFull
+from .stores.base import Store, StoreError, StoreFull, lacks
 from .stores.memory import MemoryStore
 from .streams import EVENT_STREAM_HEADERS, EventStream, read_event_id
 
@@ -130,6 +130,8 @@ class WSGIApp:
             raise LocalProtocolError(f"path must be a str or None, got {path!r:.60}")
         if store is not None and not hasattr(store, "create_session"):
             raise LocalProtocolError(f"store must be a SQLiteStore(path), a RedisStore(url) or such, got {store!r:.60}")
+        if store is not None and (missing := lacks(store)):
+            raise LocalProtocolError(f"not a whole store: {type(store).__name__} lacks {', '.join(missing)}")
         if principal is not None and not callable(principal):
             raise LocalProtocolError(f"principal must be a function that takes the environ, got {principal!r:.60}")
         if bearer is not None and not isinstance(bearer, BearerAuth):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamhttp_client.exceptions import LocalProtocolError
-from streamhttp_client.server import BearerAuth, InsufficientScope, RedisStore, Server
+from streamhttp_client.server import BearerAuth, InsufficientScope, MemoryStore, RedisStore, Server, Store
 
 
 @pytest.fixture
@@ -51,6 +51,29 @@ def server() -> Server:
 def test_options_of_an_endpoint(server: Server, option: str, value: Any, problem: str) -> None:
     with pytest.raises(LocalProtocolError, match=problem):
         server.wsgi(**{option: value})
+
+
+class Own(Store):
+    """A store of somebody's own that lacks something; what :class:`Store` has in its place returns None."""
+
+    shared = False
+
+    def create_session(self, session: str, fields: Any) -> None: ...
+
+
+def test_store_that_lacks_something(server: Server) -> None:
+    with pytest.raises(LocalProtocolError, match=r"Own lacks session_ttl, append, .*, secret, update_session, wake$"):
+        server.wsgi(store=Own())  # type: ignore[abstract]
+
+    class Passed:
+        def __init__(self, store: Store) -> None:
+            self._store = store
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._store, name)
+
+    store: Any = Passed(MemoryStore())
+    assert server.wsgi(store=store).store is store
 
 
 def test_hosts_and_origins_in_any_iterable(server: Server) -> None:

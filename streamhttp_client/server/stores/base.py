@@ -35,6 +35,7 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "StoreUnavailable",
+    "lacks",
 ]
 
 #: What one read brings at most: one chunk on the wire, which is what a slow reader makes us hold besides the log.
@@ -177,3 +178,13 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release what the store holds. Calling it again does nothing."""
+
+
+def lacks(store: object) -> list[str]:
+    """What an object has not of a :class:`Store`, or only as that has it: a method that does nothing."""
+    methods = sorted(name for name, member in vars(Store).items() if callable(member) and not name.startswith("_"))
+    return [
+        name
+        for name in ("shared", "session_ttl", *methods)
+        if (found := getattr(store, name, None)) is None or getattr(found, "__func__", found) is vars(Store).get(name)
+    ]
