@@ -497,6 +497,44 @@ def test_connection_of_the_parent_is_left_open(tmp_path: Path) -> None:
     connection.close()
 
 
+def test_forked_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps the parent's connection, once, whatever comes first in it; and waits for no lock of the parent."""
+    store = SQLiteStore(tmp_path / "store.db")
+    store.create_session("s", {})
+    store.create_log("s", "l")
+    parents = store._open()
+    parents.stop.set()
+    assert parents.thread is not None
+    parents.thread.join(PATIENCE)
+
+    def away() -> Any:
+        raise StoreUnavailable("the store does not answer")
+
+    parents.process = -1  # as after a fork
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_connect", away)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                store.get_session("s")
+    assert store._inherited == [parents]
+    reader = threading.Thread(target=lambda: store.read("s", "l", 0, wait=0.01))
+    with store._waiters._lock:  # a thread of the parent had it at that moment
+        reader.start()
+        reader.join(PATIENCE)
+    assert not reader.is_alive()
+    store.close()
+
+    unused = SQLiteStore(tmp_path / "store.db")
+    parents = unused._open()
+    parents.stop.set()
+    parents.thread.join(PATIENCE)  # type: ignore[union-attr]
+    parents.process = -1
+    unused.close()
+    assert unused._inherited == [parents]
+    for connection in (*store._inherited, *unused._inherited):
+        connection.close()
+
+
 def test_sessions_that_listen_are_found_alone(redis_url: str, tmp_path: Path) -> None:  # noqa: F811
     """Redis: what is told to all who listen costs nothing for those who do not."""
     store = RedisStore(redis_url, prefix=f"test:{tmp_path.name}")

@@ -12,7 +12,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -262,21 +262,7 @@ class RedisStore(SharedStore[_Connection]):
             self._note_end(session, log)
         return number
 
-    def read(
-        self,
-        session: str,
-        log: str,
-        after: int,
-        *,
-        wait: float = 0.0,
-        reader: int = 0,
-        until: Callable[[], bool] | None = None,
-    ) -> Page:
-        self._open()  # makes new waiters after a fork
-        return self._waiters.read((session, log), wait, lambda: self._read(session, log, after, reader), until)
-
     def _read(self, session: str, log: str, after: int, reader: int) -> tuple[Page, float]:
-        """What there is, and when to look again."""
         connection = self._open()
         judging = int(self._may_judge(connection))
         found = self._run("read", session, log, after, reader, PAGE_EVENTS, connection.worker, judging, *self._limits)

@@ -7,9 +7,10 @@ import os
 import secrets
 import threading
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from .base import Store, StoreClosed
+from .base import Page, Store, StoreClosed
 from .waiting import Waiters
 
 __all__ = ["LIFE_LOOK", "LOOK", "ProcessConnection", "SharedStore"]
@@ -72,6 +73,7 @@ class SharedStore(Store, Generic[C]):
                 # After a fork the parent's connection is left as it is, and so are those who wait there.
                 if connection is not None:
                     self._inherited.append(connection)
+                    self._connection = None
                 self._waiters = Waiters()
                 connection = self._connect()
                 connection.thread = threading.Thread(
@@ -108,6 +110,23 @@ class SharedStore(Store, Generic[C]):
             _log.info("the store works again")
         self._failing = failed
 
+    def read(
+        self,
+        session: str,
+        log: str,
+        after: int,
+        *,
+        wait: float = 0.0,
+        reader: int = 0,
+        until: Callable[[], bool] | None = None,
+    ) -> Page:
+        self._open()  # makes new waiters after a fork
+        return self._waiters.read((session, log), wait, lambda: self._read(session, log, after, reader), until)
+
+    @abstractmethod
+    def _read(self, session: str, log: str, after: int, reader: int) -> tuple[Page, float]:
+        """What there is, and the seconds after which to look again although nothing was heard."""
+
     def wake(self) -> None:
         self._waiters.wake_all()
 
@@ -115,7 +134,10 @@ class SharedStore(Store, Generic[C]):
         with self._lock:
             self._closed = True
             connection, self._connection = self._connection, None
-        if connection is None or connection.process != os.getpid():
+            if connection is not None and connection.process != os.getpid():
+                self._inherited.append(connection)
+                return
+        if connection is None:
             return
         connection.stop.set()
         self._interrupt(connection)

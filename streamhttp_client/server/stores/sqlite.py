@@ -333,20 +333,7 @@ class SQLiteStore(SharedStore[Connection]):
             sql.execute("UPDATE logs SET first = ?, size = ? WHERE id = ?", (first, size, log))
         return last, dropped
 
-    def read(
-        self,
-        session: str,
-        log: str,
-        after: int,
-        *,
-        wait: float = 0.0,
-        reader: int = 0,
-        until: Callable[[], bool] | None = None,
-    ) -> Page:
-        return self._waiters.read((session, log), wait, lambda: self._read(session, log, after, reader), until)
-
     def _read(self, session: str, log: str, after: int, reader: int) -> tuple[Page, float]:
-        """What there is, and when to look again."""
         orphaned, patience = False, LOOK
         with self._reading() as sql:
             row = sql.execute(
