@@ -51,8 +51,8 @@ class Runner:
     def __init__(self, offer: Offer, *, max_threads: int, max_streams: int, keepalive: float, retry_ms: int) -> None:
         self.running = RunningCalls()
         self.stopping = False
-        # By the monotonic clock: until when handlers are not told that the server stops, and when they must have ended.
-        self._told = self._deadline = math.inf
+        # Until when handlers are not told that the server stops, by the monotonic clock.
+        self._told = math.inf
         self._backlog = Backlog()
         self._offer = offer
         self._workers = Workers("handler", max_threads, max_waiting=max_threads * 4)
@@ -61,7 +61,7 @@ class Runner:
         self._max_streams = max_streams
         self._keepalive = keepalive
         self._retry_ms = retry_ms
-        # Guards the number of open streams, and of those of each caller who is known by name; and the times of the end.
+        # Guards the number of open streams, and of those of each caller who is known by name; and the time above.
         self._lock = threading.Lock()
         self._streams = 0
         self._streams_of: Counter[str] = Counter()
@@ -258,11 +258,11 @@ class Runner:
     def close(self, stores: Sequence[Store], timeout: float, grace: float = 0.0) -> bool:
         """End all streams, let the handlers end, for a while without being told, and answer for those that do not.
 
-        Of several calls the one with the least patience decides, so a later one has what is left of the first.
+        Of several calls the one with the least grace decides.
         """
         now = time.monotonic()
+        deadline = now + timeout
         with self._lock:
-            deadline = self._deadline = min(self._deadline, now + timeout)
             told = self._told = min(self._told, now + grace, deadline)
             self.stopping = True
         if told > now:

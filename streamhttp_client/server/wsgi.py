@@ -374,7 +374,7 @@ class WSGIApp:
         that do not end in time. What others still return goes into the store. The store stays open, since it was
         perhaps given by the caller; a server that is started on it later carries the sessions on.
 
-        Calling it again, from whatever thread, waits no longer than for what the first call has left of its time.
+        It may be called again, from whatever thread: that waits for those that are left, without another grace.
 
         Args:
             timeout: Seconds that handlers may take.

@@ -167,18 +167,6 @@ def test_after_the_grace_they_do() -> None:
     assert status == 200 and "stopped" in answer["error"]["message"]
 
 
-def test_second_stop_waits_no_longer_than_the_first() -> None:
-    """A hook that closes after a signal did shall not be killed, with the goodbye to the store behind it."""
-    bench = Bench()
-    bench.begin("tools/call", {"name": "tool"})
-    assert not bench.app.close(0.01, grace=0.01)
-    begun = time.monotonic()
-    assert not bench.app.close(PATIENCE, grace=PATIENCE)
-    assert time.monotonic() - begun < PATIENCE / 2
-    bench.go.set()
-    bench.answer()
-
-
 def test_stop_within_the_grace_of_another_ends_it() -> None:
     """Who has less patience decides."""
     bench = Bench()
