@@ -24,19 +24,20 @@ GRACE, LONGEST = 12.0, 15.0
 
 
 def post_worker_init(worker: Any) -> None:
-    """End the streams as soon as the worker is told to stop."""
+    """Stand ready to close the application, and do so as soon as the worker is told to stop."""
     before: Any = signal.getsignal(signal.SIGTERM)
     # A signal handler must not wait for a lock, which the code that it interrupts may hold; so a thread stands ready.
-    told: queue.SimpleQueue[int] = queue.SimpleQueue()
+    worker.told = queue.SimpleQueue()
 
     def close_when_told() -> None:
-        told.get()
+        worker.told.get()
         worker.wsgi.close(LONGEST, grace=GRACE)
 
-    threading.Thread(target=close_when_told, daemon=True).start()
+    worker.closer = threading.Thread(target=close_when_told, daemon=True)
+    worker.closer.start()
 
     def on_stop(number: int, frame: FrameType | None) -> None:
-        told.put(number)
+        worker.told.put(number)
         before(number, frame)
 
     signal.signal(signal.SIGTERM, on_stop)
@@ -46,5 +47,6 @@ def worker_exit(server: Any, worker: Any) -> None:
     """Let calls end and their results reach the store, then say goodbye to it."""
     app = getattr(worker, "wsgi", None)
     if app is not None:  # else it could not be imported, which gunicorn has said already
-        app.close(LONGEST, grace=GRACE)
+        worker.told.put(0)  # if no signal came; closing twice could take longer than a worker has
+        worker.closer.join()
         app.store.close()

@@ -8,14 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import streamhttp_client
-from tests.server.kit import Wire, events
+from tests.server.kit import PATIENCE, Wire, events
 
 pytest.importorskip("gunicorn")
 pytestmark = pytest.mark.live
@@ -66,6 +69,41 @@ def test_stop_and_start_again(tmp_path: Path) -> None:
     seen = [json.loads(event["data"])["params"]["progress"] for event in got if event["data"]]
     assert [*seen, *(message["params"]["progress"] for message in rest[:-1])] == list(range(1, 101))
     assert rest[-1]["result"]["content"][0]["text"].startswith("counted by process")
+
+
+@pytest.mark.parametrize("signalled", [True, False])
+def test_application_is_closed_once(monkeypatch: pytest.MonkeyPatch, signalled: bool) -> None:
+    """Whether a signal came or the worker ends by itself: both hooks together take no longer than it has, since a
+    handler that hangs is waited for once. Then goodbye is said to the store.
+    """
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import server_gunicorn as configuration
+
+    assert configuration.GRACE < configuration.LONGEST < configuration.graceful_timeout
+    calls: list[Any] = []
+    stops: list[int] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def close(timeout: float, *, grace: float) -> None:
+        calls.append((timeout, grace))
+        begun.set()
+        assert go.wait(PATIENCE)
+        calls.append("closed")
+
+    store = SimpleNamespace(close=lambda: calls.append("goodbye"))
+    worker = SimpleNamespace(wsgi=SimpleNamespace(close=close, store=store))
+    before = signal.signal(signal.SIGTERM, lambda number, frame: stops.append(number))
+    try:
+        configuration.post_worker_init(worker)
+        if signalled:
+            signal.raise_signal(signal.SIGTERM)
+            assert stops == [signal.SIGTERM]  # gunicorn hears of it as well
+            assert begun.wait(PATIENCE)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    go.set()
+    configuration.worker_exit(None, worker)
+    assert calls == [(configuration.LONGEST, configuration.GRACE), "closed", "goodbye"]
 
 
 def test_app_that_cannot_be_imported(tmp_path: Path) -> None:
