@@ -218,8 +218,7 @@ class Call:
         try:
             self.outlet.finish(response)
         finally:
-            if self._inbox.begun:
-                self._backlog.attempt(self._inbox.drop, "the end of an inbox")
+            self._backlog.attempt(self._inbox.drop, "the end of an inbox")
 
     def cancel(self) -> None:
         """The client does not want the result any more.
@@ -283,6 +282,7 @@ class Call:
         while True:
             if self._cancelled.is_set():
                 raise CallCancelled("the client cancelled this call, or the server stops")
+            self._refuse_late()
             left = deadline - time.monotonic()
             if left <= 0:
                 reason = {"requestId": answer_id, "reason": f"no answer within {timeout:g} s"}
@@ -341,7 +341,8 @@ class Call:
     def _hear(self, place: Place, wait: float) -> list[jsonrpc.Message]:
         """What the client has said after a place."""
         found = self._inbox.read(place, wait)
-        if found is None or any(_is_cancellation(message) for message in found):
+        # What is gone because the call has ended was not cancelled.
+        if (found is None and not self._finished) or any(map(_is_cancellation, found or ())):
             self.cancel()
         return found or []
 

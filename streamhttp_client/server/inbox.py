@@ -69,6 +69,8 @@ class Inbox:
         self._lock = threading.Lock()
         #: Whether there is one.
         self.begun = False
+        # The call has ended: it is not begun any more, by a thread that has outlived its handler.
+        self._over = False
         # Which log of this name it is, since an expired one is begun anew; and what of it was read by anybody.
         self._life = 0
         self._known = 0
@@ -77,16 +79,22 @@ class Inbox:
         """Begin it, unless that was done.
 
         Raises:
-            ClientClosed: The session has ended.
+            ClientClosed: The session has ended, or the call.
         """
         with self._lock:
             if not self.begun:
+                if self._over:
+                    raise ClientClosed("the call has ended")
                 if not self._store.create_log(self._session, self._name):
                     raise ClientClosed("the session has ended")
                 self.begun = True
 
     def drop(self) -> None:
-        self._store.delete_log(self._session, self._name)
+        """Drop it for good, if there is one."""
+        with self._lock:
+            self._over = True
+        if self.begun:
+            self._store.delete_log(self._session, self._name)
 
     def place(self) -> Place:
         """Where to begin to read for an answer to what is asked after this."""
@@ -94,7 +102,7 @@ class Inbox:
             return Place(self._life, self._known)
 
     def read(self, place: Place, wait: float) -> list[jsonrpc.Message] | None:
-        """What comes after a place, which moves on; None if the session has ended.
+        """What comes after a place, which moves on; None if the session or the call has ended.
 
         Nothing comes while the store is away: the handler shall not fail because of a moment. Who waits, comes again.
 
@@ -125,9 +133,11 @@ class Inbox:
 
     def _renew(self, place: Place) -> bool:
         """Go on in the inbox of now, begun anew if it has expired, since the handler did not look for long; False if
-        the session has ended.
+        the session has ended, or the call.
         """
         with self._lock:
+            if self._over:
+                return False
             if place.life == self._life:
                 if self._store.get_session(self._session) is None:
                     return False

@@ -10,10 +10,19 @@ from typing import Any
 import pytest
 
 from streamhttp_client import jsonrpc
-from streamhttp_client.exceptions import CallTimeout, CapabilityError, ClientClosed, InvalidResult, RPCError, ToolError
+from streamhttp_client.exceptions import (
+    CallTimeout,
+    CapabilityError,
+    ClientClosed,
+    InvalidResult,
+    LocalProtocolError,
+    RPCError,
+    ToolError,
+)
 from streamhttp_client.server import Context, MemoryStore, Server, ServerSession, WSGIApp
 from streamhttp_client.server.calls import Call
 from streamhttp_client.server.delivery import Backlog
+from streamhttp_client.server.stores.base import Page
 from tests.server.kit import PATIENCE, Direct, Reply
 
 Handler = Callable[[Context], Any]
@@ -231,13 +240,36 @@ def test_threads_of_a_handler() -> None:
     store = MemoryStore()
     store.create_session("s", {})
     outlet = Answering(store)
-    call = outlet.call = Call(
-        store, ServerSession("s", {}), jsonrpc.Request(1, "tools/call", {}), outlet, Backlog()
-    )
+    call = outlet.call = Call(store, ServerSession("s", {}), jsonrpc.Request(1, "tools/call", {}), outlet, Backlog())
     assert [call.ask(method, {}, PATIENCE) for method in ("a", "b")] == [{"to": "a"}, {"to": "b"}]
     store.append("s", "i1", jsonrpc.dump(jsonrpc.Notification("notifications/cancelled", {"requestId": 1})))
     assert call.cancelled
     call.finish(None)
+    assert store.read("s", "i1", 0).state == "gone"
+
+
+@pytest.mark.parametrize("moment", ["send", "read"])
+def test_question_that_outlives_its_call(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """A thread that asks when its handler returns does not wait for an answer that cannot come, and leaves no inbox
+    behind.
+    """
+    store = MemoryStore()
+    store.create_session("s", {})
+    outlet = Answering(store)
+    call = outlet.call = Call(store, ServerSession("s", {}), jsonrpc.Request(1, "tools/call", {}), outlet, Backlog())
+    read = store.read
+
+    def read_late(*given: Any, **options: Any) -> Page:
+        call.finish(jsonrpc.Response(1, {}))
+        return read(*given, **options)
+
+    if moment == "send":
+        monkeypatch.setattr(outlet, "send", lambda message: call.finish(jsonrpc.Response(1, {})))
+    else:
+        monkeypatch.setattr(outlet, "send", lambda message: None)
+        monkeypatch.setattr(store, "read", read_late)
+    with pytest.raises(LocalProtocolError, match="the call has ended"):
+        call.ask("a", {}, 1.0)
     assert store.read("s", "i1", 0).state == "gone"
 
 
