@@ -371,6 +371,9 @@ class RunningCalls:
             call.stop()
         return added
 
+    def __len__(self) -> int:
+        return len(self._calls)
+
     def discard(self, call: Call) -> None:
         with self._lock:
             if self._calls.get(call.key) is call:

@@ -82,6 +82,10 @@ def _secret(given: str | bytes | None) -> bytes | None:
     return secret
 
 
+def _stops() -> HTTPError:
+    return HTTPError(503, "the server stops", headers=[("Retry-After", "1")])
+
+
 def _names_stateless(environ: Mapping[str, Any]) -> bool:
     return find_stateless_revision(environ.get("HTTP_MCP_PROTOCOL_VERSION", "")) is not None
 
@@ -218,8 +222,9 @@ class WSGIApp:
             self._advise(environ)
         if (preflight := self._guard.preflight(environ)) is not None:
             return preflight  # it carries no credentials, so nobody is asked for them
-        if self._runner.stopping:
-            raise HTTPError(503, "the server stops", headers=[("Retry-After", "1")])
+        stopping = self._runner.stopping
+        if stopping and (method != "POST" or not self._runner.running):
+            raise _stops()
         try:
             principal = None if self._principal is None else self._principal(environ)
         except PermissionError as error:
@@ -229,7 +234,7 @@ class WSGIApp:
             # Stores keep it as JSON, which would give back something else than a tuple.
             raise LocalProtocolError(f"principal must return a text or None, got {type(principal).__name__}")
         if method == "POST":
-            return self._post(environ, principal)
+            return self._post(environ, principal, begins=not stopping)
         if self._stateless or not self._handshake or _names_stateless(environ):
             raise HTTPError(405, "there are no sessions, so POST only", headers=[("Allow", "POST")])
         if method == "GET":
@@ -277,9 +282,12 @@ class WSGIApp:
             raise HTTPError(404, "the session is not known, or has ended")
         return ServerSession(session_id, fields)
 
-    def _post(self, environ: Environ, principal: str | None) -> Answer | EventStream | PipeStream:
+    def _post(self, environ: Environ, principal: str | None, *, begins: bool) -> Answer | EventStream | PipeStream:
         check_accept(environ, *(("application/json",) if self._json else ("application/json", "text/event-stream")))
         messages, batch = read_messages(environ, self._max_body)
+        # What is no request may be what a handler waits for, to end in time.
+        if not begins and any(isinstance(message, jsonrpc.Request) for message in messages):
+            raise _stops()
         modern = self._modern
         if modern is not None and is_modern(environ, messages[0]):
             return modern.post(environ, messages[0], batch, principal)

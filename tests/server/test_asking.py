@@ -248,6 +248,27 @@ def test_threads_of_a_handler() -> None:
     assert store.read("s", "i1", 0).state == "gone"
 
 
+def test_answer_while_the_server_stops(make: Callable[..., Bench]) -> None:
+    """Nothing new is begun, but what waits for an answer of its client gets it, and so ends within the grace."""
+    bench = make(lambda ctx: ctx.elicit("?").action, elicitation={})
+    with bench.direct.request("tools/call", {"name": "do"}) as reply:
+        found = messages(reply)
+        asked = next(found)
+        stopper = threading.Thread(target=lambda: bench.app.close(PATIENCE, grace=PATIENCE))
+        stopper.start()
+        while not bench.app._runner.stopping:
+            assert stopper.is_alive()
+        with bench.direct.request("ping") as refused:
+            assert refused.status == 503 and refused.headers["retry-after"] == "1"
+            refused.body()
+        answer = {"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "decline"}}
+        with bench.direct.post(answer) as accepted:
+            assert accepted.status == 202
+            accepted.body()
+        assert text(next(found)["result"]) == "decline"
+    stopper.join(PATIENCE)
+
+
 @pytest.mark.parametrize("moment", ["send", "read"])
 def test_question_that_outlives_its_call(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     """A thread that asks when its handler returns does not wait for an answer that cannot come, and leaves no inbox
