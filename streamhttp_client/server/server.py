@@ -251,7 +251,8 @@ class Server(Offer):
             protocol: Which revisions are spoken. "auto": all, and each request chooses; "2026-07-28": only that one,
                 where each request stands alone; "2025-11-25": those with a handshake, down to 2025-03-26.
             stateless: No sessions before 2026-07-28 either: each request stands alone, and any worker can answer it.
-                Streams cannot be resumed, and a client of those revisions cannot be asked anything.
+                Streams cannot be resumed, and a client of those revisions cannot be asked anything. Tasks,
+                subscriptions and questions of 2026-07-28 need a common ``store`` all the same.
             json_response: Answer every request with one JSON object. Progress, log messages and questions to
                 the client have no place in it.
             store: Where sessions and events are kept; in memory if not given. All processes of one server share it;

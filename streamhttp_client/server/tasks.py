@@ -280,18 +280,32 @@ class Tasks:
         asked = outcome.get("asked", {})
         if not asked or any(f"answer:{key}" not in fields for key in asked):
             return
-        # Two that bring the last answers at the same time both come here.
-        if self._decide(name, f"go{fields['run']}", {}):
-            fields["kept"] = outcome["kept"]
-            number = fields["run"] + 1
-            # That is decided, and nobody else will do it; so if the store is away now, it is done later.
-            self._backlog.attempt(lambda: self._run(name, fields, number), "the next run of a task")
+        fields["kept"] = outcome["kept"]
+        number = fields["run"]
+        # Two that bring the last answers at the same time both come here; the entry tells whose it is.
+        own = {"by": new_token()}
+
+        def go_on() -> None:
+            if self._decide(name, f"go{number}", own):
+                # Nobody else will do it; so if the store is away now, it is done later.
+                self._backlog.attempt(lambda: self._run(name, fields, number + 1), "the next run of a task")
+
+        try:
+            go_on()
+        except StoreError:
+            # The client may come again; but perhaps this has decided, and only the answer of the store was lost.
+            self._backlog.add(go_on)
+            raise
 
     def _decide(self, name: str, log: str, entry: Mapping[str, Any]) -> bool:
-        """Whether this is the first to end a log. One that is gone stops nobody: its process has died long ago."""
-        if self._store.append(name, log, json.dumps(entry).encode(), end=True):
+        """Whether this is the first to end a log, or has been: the answer of the store may have been lost. One that is
+        gone stops nobody: its process has died long ago.
+        """
+        data = json.dumps(entry).encode()
+        if self._store.append(name, log, data, end=True):
             return True
-        return self._store.read(name, log, 0).state == "gone"
+        page = self._store.read(name, log, 0)
+        return page.state == "gone" or page.entries[:1] == [(1, data)]
 
     def end(self, name: str, number: int, outcome: Mapping[str, Any]) -> None:
         """A run has ended in this process; if the store is away, that is written later."""

@@ -567,6 +567,30 @@ def test_store_that_fails_at_one_step(scene: Scene, monkeypatch: pytest.MonkeyPa
     app.close()
 
 
+def test_store_that_decides_and_does_not_say_so(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T-17: a store whose answer is lost may have done what it was asked, and the task goes on all the same, once."""
+    monkeypatch.setattr(delivery, "_INTERVAL", 0.01)
+    app = make_server(scene).wsgi()
+    direct = ModernDirect(app, CLIENT)
+    task = begin(direct, "asks")
+    settled(direct, task, "input_required")
+    work, lost = app.store.append, [True]
+
+    def lose_once(session: str, log: str, *given: Any, **options: Any) -> int:
+        number = work(session, log, *given, **options)
+        if log == "go1" and lost and lost.pop():
+            raise StoreUnavailable("the store does not answer")
+        return number
+
+    monkeypatch.setattr(app.store, "append", lose_once)
+    update = {"taskId": task, "inputResponses": {key: {"action": "accept"} for key in "ab"}}
+    direct.result("tasks/update", update)
+    direct.result("tasks/update", update)  # a client that heard of a failure, or not, says it again
+    settled(direct, task, "input_required")
+    assert not lost and (app.store.get_session(task) or {})["run"] == 2
+    app.close()
+
+
 def test_process_that_died_between_two_writes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """T-17: the end of a run stands in its log only, which is gone before the task; whoever asks writes it down."""
     app = make_server(scene).wsgi()

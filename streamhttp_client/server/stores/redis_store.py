@@ -192,9 +192,9 @@ class RedisStore(SharedStore[_Connection]):
         with _translated():
             found = redis.get(key)
             if found is None:
+                made = secrets.token_bytes(32)
                 # Several may come here at the same time.
-                redis.set(key, secrets.token_bytes(32), nx=True)
-                found = redis.get(key)
+                found = made if redis.set(key, made, nx=True) else redis.get(key)
         return bytes(found)
 
     # Sessions. The values of fields are JSON; an empty one stands for none. Each session has a field without
