@@ -117,6 +117,12 @@ def _is_contents(value: Any) -> bool:
     return isinstance(value, Mapping) and "uri" in value and ("text" in value or "blob" in value)
 
 
+def _need_session(call: Call) -> None:
+    if call.session.session_id is None:
+        # As the capabilities say; "{}" would be a promise.
+        raise RPCError("there are no subscriptions without a session", code=jsonrpc.METHOD_NOT_FOUND)
+
+
 class Resources:
     """All resources of one server, and the methods that the client calls."""
 
@@ -160,9 +166,7 @@ class Resources:
         return found[0].read(call, uri, found[1])
 
     def subscribe(self, call: Call) -> dict[str, Any]:
-        if call.session.session_id is None:
-            # As the capabilities say; "{}" would be a promise.
-            raise RPCError("there are no subscriptions without a session", code=jsonrpc.METHOD_NOT_FOUND)
+        _need_session(call)
         uri = self._uri(call)
         if self._find(uri) is None:
             raise ResourceNotFound("resource not found", code=RESOURCE_NOT_FOUND, data={"uri": uri})
@@ -175,6 +179,7 @@ class Resources:
         return {}
 
     def unsubscribe(self, call: Call) -> dict[str, Any]:
+        _need_session(call)
         call.update_session({f"subscribed:{self._uri(call)}": None})
         return {}
 

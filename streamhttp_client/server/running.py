@@ -77,17 +77,22 @@ class RunningServer:
             if self._stopped:
                 return
             self._stopped = True
-            self.app.close(timeout, grace=grace)
-            self._server.shutdown_timeout = timeout
-            stopper = threading.Thread(target=self._server.stop, name="streamhttp-stop", daemon=True)
-            stopper.start()
-            while stopper.is_alive() and self._thread.is_alive():
-                # The accepting thread looks up twice a second, or when somebody connects; so somebody does.
-                with contextlib.suppress(OSError):
-                    socket.create_connection((self.host, self.port), timeout=0.1).close()
-                self._thread.join(0.01)
-            stopper.join()
-            self._thread.join()
+            try:
+                self.app.close(timeout, grace=grace)
+            finally:
+                self._stop_listening(timeout)
+
+    def _stop_listening(self, timeout: float) -> None:
+        self._server.shutdown_timeout = timeout
+        stopper = threading.Thread(target=self._server.stop, name="streamhttp-stop", daemon=True)
+        stopper.start()
+        while stopper.is_alive() and self._thread.is_alive():
+            # The accepting thread looks up twice a second, or when somebody connects; so somebody does.
+            with contextlib.suppress(OSError):
+                socket.create_connection((self.host, self.port), timeout=0.1).close()
+            self._thread.join(0.01)
+        stopper.join()
+        self._thread.join()
 
     def __enter__(self) -> Self:
         return self

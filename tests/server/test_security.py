@@ -314,7 +314,8 @@ def test_stateless_server_promises_no_news(server: Server) -> None:
     params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
     capabilities = direct.answer("initialize", params)["capabilities"]
     assert capabilities and all(found == {} for found in capabilities.values())
-    assert direct.answer("resources/subscribe", {"uri": "test://a"})["code"] == -32601
+    for method in ("resources/subscribe", "resources/unsubscribe"):
+        assert direct.answer(method, {"uri": "test://a"})["code"] == -32601
 
 
 def test_stateless(server: Server) -> None:

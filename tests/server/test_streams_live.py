@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -258,6 +260,21 @@ def test_stop_ends_streams_with_a_retry() -> None:
         released.set()
         stopping.join(PATIENCE)
     running.stop()
+
+
+def test_stop_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while handlers are waited for: nothing listens any more, since a second stop does nothing."""
+    running = Server("test", "1.0").serve()
+
+    def interrupted(*given: Any, **options: Any) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running.app, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        running.stop()
+    running.stop()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((running.host, running.port), PATIENCE).close()
 
 
 def test_half_a_result_is_none() -> None:
