@@ -436,8 +436,7 @@ class Engine:
         if self.closed:
             return
         deadline = Deadline(_FAREWELL_SECONDS)
-        self.work.close()
-        under_way = self.work.calls()
+        under_way = self.work.close()
         self.listening.stop(_FAREWELL_SECONDS / 2)
         for call in under_way:
             call.give_up(0.0 if end_session is False else deadline.remaining() or 0.0)

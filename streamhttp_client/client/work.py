@@ -112,10 +112,12 @@ class Work:
         finally:
             self.unregister(effort)
 
-    def close(self) -> None:
-        """Wake all that is blocked, and what will be."""
+    def close(self) -> list[UnderWay]:
+        """Wake all that is blocked, and what will be; the calls among it, some of which have ended by now."""
         self.closed = True
-        for call in self.calls():
+        calls = self.calls()
+        for call in calls:
             call.wake()
         for effort in list(self._efforts.values()):
             effort.interrupt.fire()
+        return calls

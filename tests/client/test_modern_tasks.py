@@ -702,8 +702,8 @@ def test_closing_the_client(server: ModernMCPServer) -> None:
         for _ in call:
             made.set()
 
-    readers = [InThread(read), InThread(lambda: client.wait_task("t-1"))]
     server.on("tasks/get", task("working", pollIntervalMs=60_000))
+    readers = [InThread(read), InThread(lambda: client.wait_task("t-1"))]
     assert made.wait(BOUND)
     server.wait_for(lambda seen: any(request.key == "tasks/get" for request in seen))
     with within(AT_ONCE):
