@@ -46,10 +46,14 @@ class Errands:
         self.wake.set()
         done.wait()
         well, what = outcome
+        outcome.clear()
         if well:
             result: _T = what
             return result
-        raise what
+        try:
+            raise what
+        finally:
+            del what  # with the list above, or the error would hold itself through these frames
 
     def do(self) -> None:
         """Call what was asked for, if anything was. The waiting thread."""
@@ -62,9 +66,11 @@ class Errands:
             outcome[:] = True, function()
         except BaseException as error:
             outcome[:] = False, error
-        with self._lock:
-            self._errand = None
+        # First: Ctrl-C may come between any two of these lines, and whoever asked must not wait for ever.
         done.set()
+        with self._lock:
+            if self._errand is errand:  # by now there may be another one
+                self._errand = None
 
     def leave(self) -> None:
         """Nobody waits any more."""
@@ -162,29 +168,31 @@ class Interrupt:
             with lock:
                 outcome.append((result, error))
                 late = left
+            del error  # as below
             done.set()
             if late and result is not None:
                 discard(result)
 
         thread = threading.Thread(target=work, name="streamhttp-connect", daemon=True)
+        taken = False
         try:
-            thread.start()
-        except RuntimeError:  # no more threads, or none since the interpreter is shutting down
-            return function()
-        in_time = False
-        try:
-            while in_time := self.wait(done, None if end is None else max(0.0, end - time.monotonic())):
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads, or none since the interpreter is shutting down
+                return function()
+            while self.wait(done, None if end is None else max(0.0, end - time.monotonic())):
                 done.clear()
                 with lock:
-                    if outcome:
-                        break
+                    taken = bool(outcome)
+                if taken:
+                    break
                 if errands is not None:
                     errands.do()
-        finally:
+        finally:  # on Ctrl-C too, which may come while the thread starts
             if errands is not None:
                 errands.leave()
             with lock:
-                left = not in_time or not outcome
+                left = not taken
                 result, error = outcome[0] if outcome else (None, None)
             if left and result is not None:
                 discard(result)

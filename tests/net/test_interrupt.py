@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -184,3 +186,97 @@ def test_an_errand_for_who_has_left_is_not_done() -> None:
     other.join()
     go_on.set()
     assert ended.wait(AT_ONCE) and done == [] and len(errors) == 1
+
+
+def test_ctrl_c_while_the_thread_starts_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have begun already: what it asks for and what it brings is for nobody then."""
+    real, errands, gone = threading.Thread.start, Errands(), threading.Event()
+
+    def start(thread: threading.Thread) -> None:
+        real(thread)
+        raise KeyboardInterrupt
+
+    def work() -> int:
+        with pytest.raises(ClientClosed):
+            errands.ask(int)
+        return 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(KeyboardInterrupt):
+            Interrupt().run(work, lambda _: gone.set(), AT_ONCE, errands)
+    assert gone.wait(AT_ONCE)
+
+
+def test_ctrl_c_right_after_an_errand_leaves_nobody_waiting() -> None:
+    """Who asked for it gets its answer, or is told that nobody waits."""
+    errands, called, gone = Errands(), threading.Event(), threading.Event()
+    real, home = errands._lock, threading.get_ident()
+
+    class Interrupted:
+        def __enter__(self) -> None:
+            real.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            real.release()
+            if threading.get_ident() == home and called.is_set():
+                called.clear()
+                raise KeyboardInterrupt
+
+    def work() -> int:
+        with contextlib.suppress(ClientClosed):
+            errands.ask(called.set)
+        return 1
+
+    errands._lock = Interrupted()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        Interrupt().run(work, lambda _: gone.set(), AT_ONCE, errands)
+    assert gone.wait(AT_ONCE)
+
+
+def test_what_comes_together_with_ctrl_c_is_discarded() -> None:
+    """After an errand too: nobody else would close the connection that it is."""
+    errands, discarded = Errands(), []
+
+    class Interrupted(Interrupt):
+        def wait(self, event: threading.Event, seconds: float | None) -> bool:
+            assert super().wait(event, seconds)
+            if asked:
+                assert ended.wait(AT_ONCE)
+                raise KeyboardInterrupt
+            return True
+
+    asked: list[int] = []
+    ended = threading.Event()
+
+    def work() -> int:
+        errands.ask(lambda: asked.append(1))
+        return 1
+
+    class Ended(threading.Thread):
+        def run(self) -> None:
+            super().run()
+            ended.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "Thread", Ended)
+        with pytest.raises(KeyboardInterrupt):
+            Interrupted().run(work, discarded.append, AT_ONCE, errands)
+    assert discarded == [1]
+
+
+def test_the_error_of_an_errand_goes_with_who_caught_it() -> None:
+    """It holds files and connections in its frames, which must not wait for the garbage collector."""
+
+    class Failure(Exception):
+        pass
+
+    def fail() -> None:
+        raise Failure
+
+    errands = Errands()
+    try:
+        Interrupt().run(lambda: errands.ask(fail), lambda _: None, AT_ONCE, errands)
+    except Failure as error:
+        seen = weakref.ref(error)
+    assert seen() is None
