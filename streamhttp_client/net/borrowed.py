@@ -62,9 +62,10 @@ def send(
             request, stream=True, allow_redirects=False, timeout=(connect_timeout, seconds), **settings
         )
 
+    answer: requests.Response | None = None
     try:
         if request.hooks["response"]:
-            answer: requests.Response | None = exchange()
+            answer = exchange()
         else:
             errands = None
             if isinstance(request.body, RewindableBody):
@@ -79,6 +80,9 @@ def send(
         if is_foreign(error):
             raise
         raise RemoteProtocolError(f"the answer cannot be understood: {error}") from error
+    finally:
+        if answer is None and isinstance(request.body, RewindableBody):
+            request.body.close()
     if answer is None:
         if interrupt.fired or limit is None:
             raise ClientClosed("the request was closed before its answer came")

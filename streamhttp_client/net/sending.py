@@ -111,6 +111,10 @@ class RewindableBody:
         data, self._rest = self._rest[:size], self._rest[size:]
         return data
 
+    def close(self) -> None:
+        """Let go of the source: who was left behind with this may hold it for long, and would end a generator there."""
+        self._make, self._pieces = _nothing, None
+
     def _fetch(self) -> bytes:
         """A whole piece: each is a change of threads where there are two. Empty at the end."""
         return self._next() if self.errands is None else self.errands.ask(self._next)
@@ -119,6 +123,10 @@ class RewindableBody:
         if self._pieces is None:
             self._pieces = in_memory(self._make())
         return next(filter(None, self._pieces), b"")
+
+
+def _nothing() -> Iterable[Piece]:
+    return ()
 
 
 def send_request(

@@ -129,7 +129,8 @@ def upload(
         on_progress: Called on this thread at the beginning, at the end, good or bad, and at most ten times a second in
             between. An exception in it stops the upload and reaches the caller.
         progress: True for a progress bar, as for :func:`~streamhttp_client.download`.
-        http: A session to send through; it is not closed.
+        http: A session to send through; it is not closed. A connection inside it that is left by Ctrl-C or a deadline
+            ends by the timeouts.
         headers: Sent to the origin of ``url`` only.
         auth: Credentials for it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import ssl
@@ -249,7 +250,7 @@ def test_errors_in_the_body_are_ours(session: requests.Session, error: Exception
 def test_a_body_is_not_read_any_more_once_its_request_was_left(session: requests.Session) -> None:
     """The thread that is left behind inside requests may go on sending; what it reads from may be closed by then."""
     given: list[int] = []
-    begun, go_on = threading.Event(), threading.Event()
+    begun, go_on, gone = threading.Event(), threading.Event(), threading.Event()
 
     def pieces() -> Iterator[bytes]:
         for number in range(1000):
@@ -260,8 +261,10 @@ def test_a_body_is_not_read_any_more_once_its_request_was_left(session: requests
     def script(peer: Peer) -> None:
         peer.read_request(body=False)
         assert go_on.wait(BOUND)
-        while peer._sock.recv(1 << 20):
-            pass
+        with contextlib.suppress(ConnectionError):
+            while peer._sock.recv(1 << 20):
+                pass
+        gone.set()
 
     interrupt = Interrupt()
     with RawServer(script) as server:
@@ -273,4 +276,38 @@ def test_a_body_is_not_read_any_more_once_its_request_was_left(session: requests
         assert isinstance(call.error, ClientClosed)
         before = len(given)
         go_on.set()
+        assert gone.wait(BOUND)
     assert len(given) == before < 1000
+
+
+def test_a_generator_ends_where_the_request_was_made(session: requests.Session) -> None:
+    """At once when the request is left, and not on the thread that is left behind, when its time is over."""
+    ended: list[int] = []
+    homes: list[int] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            while True:
+                yield bytes(65536)
+                begun.set()
+        finally:
+            ended.append(threading.get_ident())
+
+    def script(peer: Peer) -> None:
+        peer.read_request(body=False)
+        assert go_on.wait(BOUND)
+
+    def ask() -> None:
+        homes.append(threading.get_ident())
+        send(HTTP(session=session), server.url, "PUT", pieces, interrupt=interrupt)
+
+    interrupt = Interrupt()
+    with RawServer(script) as server:
+        call = InThread(ask)
+        assert begun.wait(BOUND)
+        interrupt.fire()
+        call.join(BOUND)
+        assert isinstance(call.error, ClientClosed)
+        assert ended == homes != []
+        go_on.set()
