@@ -43,8 +43,18 @@ def report_to(on_progress: OnProgress | None, work: Callable[[Reporter], _T]) ->
         def report(progress: Progress) -> object:
             return asked(lambda: call(progress))
 
+    reporter = Reporter(report)
     try:
-        return work(Reporter(report))
+        return work(reporter)
     except _OfCaller as passed:
         error = passed.error
-    raise error  # not in the "except", which would become its context
+    # Not in the "except", which would become its context.
+    try:
+        if isinstance(error, Exception):
+            reporter.stop()  # as of any other failure; says nothing if it was the callback that failed
+    except _OfCaller as passed:
+        error = passed.error
+    try:
+        raise error
+    finally:
+        del error  # or it would hold itself through this frame

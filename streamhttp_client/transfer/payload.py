@@ -68,7 +68,7 @@ class _Memory(Payload):
     shared = True
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
-        self._view = memoryview(data).cast("B")
+        self._view = _bytes_of(data)
         self.size = len(self._view)
 
     def pieces(self, start: int = 0, end: int | None = None, *, in_memory: bool = False) -> Iterator[Piece]:
@@ -138,7 +138,7 @@ class _Seekable(Payload):
     def pieces(self, start: int = 0, end: int | None = None, *, in_memory: bool = False) -> Iterator[Piece]:
         assert self.size is not None
         stop = self.size if end is None else end
-        self._file.seek(self._base + start)
+        asked(partial(self._file.seek, self._base + start))
         at = start
         while at < stop:
             data = asked(partial(self._file.read, min(_PIECE_SIZE, stop - at)))
@@ -164,14 +164,21 @@ class _Iterable(Payload):
                     "the body had to be sent a second time, for a redirect or for credentials, and the source can be "
                     "read only once; a file or bytes could be sent again"
                 )
-            self._iterator = iter(self._source)
+            self._iterator = asked(partial(iter, self._source))
         self._begun = True
         while (data := asked(partial(next, self._iterator, _END))) is not _END:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise LocalProtocolError(f"the source must give bytes, got {type(data).__name__}")
-            view = memoryview(data).cast("B")
+            view = _bytes_of(data)
             for at in range(0, len(view), _PIECE_SIZE):
                 yield view[at : at + _PIECE_SIZE]
+
+
+def _bytes_of(data: bytes | bytearray | memoryview) -> memoryview:
+    """A view of the bytes as they stand; of a copy, if they do not lie one behind the other."""
+    view = memoryview(data)
+    # Without any bytes it may have a shape that cannot be cast.
+    return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
 
 
 def open_payload(source: Source) -> Payload:

@@ -10,6 +10,7 @@ import io
 import os
 import pickle
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -36,6 +37,7 @@ from streamhttp_client.exceptions import (
 from streamhttp_client.net.retry import RetryPolicy
 from streamhttp_client.net.timeouts import Timeout
 from streamhttp_client.progress import Progress
+from streamhttp_client.transfer.callers import asked, report_to
 from streamhttp_client.transfer.upload import UploadResult, upload
 from tests.support.rawserver import Peer, RawServer, Request
 
@@ -750,3 +752,54 @@ def test_source_and_callback_are_called_where_upload_was(borrowed: bool) -> None
         upload(pieces(), server.url, http=session, on_progress=report)
         assert server.requests[0].body == DATA[:100_000] * 3
     assert threads == {threading.current_thread()} and len(reports) >= 2
+
+
+def test_the_end_is_told_when_the_source_fails(every_report: None) -> None:
+    """As of any upload that fails; and a callback that fails then has the last word."""
+    reports: list[Progress] = []
+
+    def pieces() -> Iterator[bytes]:
+        yield DATA[:1000]
+        yield DATA[1000:2000]
+        raise ValueError("no more")
+
+    def stop(report: Progress) -> None:
+        if report.progress:
+            raise KeyError(report.progress)
+
+    with Receiver() as server:
+        with pytest.raises(ValueError, match="no more"):
+            upload(pieces(), server.url, on_progress=reports.append)
+        assert [report.progress for report in reports] == [0, 1000, 1000]
+    with pytest.raises(KeyError) as caught:
+        report_to(stop, lambda reporter: (reporter.begin(0, 1), setattr(reporter, "_highest", 5), asked(fail)))
+    assert caught.value.args == (5,) and caught.value.__context__ is None
+
+
+def fail() -> None:
+    raise ValueError
+
+
+def test_an_error_of_the_caller_goes_with_who_caught_it() -> None:
+    """It holds the whole transfer in its frames, which must not wait for the garbage collector."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(report: Progress) -> None:
+        raise Stop
+
+    try:
+        report_to(stop, lambda reporter: reporter.begin(0, 1))
+    except Stop as error:
+        seen = weakref.ref(error)
+    assert seen() is None
+
+
+def test_a_view_with_gaps_is_sent_as_it_reads() -> None:
+    """Every second byte, for one: those, whole or as a piece of an iterable."""
+    with Receiver() as server:
+        send(server, memoryview(b"abcdef")[::2])
+        send(server, [memoryview(b"abcdef")[::-2], memoryview(b"")[::2]])
+        send(server, memoryview(b"")[::2])
+        assert [request.body for request in server.requests] == [b"ace", b"fdb", b""]
