@@ -57,7 +57,8 @@ def download(
     the server's strong validator says that the file is still the same one. That holds for another query too, as signed
     links have it from day to day, if the strong entity tag and the size are the same; then, and for an answer without a
     strong validator in the place of the rest, what is there stays until the new file is whole. If all of it was there
-    already, it is put in its place without asking again. It blocks; threads and processes may download to the same
+    already, it is put in its place without asking again, unless something else had come there (``TargetExists``) when
+    it was to get its name. It blocks; threads and processes may download to the same
     target at once without harm.
 
     A content coding that nobody asked for is undone, unless the name (``.gz``, ``.tgz``) or the type says that the file

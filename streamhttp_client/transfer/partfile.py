@@ -21,7 +21,7 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from ..exceptions import DiskFull, TargetChanged
+from ..exceptions import DiskFull, TargetChanged, TargetExists
 from .names import name_beside
 from .ranges import Representation
 from .remains import Remains, is_of, open_remains
@@ -66,6 +66,7 @@ class PartFile:
         self.gaps: list[list[int]] | None = None
         self._fd = -1
         self._aside: Remains | None = None
+        self._came_late = False  # something was there when the whole file was to get its name
         self._stem = name_beside(target)
         self.path = f"{self._stem}.part"
         self._sidecar = Sidecar(f"{self.path}.json")
@@ -235,7 +236,8 @@ class PartFile:
         """Put the file in its place: onto the disk first, then under its name.
 
         Raises:
-            TargetExists: Something has come there in the meantime. The part file stays.
+            TargetExists: Something has come there in the meantime. The part file stays, but is put in no place before
+                the server was asked again: who knows what it is when that place is free.
             TargetChanged: The part file is not the one that was written, or not as long.
         """
         self._check_length()
@@ -244,7 +246,11 @@ class PartFile:
             os.fchmod(self._fd, mode)
         self._sync(os.fsync)
         self._check_ours()
-        put_in_place(self.path, self.target, overwrite=overwrite)
+        try:
+            put_in_place(self.path, self.target, overwrite=overwrite)
+        except TargetExists:
+            self._came_late = True
+            raise
         os.close(self._fd)
         self._fd = -1
         if self._aside is not None:
@@ -333,6 +339,8 @@ class PartFile:
         }
         if self.gaps is not None:
             state["gaps"] = [list(gap) for gap in self.gaps]  # they go on changing
+        if self._came_late:
+            state["late"] = True
         return state
 
 

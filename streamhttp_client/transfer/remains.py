@@ -68,8 +68,9 @@ def open_remains(path: str, key: Mapping[str, str], state: Mapping[str, Any]) ->
         os.close(fd)
         return None
     offset = os.lseek(fd, 0, os.SEEK_END)
-    if not sure and offset == total and not gaps:
-        # Under another query it may be another file: an answer has to say that it is not. One byte brings one.
+    if (not sure or state.get("late") is True) and offset == total and not gaps:
+        # Under another query it may be another file, and of what found its place taken nobody knows how old it is: an
+        # answer has to say that it is the same. One byte brings one.
         os.ftruncate(fd, total - 1)
         offset = os.lseek(fd, 0, os.SEEK_END)
     return Remains(fd, path, version, offset, gaps or None)

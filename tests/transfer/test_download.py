@@ -1552,3 +1552,23 @@ def test_an_address_that_makes_no_sense(tmp_path: Path) -> None:
     with pytest.raises(LocalProtocolError, match="http"):
         download("ftp://example.org/x", tmp_path / "x")
     assert leftovers(tmp_path) == []
+
+
+def test_what_found_its_place_taken_is_asked_about_before_it_gets_it(tmp_path: Path) -> None:
+    """When the place is free again, tomorrow perhaps, it may be an old version that nobody wants any more."""
+
+    def meanwhile(report: Progress) -> None:
+        (tmp_path / "x").write_bytes(b"theirs")
+
+    for change in (False, True):
+        with FileServer(DATA) as server:
+            with pytest.raises(TargetExists):
+                fetch(server, tmp_path / "x", on_progress=meanwhile)
+            (tmp_path / "x").unlink()
+            if change:
+                server.data, server.etag = DATA[::-1], '"v2"'
+            result = fetch(server, tmp_path / "x")
+            assert server.requests[-1].header("Range") == f"bytes={len(DATA) - 1}-"
+            assert result.resumed_from == (0 if change else len(DATA) - 1)
+            assert (tmp_path / "x").read_bytes() == server.data and leftovers(tmp_path) == ["x"]
+        (tmp_path / "x").unlink()
