@@ -45,7 +45,7 @@ from .pace import Reporter
 from .partfile import PartFile, disk_error
 from .ranges import Representation, Verdict, judge
 from .segments import MIN_SEGMENT_SIZE, Piece, Segments
-from .target import check_target
+from .target import check_folder, check_target
 
 if TYPE_CHECKING:
     import requests
@@ -77,7 +77,7 @@ class Fetch:
         self._target = target
         self._is_folder = os.path.isdir(target)
         if self._is_folder:
-            check_target(os.path.join(target, "x"), True)
+            check_folder(target)
         elif target.endswith(os.sep):
             raise NotADirectoryError(f"{target!r} is no folder")
         else:

@@ -9,7 +9,15 @@ import stat
 from ..exceptions import TargetExists
 from .strays import tidy
 
-__all__ = ["check_target", "mode_of", "put_in_place", "sync_folder"]
+__all__ = ["check_folder", "check_target", "mode_of", "put_in_place", "sync_folder"]
+
+
+def check_folder(folder: str) -> None:
+    """Raise OSError unless files can be made in it."""
+    if not stat.S_ISDIR(os.stat(folder).st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
 
 
 def check_target(path: str, overwrite: bool) -> None:
@@ -21,11 +29,7 @@ def check_target(path: str, overwrite: bool) -> None:
     """
     if not path:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    folder = os.path.dirname(path) or "."
-    if not stat.S_ISDIR(os.stat(folder).st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+    check_folder(os.path.dirname(path) or ".")
     if os.path.isdir(path) and not os.path.islink(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     try:

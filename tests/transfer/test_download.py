@@ -1572,3 +1572,9 @@ def test_what_found_its_place_taken_is_asked_about_before_it_gets_it(tmp_path: P
             assert result.resumed_from == (0 if change else len(DATA) - 1)
             assert (tmp_path / "x").read_bytes() == server.data and leftovers(tmp_path) == ["x"]
         (tmp_path / "x").unlink()
+
+
+def test_a_folder_may_hold_a_folder_of_any_name(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    with FileServer(DATA) as server:
+        assert fetch(server, tmp_path).path == str(tmp_path / "file.bin")
