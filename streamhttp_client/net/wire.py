@@ -15,6 +15,7 @@ from typing import Protocol
 
 from .._headers import Headers
 from ..exceptions import ConnectionLost, MessageTooLarge, RemoteProtocolError
+from .errors import RefusedAnswer
 
 __all__ = [
     "MAX_HEAD_SIZE",
@@ -142,7 +143,7 @@ def framing_for(method: str, head: Head) -> Framing:
         return framing
     if coding != "identity":  # which is what HTTP of 1999 called none at all
         # No TE was sent, so no other may come; handed out, its bytes would pass for the body.
-        raise RemoteProtocolError(f"expected transfer coding 'chunked', got {coding!r:.60}")
+        raise RefusedAnswer(f"expected transfer coding 'chunked', got {coding!r:.60}")
     if length is None:
         return CloseFraming()
     values = {value.strip(" \t") for value in length.split(",")}

@@ -1578,3 +1578,11 @@ def test_a_folder_may_hold_a_folder_of_any_name(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     with FileServer(DATA) as server:
         assert fetch(server, tmp_path).path == str(tmp_path / "file.bin")
+
+
+def test_a_transfer_coding_that_nobody_asked_for_is_no_matter_of_time(tmp_path: Path) -> None:
+    """It would come again: an error at once, and not after all attempts."""
+    with FileServer(DATA, *[answer(200, headers={"Transfer-Encoding": "gzip"})] * 3) as server:
+        with pytest.raises(TransferInterrupted, match="transfer coding"):
+            download(server.url, tmp_path / "x", retry=RetryPolicy(attempts=3, base=100))
+        assert len(server.requests) == 1
