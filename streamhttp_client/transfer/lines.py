@@ -35,7 +35,8 @@ _BOM = b"\xef\xbb\xbf"
 class Lines(Generic[AnyStr]):
     """An iterator of lines and context manager, made by :func:`iter_lines`.
 
-    One thread iterates; any thread may call :meth:`close`, which ends the iteration.
+    One thread iterates; any thread may call :meth:`close`, which ends the iteration. So does an error, Ctrl-C too: what
+    was being read is lost then, and whoever iterates again is told so (ClientClosed).
 
     Attributes:
         count: Lines given so far.
@@ -46,16 +47,23 @@ class Lines(Generic[AnyStr]):
         self._encoding = encoding
         self._errors = errors
         self._max_line_size = max_line_size
-        self._closed = False
+        self._closed = self._failed = False
         self.count = 0
         # Kept here, so that leaving a loop and beginning another one goes on with the next line.
         self._lines: Iterator[AnyStr] = cast("Iterator[AnyStr]", self._run())
 
     def __iter__(self) -> Iterator[AnyStr]:
+        self._check()
         return self._lines
 
     def __next__(self) -> AnyStr:
+        self._check()
         return next(self._lines)
+
+    def _check(self) -> None:
+        # Else it would look like the end of the text.
+        if self._failed and not self._closed:
+            raise ClientClosed(f"reading ended with an error after {self.count} lines; open the address again")
 
     @property
     def bytes_read(self) -> int:
@@ -74,9 +82,11 @@ class Lines(Generic[AnyStr]):
                     if self._closed:
                         return
             source.done()
-        except ClientClosed:
-            if not self._closed:
-                raise
+        except BaseException as error:
+            if isinstance(error, ClientClosed) and self._closed:
+                return
+            self._failed = True
+            raise
         finally:
             source.close()
 

@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from streamhttp_client.exceptions import (
+    ClientClosed,
     LocalProtocolError,
     MessageTooLarge,
     RemoteProtocolError,
@@ -408,3 +409,15 @@ def test_a_long_line_in_single_bytes_takes_no_more_than_its_size(monkeypatch: py
         finally:
             tracemalloc.stop()
     assert len(line) == size and peak < 4 * size
+
+
+def test_what_ended_with_an_error_does_not_look_like_the_end() -> None:
+    """Who iterates again has not read all of it, and is told so; once it is closed, it is over."""
+    with FileServer(DATA, answer(404)) as server, iter_lines(server.url) as lines:
+        with pytest.raises(TransferRefused):
+            list(lines)
+        for again in (list, next):
+            with pytest.raises(ClientClosed, match="ended with an error after 0 lines"):
+                again(lines)
+        lines.close()
+        assert list(lines) == []
