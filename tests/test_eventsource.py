@@ -22,6 +22,7 @@ import requests
 
 from streamhttp_client.eventsource import EventSource, StreamOpened
 from streamhttp_client.eventsource import source as source_module
+from streamhttp_client.eventsource.reconnecting import Reconnecting
 from streamhttp_client.exceptions import (
     AuthenticationError,
     CallTimeout,
@@ -1035,3 +1036,10 @@ def test_the_example() -> None:
         f"count: {number} of 6" for number in range(1, 7)
     ]
     assert done.stdout.endswith("the end, after 6 events over 3 connections\n")
+
+
+def test_what_a_server_asks_for_is_said_as_it_said_it() -> None:
+    """Not our own pause, which is longer."""
+    reconnecting = Reconnecting(None, RetryPolicy(max_server_wait=0.5), Interrupt())
+    error = reconnecting.wait(ConnectionLost("x"), 0.7, None, None)
+    assert str(error) == "x; the server asks to wait 0.7 s, more than 0.5 s"

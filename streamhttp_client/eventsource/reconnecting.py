@@ -89,16 +89,16 @@ class Reconnecting:
         if retry_ms is not None:
             floor = max(floor, retry_ms / 1000)
         longest = policy.max_server_wait
-        too_long = floor > longest
+        too_long = floor if floor > longest else None
         if policy.base > 0:  # our own: it is no more than what would be obeyed, and no reason to give up
             floor = max(floor, _RECONNECTION_TIME if retry_ms is None else _LEAST_RECONNECTION_TIME)
-        if not too_long:
+        if too_long is None:
             floor = min(floor * (1 + _JITTER * random.random()), longest)
         if self._backoff is None:
             self._backoff = Backoff(policy, deadline, self._interrupt)
             if not self._fruitless:
                 self._backoff.progressed()
-        hopeless = too_long or self._fruitless >= policy.attempts or deadline.expired
+        hopeless = too_long is not None or self._fruitless >= policy.attempts or deadline.expired
         if not hopeless and announce is not None and not self.is_off:
             announce(failure)
         try:
@@ -106,7 +106,7 @@ class Reconnecting:
                 return None
         except ClientClosed:
             return None  # while waiting
-        return self._give_up(failure, floor if too_long else None, deadline)
+        return self._give_up(failure, too_long, deadline)
 
     def _give_up(self, failure: StreamHTTPError, too_long: float | None, deadline: Deadline) -> StreamHTTPError:
         """The error that ends the iteration. Iterating again begins with a new budget."""
