@@ -69,6 +69,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "terminated" if isinstance(error, Terminated) else "interrupted"
     text = printable(" ".join(str(error).split()))
+    if isinstance(error, OSError):  # its words say more than its number
+        text = text.removeprefix(f"[Errno {error.errno}] ").removeprefix(f"[WinError {getattr(error, 'winerror', 0)}] ")
     if isinstance(error, AuthenticationError):
         text += " (--auth, --header, or $STREAMHTTP_TOKEN)"
     if isinstance(error, (CommandFailed, StreamHTTPError, OSError)) and text:

@@ -109,7 +109,7 @@ def test_exit_statuses(error: BaseException, status: int) -> None:
     [
         (exceptions.ConnectionFailed("no\n route"), "no route"),
         (exceptions.RPCError("\x1b[2J", code=5), "�[2J (code 5)"),
-        (FileNotFoundError(2, "No such file", "x.txt"), "[Errno 2] No such file: 'x.txt'"),
+        (FileNotFoundError(2, "No such file", "x.txt"), "No such file: 'x.txt'"),
         (RuntimeError("odd"), "unexpected RuntimeError: odd (-v shows where)"),
         (KeyboardInterrupt(), "interrupted"),
     ],
