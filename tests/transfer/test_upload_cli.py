@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from streamhttp_client.cli import main
+from streamhttp_client.cli import main, transfers
+from streamhttp_client.eventsource import reconnecting
 from streamhttp_client.net.interrupt import Interrupt
+from streamhttp_client.net.timeouts import Deadline
 from tests.support.rawserver import Peer, RawServer, Request, refusing_port
 from tests.transfer.fileserver import FileServer, answer, cut
 from tests.transfer.peers import ROOT
@@ -323,8 +325,13 @@ def test_events_say_why_nothing_comes(streamhttp: Run, monkeypatch: pytest.Monke
     assert err == f"streamhttp: GET {server.url} was answered with 503 Service Unavailable; trying again\n"
 
 
-def test_events_for_some_seconds(streamhttp: Run) -> None:
+def test_events_for_some_seconds(streamhttp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--timeout`` is how long to listen; its end is no failure, unless there was nothing to listen to."""
+    seen: list[str] = []  # the first event is the end of the time
+
+    def show(text: str) -> str:
+        seen.append(text)
+        return text
 
     def quiet(peer: Peer) -> None:
         peer.read_request()
@@ -332,8 +339,10 @@ def test_events_for_some_seconds(streamhttp: Run) -> None:
         peer.event("one")
         peer.wait_gone()
 
-    with RawServer(quiet) as server:
-        assert streamhttp("events", server.url, "--timeout", "0.3") == (0, "one\n", "")
+    with RawServer(quiet) as server, monkeypatch.context() as patch:
+        patch.setattr(transfers, "printable", show)
+        patch.setattr(reconnecting, "Deadline", lambda seconds: Deadline(seconds, lambda: 100.0 * len(seen)))
+        assert streamhttp("events", server.url, "--timeout", "20") == (0, "one\n", "")
 
     def silent(peer: Peer) -> None:
         peer.read_request()
