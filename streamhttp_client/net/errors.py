@@ -116,10 +116,20 @@ def requests_error(error: BaseException, where: str, seconds: float | None) -> S
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what lies below it, outermost first; each library hides the inner one in a place of its own."""
+    """The error and what lies below it, outermost first; each library hides the inner one in a place of its own.
+
+    Not what the program is handling while it calls us, which Python makes the context of all that is raised meanwhile.
+    """
+    above = set()  # frames of the callers: what was caught there is older than this call
+    frame = error.__traceback__.tb_frame.f_back if error.__traceback__ is not None else None
+    while frame is not None:
+        above.add(frame)
+        frame = frame.f_back
     seen: set[int] = set()
     inner: BaseException | None = error
     while inner is not None and id(inner) not in seen:
+        if inner.__traceback__ is not None and inner.__traceback__.tb_frame in above:
+            return
         yield inner
         seen.add(id(inner))
         below = [getattr(inner, "reason", None), inner.__cause__, *inner.args, inner.__context__]

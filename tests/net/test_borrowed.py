@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import signal
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -311,3 +312,34 @@ def test_a_generator_ends_where_the_request_was_made(session: requests.Session) 
         assert isinstance(call.error, ClientClosed)
         assert ended == homes != []
         go_on.set()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs alarms of the system")
+@pytest.mark.parametrize("hooked", [False, True])
+@pytest.mark.parametrize("where", ["head", "body"])
+def test_an_alarm_that_was_caught_is_not_raised_again(session: requests.Session, where: str, hooked: bool) -> None:
+    """Who tries again where an alarm is handled gets the error of that attempt, not the one that is over."""
+
+    def handler(number: int, frame: object) -> None:
+        raise TimeoutError("an hour ago")
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        if where == "body":
+            peer.send_head(200, {"Content-Length": "100"})
+            peer.send(b"x")
+        peer.cut()
+
+    if hooked:
+        session.hooks["response"].append(lambda response, **_: None)
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with RawServer(script) as server:
+            try:
+                signal.raise_signal(signal.SIGALRM)
+            except TimeoutError:
+                with pytest.raises(ConnectionLost) as caught:
+                    fetch(HTTP(session=session), server.url)
+                assert "an hour ago" not in str(caught.value)
+    finally:
+        signal.signal(signal.SIGALRM, before)
