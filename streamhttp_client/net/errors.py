@@ -24,7 +24,7 @@ from ..exceptions import (
     StreamHTTPError,
 )
 
-__all__ = ["RefusedAnswer", "connect_error", "foreign_cause", "is_foreign", "read_error", "requests_error"]
+__all__ = ["RefusedAnswer", "causes_of", "connect_error", "foreign_cause", "is_foreign", "read_error", "requests_error"]
 
 
 class RefusedAnswer(RemoteProtocolError):
@@ -55,12 +55,12 @@ def is_foreign(error: BaseException) -> bool:
 def foreign_cause(error: BaseException) -> BaseException | None:
     """What a signal handler raised, where a library below has made an error of its own of it; None if nothing did."""
     # The innermost one: urllib3 lends the traceback of what it caught to its own error.
-    return next((cause for cause in reversed(list(_causes(error))) if is_foreign(cause)), None)
+    return next((cause for cause in reversed(list(causes_of(error))) if is_foreign(cause)), None)
 
 
 def connect_error(error: BaseException, where: str) -> StreamHTTPError:
     """For what went wrong before a byte of the request was sent."""
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     certificate = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
     if certificate is not None:
         reason = getattr(certificate, "verify_message", "") or str(certificate)
@@ -88,7 +88,7 @@ def read_error(error: BaseException, seconds: float | None) -> StreamHTTPError:
     """For what went wrong while waiting for the answer or reading it."""
     if isinstance(error, (TimeoutError, urllib3.exceptions.ReadTimeoutError)):
         return ReadTimeout(f"the server was silent for {seconds:g} s" if seconds else "the server was silent")
-    return ConnectionLost(f"the connection broke while the answer was awaited: {_reason(list(_causes(error)))}")
+    return ConnectionLost(f"the connection broke while the answer was awaited: {_reason(list(causes_of(error)))}")
 
 
 def requests_error(error: BaseException, where: str, seconds: float | None) -> StreamHTTPError:
@@ -96,7 +96,7 @@ def requests_error(error: BaseException, where: str, seconds: float | None) -> S
     failures = requests.exceptions
     if isinstance(error, failures.ReadTimeout):
         return read_error(TimeoutError(), seconds)
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     # What is raised for TLS after the handshake cannot be told from what is raised in it, except for certificates.
     before_sending = (
         failures.ConnectTimeout,
@@ -115,7 +115,7 @@ def requests_error(error: BaseException, where: str, seconds: float | None) -> S
     return read_error(causes[-1] if causes else error, seconds)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
     """The error and what lies below it, outermost first; each library hides the inner one in a place of its own.
 
     Not what the program is handling while it calls us, which Python makes the context of all that is raised meanwhile.

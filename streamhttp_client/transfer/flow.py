@@ -27,7 +27,7 @@ from ..exceptions import (
 )
 from ..net import retry as retrying
 from ..net.body import Body, Response
-from ..net.errors import RefusedAnswer
+from ..net.errors import RefusedAnswer, causes_of
 from ..net.http import HTTP, AuthLike
 from ..net.interrupt import Interrupt
 from ..net.refusals import is_temporary, status_error
@@ -198,15 +198,7 @@ def is_hopeless(error: BaseException) -> bool:
     """Whether another attempt would fail in the same way: a certificate does not become better by waiting."""
     if isinstance(error, TransportError) and error.permanent:
         return True
-    cause: BaseException | None = error
-    for _ in range(10):  # requests and urllib3 wrap each other's errors a few times
-        if cause is None:
-            return False
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return True
-        inner = getattr(cause, "reason", None)
-        cause = inner if isinstance(inner, BaseException) else cause.__cause__ or cause.__context__
-    return False
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes_of(error))
 
 
 def final_error(error: StreamHTTPError, *, expired: bool, kept: int, resumable: bool, attempts: int) -> TransferError:

@@ -10,6 +10,7 @@ import os
 import pickle
 import shutil
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -1586,3 +1587,12 @@ def test_a_transfer_coding_that_nobody_asked_for_is_no_matter_of_time(tmp_path: 
         with pytest.raises(TransferInterrupted, match="transfer coding"):
             download(server.url, tmp_path / "x", retry=RetryPolicy(attempts=3, base=100))
         assert len(server.requests) == 1
+
+
+def test_what_another_address_failed_of_is_not_held_against_this_one(tmp_path: Path) -> None:
+    """A second address is tried where the error of the first one is handled; that was a certificate, this is a cut."""
+    with FileServer(DATA, cut(30_000)) as server:
+        try:
+            raise ssl.SSLCertVerificationError("of the first address")
+        except ssl.SSLCertVerificationError:
+            assert fetch(server, tmp_path / "x").attempts == 2
