@@ -152,6 +152,9 @@ class _Iterable(Payload):
     """Anything that gives bytes: again and again, or once."""
 
     def __init__(self, source: Iterable[bytes]) -> None:
+        if isinstance(source, (list, tuple, dict)):  # all of it is there to be looked at before anything is sent
+            for data in source:
+                _check_bytes(data)
         self._source = source
         self._iterator = iter(source)
         self.replayable = self._iterator is not source
@@ -167,11 +170,15 @@ class _Iterable(Payload):
             self._iterator = asked(partial(iter, self._source))
         self._begun = True
         while (data := asked(partial(next, self._iterator, _END))) is not _END:
-            if not isinstance(data, (bytes, bytearray, memoryview)):
-                raise LocalProtocolError(f"the source must give bytes, got {type(data).__name__}")
+            _check_bytes(data)
             view = _bytes_of(data)
             for at in range(0, len(view), _PIECE_SIZE):
                 yield view[at : at + _PIECE_SIZE]
+
+
+def _check_bytes(data: object) -> None:
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise LocalProtocolError(f"the source must give bytes, got {type(data).__name__}")
 
 
 def _bytes_of(data: bytes | bytearray | memoryview) -> memoryview:

@@ -193,6 +193,8 @@ def test_a_pipe_is_sent_as_it_comes(tmp_path: Path) -> None:
         ("no/such/file", FileNotFoundError, "no/such/file"),
         (5, LocalProtocolError, "int"),
         (io.StringIO("text"), LocalProtocolError, "binary"),
+        ([b"bytes", "text"], LocalProtocolError, "must give bytes, got str"),
+        ({"a": "form"}, LocalProtocolError, "must give bytes, got str"),
     ],
 )
 def test_a_source_that_is_none_is_said_before_any_request(source: Any, error: type[Exception], words: str) -> None:
