@@ -6,7 +6,7 @@ From what a user calls to what goes out::
     verbs, tool_verbs,       one method for each thing that can be asked; asking is what they stand on
     tasks, asking
     call                     what a user sees of a call under way
-    running, hearing         one request: its attempts, what arrives, how it ends
+    run, hearing             one request: its attempts, what arrives, how it ends
     rounds, deferred,        what a server wants to know first; a call that became a task; when to ask after it
     polling
     engine, work, turns      the session and its renewal; what is under way; one thread does it, others wait

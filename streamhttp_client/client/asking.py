@@ -9,7 +9,7 @@ from ..exceptions import InvalidParams, LocalProtocolError, RemoteProtocolError
 from ..net.retry import Effort
 from ..net.timeouts import Timeout, TimeoutLike
 from ..protocol.calls import Operation
-from .running import Run
+from .run import Run
 
 if TYPE_CHECKING:
     from .cache import ResultCache

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from .. import jsonrpc
 from ..protocol.session import StreamCursor
-from .running import Run
+from .run import Run
 
 if TYPE_CHECKING:
     from ..protocol.models.deferred import DeferredTask

@@ -17,7 +17,7 @@ from ..protocol.session import Session
 from .call import Call
 from .callbacks import ElicitationCallback, RootsLike, SamplingCallback
 from .options import DEFAULT_MAX_MESSAGE_SIZE, Options
-from .running import Run, raw_object
+from .run import Run, raw_object
 from .tasks import TaskVerbs
 from .verbs import Verbs
 

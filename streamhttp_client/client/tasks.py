@@ -17,7 +17,7 @@ from ..progress import OnProgress, SharedMeter
 from ..protocol import calls
 from .callbacks import check_function
 from .polling import check_time, pause, time_is_over
-from .running import Run
+from .run import Run
 from .tool_verbs import ToolVerbs
 
 if TYPE_CHECKING:

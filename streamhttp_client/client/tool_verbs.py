@@ -16,7 +16,7 @@ from ..protocol.calls import Operation
 from ..protocol.session import StreamCursor, StreamCursorLike
 from .asking import Asker, CacheUse
 from .call import Call
-from .running import Run, raw_object
+from .run import Run, raw_object
 
 if TYPE_CHECKING:
     from ..protocol.models.notifications import LogMessage
