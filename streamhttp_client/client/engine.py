@@ -38,7 +38,7 @@ from .callbacks import Callbacks
 from .serving import Serving
 from .tools import KnownTools
 from .turns import Turns
-from .work import Work
+from .work import FAREWELL_SECONDS, Work
 
 if TYPE_CHECKING:
     from .cache import ResultCache
@@ -47,9 +47,6 @@ __all__ = ["Engine", "RequestIds"]
 
 logger = logging.getLogger("streamhttp_client")
 
-# What closing and cancelling may take: a server on another continent answers in a second; one that does not answer
-# must not keep a script from ending.
-_FAREWELL_SECONDS = 2.0
 _ONCE = RetryPolicy(attempts=1)
 # For how long a doubt that led nowhere is not looked into again: what a gateway says while a server is replaced must
 # not make four requests of each call.
@@ -393,7 +390,7 @@ class Engine:
             return None
         return self.tools.headers(operation.params.get("name", ""), operation.params.get("arguments"))
 
-    def tell_task_cancelled(self, task_id: str, seconds: float = _FAREWELL_SECONDS) -> None:
+    def tell_task_cancelled(self, task_id: str, seconds: float = FAREWELL_SECONDS) -> None:
         """Say that a task is no longer wanted. Bounded, and never raises."""
         link = self.link
         if link is None:
@@ -410,13 +407,15 @@ class Engine:
         finally:
             exchange.close()
 
-    def tell_cancelled(self, link: Link, request_id: jsonrpc.RequestId, reason: str) -> None:
+    def tell_cancelled(
+        self, link: Link, request_id: jsonrpc.RequestId, reason: str, seconds: float = FAREWELL_SECONDS
+    ) -> None:
         """Ask the server to stop working on a request. Bounded, and never raises: the caller has news of its own."""
         message = link.era.cancellation(request_id, reason)
         if message is None:
             return
         try:
-            link.post(message, _farewell(_FAREWELL_SECONDS))
+            link.post(message, _farewell(seconds))
         except StreamHTTPError as error:
             logger.info("the server could not be told that a call was cancelled: %s", str(error))
 
@@ -435,17 +434,19 @@ class Engine:
         self.check_process()
         if self.closed:
             return
-        deadline = Deadline(_FAREWELL_SECONDS)
+        deadline = Deadline(FAREWELL_SECONDS)
         under_way = self.work.close()
-        self.listening.stop(_FAREWELL_SECONDS / 2)
-        for call in under_way:
-            call.give_up(0.0 if end_session is False else deadline.remaining() or 0.0)
-        link = self.link
-        if link is not None:
-            if self._began_session if end_session is None else end_session:
-                self._say_goodbye(link, deadline.remaining() or 0.0)
-            link.transport.close()
-        self._http.close()
+        try:
+            self.listening.stop(FAREWELL_SECONDS / 2)
+            for call in under_way:
+                call.give_up(0.0 if end_session is False else deadline.remaining() or 0.0)
+            link = self.link
+            if link is not None:
+                if self._began_session if end_session is None else end_session:
+                    self._say_goodbye(link, deadline.remaining() or 0.0)
+                link.transport.close()
+        finally:  # also when Ctrl-C ends the goodbye, for there is no second one
+            self._http.close()
 
     def abandon(self) -> None:
         """Nobody holds the client any more, and nobody closed it: let go of what would live on."""
@@ -453,7 +454,7 @@ class Engine:
             self.work.close()
             self._http.close()  # a stream of HTTP+SSE ends with its transport, without waiting for its reader
 
-    def _say_goodbye(self, link: Link, seconds: float = _FAREWELL_SECONDS) -> None:
+    def _say_goodbye(self, link: Link, seconds: float = FAREWELL_SECONDS) -> None:
         if seconds <= 0:
             return
         try:

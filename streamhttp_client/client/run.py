@@ -38,6 +38,7 @@ from ..protocol.session import StreamCursor
 from ..transport.answers import rpc_error
 from .callbacks import check_function
 from .hearing import Hearing
+from .work import FAREWELL_SECONDS
 
 if TYPE_CHECKING:
     from ..protocol.models.deferred import DeferredTask
@@ -189,21 +190,23 @@ class Run(Generic[T]):
             exchange.request_id, exchange.last_event_id, operation.method, operation.name, exchange.retry_ms
         )
 
-    def cancel(self, reason: str) -> None:
-        """End it, and tell the server. Any thread; nothing happens after the end."""
+    def cancel(self, reason: str, seconds: float = FAREWELL_SECONDS) -> None:
+        """End it, and tell the server, within so many seconds. Any thread; nothing happens after the end."""
         if self._answered or self._failure is not None or self._cancelled is not None or self._is_elsewhere():
             return
         self._cancelled = reason
         self._effort.interrupt.fire()
-        self._tell_cancelled(reason)
+        self._tell_cancelled(reason, seconds)
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, seconds: float = FAREWELL_SECONDS) -> None:
         """Cancel it unless it has ended, and let go of everything. On the iterating thread, or when there is none."""
         if self._is_elsewhere():
             return  # a forked child leaves it as well; its connection is the parent's
-        if not self.done and self._failure is None:
-            self.cancel(reason)
-        self._stop()
+        try:
+            if not self.done and self._failure is None:
+                self.cancel(reason, seconds)
+        finally:
+            self._stop()
 
     def forsake(self) -> None:
         """Nobody waits for it any more. It is ended by the next one, since this may be said by the collector."""
@@ -233,8 +236,8 @@ class Run(Generic[T]):
     def _run(self) -> Generator[CallEvent, None, None]:
         engine, operation = self._engine, self._operation
         try:
-            engine.work.enter(self)
             self._effort.begin()
+            engine.work.enter(self, self._effort)
             if self._task_id is not None:
                 yield from self._await_task(self._task_id)
                 return
@@ -489,17 +492,17 @@ class Run(Generic[T]):
                 self._tell_cancelled("the caller failed")  # and then wake the caller, who is to find it cancelled
                 self.wake()
 
-    def _tell_cancelled(self, reason: str) -> None:
+    def _tell_cancelled(self, reason: str, seconds: float = FAREWELL_SECONDS) -> None:
         """Tell the server, in the way of the era, unless it never heard of the request or has answered it."""
         exchange, link = self._exchange, self._link
-        if exchange is None or link is None or self._answered or self._told:
+        if exchange is None or link is None or self._answered or self._told or not seconds:
             return  # also where it only waits for a task, which has sent nothing
         if self.task is not None:
             self._told = True
-            self._engine.tell_task_cancelled(self.task.task_id)
+            self._engine.tell_task_cancelled(self.task.task_id, seconds)
         elif exchange.in_flight:
             self._told = True
-            self._engine.tell_cancelled(link, exchange.request_id, reason)
+            self._engine.tell_cancelled(link, exchange.request_id, reason, seconds)
 
     def _stop(self) -> None:
         """Let go of everything now, and not when the generator is collected. On the iterating thread."""

@@ -10,9 +10,14 @@ from typing import Any, Protocol
 
 from .. import jsonrpc
 from ..net.retry import Effort
+from ..net.timeouts import Deadline
 from ..protocol.session import StreamCursor
 
-__all__ = ["UnderWay", "Work"]
+__all__ = ["FAREWELL_SECONDS", "UnderWay", "Work"]
+
+FAREWELL_SECONDS = 2.0
+"""What closing and cancelling may take: a server on another continent answers in a second; one that does not answer
+must not keep a script from ending."""
 
 
 class UnderWay(Protocol):
@@ -27,8 +32,8 @@ class UnderWay(Protocol):
     def take_elsewhere(self, message: jsonrpc.Notification) -> None:
         """Take a notification that came on the listening stream."""
 
-    def end(self, reason: str) -> None:
-        """Cancel it and let go of everything, if nobody iterates it."""
+    def end(self, reason: str, seconds: float) -> None:
+        """Cancel it, telling the server within so many seconds, and let go of everything, if nobody iterates it."""
 
     def give_up(self, seconds: float) -> None:
         """Let go of it, since the client is closed, and say to the server within so many seconds what it must know."""
@@ -64,18 +69,25 @@ class Work:
         if self._pid != os.getpid():
             self.begin_anew()
 
-    def enter(self, call: UnderWay) -> None:
-        """A call begins; those that were dropped meanwhile are ended."""
+    def enter(self, call: UnderWay, effort: Effort) -> None:
+        """A call begins, within these limits; those that were dropped meanwhile are ended."""
         self.check_process()
+        if self._forsaken:
+            self._end_forsaken(effort)
+        self._calls[id(call)] = call
+        if self.closed:  # since it was looked at
+            call.wake()
+
+    def _end_forsaken(self, effort: Effort) -> None:
+        """End those that nobody waits for, where a server that does not answer must not use up the time of another."""
+        left = effort.deadline.remaining()
+        deadline = Deadline(FAREWELL_SECONDS if left is None else min(FAREWELL_SECONDS, left / 2))
         while self._forsaken and not self.closed:
             try:
                 forsaken = self._forsaken.popleft()
             except IndexError:  # another thread was quicker
                 break
-            forsaken.end("nobody waits for it any more")
-        self._calls[id(call)] = call
-        if self.closed:  # since it was looked at
-            call.wake()
+            forsaken.end("nobody waits for it any more", deadline.remaining() or 0.0)
 
     def leave(self, call: UnderWay) -> None:
         """It has ended."""

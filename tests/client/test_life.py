@@ -28,6 +28,8 @@ from streamhttp_client import (
     SessionExpired,
     Timeout,
 )
+from streamhttp_client.client import work
+from streamhttp_client.client.engine import Engine
 from streamhttp_client.net.retry import Effort
 from tests.client._peer import AT_ONCE, BOUND, OK, asking, open_client, progress, token_of
 from tests.support.rawserver import Peer, RawMCPServer, Request, refusing_port
@@ -225,6 +227,60 @@ def test_a_call_that_is_dropped_ends_with_the_next_one(server: RawMCPServer) -> 
             pass
         client.send_ping()
         assert len(server.seen("notifications/cancelled")) == 1
+
+
+def test_dropped_calls_take_little_of_the_next_ones_time(
+    server: RawMCPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K-06, L25-12: a server that does not hear of their end is not waited for once for each of them."""
+    monkeypatch.setattr(work, "FAREWELL_SECONDS", 0.2)
+    server.on("tools/call", _one_event, _one_event, _one_event, OK)
+    server.on("notifications/cancelled", lambda peer, request: peer.wait_gone())
+    with open_client(server) as client:
+        calls: list[Any] = [client.stream_tool("t") for _ in range(3)]
+        for _ in map(next, calls):
+            pass
+        calls.clear()
+        assert client.call_tool("t").text == "ok"
+        assert len(server.seen("notifications/cancelled")) == 1
+        assert client._engine.work.calls() == []
+
+
+def test_half_of_the_time_is_left_to_the_call() -> None:
+    """K-06: ending calls that were dropped does not use up the time of the one that does it."""
+    given: list[float] = []
+
+    class Dropped:
+        def end(self, reason: str, seconds: float) -> None:
+            given.append(seconds)
+
+    under_way, dropped, next_one = work.Work(), Dropped(), Dropped()
+    under_way._calls[id(dropped)] = dropped  # type: ignore[assignment]
+    under_way.forsake(dropped)  # type: ignore[arg-type]
+    under_way.enter(next_one, Effort(Timeout(total=1.0), RetryPolicy()))  # type: ignore[arg-type]
+    assert len(given) == 1 and 0 < given[0] <= 0.5
+
+
+@pytest.mark.parametrize("what", ["tell_cancelled", "_say_goodbye"])
+def test_ctrl_c_in_a_goodbye_leaves_nothing_open(
+    server: RawMCPServer, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """K-07: whoever does not want to wait until the server has been told goes, and the connections go too."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    server.on("tools/call", _one_event)
+    client = open_client(server)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Engine, what, interrupted)
+        with client.stream_tool("t") as call:
+            next(call)
+            if what == "_say_goodbye":
+                client.close()
+    assert client._engine.work.calls() == []
+    client.close()
+    server.wait_connected(0)
 
 
 def test_a_dropped_call_of_a_forked_client(server: RawMCPServer) -> None:

@@ -655,7 +655,7 @@ def test_closing_the_client_cancels_tasks(server: ModernMCPServer) -> None:
 
 def test_closing_where_tasks_cannot_be_cancelled(server: ModernMCPServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """K-07: a server that does not answer keeps nobody: the time to say goodbye in is for all tasks together."""
-    monkeypatch.setattr(engine, "_FAREWELL_SECONDS", 0.5)
+    monkeypatch.setattr(engine, "FAREWELL_SECONDS", 0.5)
     server.on("tools/call", task("working", kind="task", pollIntervalMs=60_000))
     server.on("tasks/cancel", lambda peer, request: peer.wait_gone())
     client = open_modern(server, timeout=60)
