@@ -13,7 +13,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .client.call import Call
     from .client.client import Client
-    from .client.listening import Listener
+    from .client.listener import Listener
     from .eventsource import EventSource, StreamOpened, StreamStats
     from .exceptions import (
         AuthenticationError,
@@ -150,7 +150,7 @@ _HOMES = {
     "DownloadResult": "transfer.download",
     "EventSource": "eventsource",
     "Lines": "transfer.lines",
-    "Listener": "client.listening",
+    "Listener": "client.listener",
     "LogMessage": "protocol.models.notifications",
     "Progress": "progress",
     "RemoteFile": "transfer.open_url",

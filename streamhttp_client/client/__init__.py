@@ -10,7 +10,8 @@ From what a user calls to what goes out::
     rounds, deferred,        what a server wants to know first; a call that became a task; when to ask after it
     polling
     engine, work, turns      the session and its renewal; what is under way; one thread does it, others wait
-    listening, background    what no call asked for
+    listener                 what a user sees of listening for what no call asked for
+    listening, background    the stream of that, and the one that a client holds by itself
     callbacks, serving       what the server asks, of the user
     agreement, handshake,    finding out how a server speaks, and what is remembered of that
     eras

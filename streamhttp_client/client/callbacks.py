@@ -7,6 +7,7 @@ logged here; the call goes on. Since 2026-07-28 there is no way to tell it: ther
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
@@ -186,6 +187,8 @@ def check_function(name: str, value: Any) -> None:
         return
     if not callable(value):
         raise LocalProtocolError(f"{name} must be a function, got {type(value).__name__}")
+    while isinstance(value, functools.partial):
+        value = value.func
     for function in (value, value.__call__):
         code = getattr(getattr(function, "__func__", function), "__code__", None)
         if isinstance(code, CodeType) and code.co_flags & _CO_COROUTINE:  # what mocks have there is anything

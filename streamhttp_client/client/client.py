@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import requests
 
     from ..protocol.models.notifications import LogMessage
-    from .listening import Listener
+    from .listener import Listener
 
 __all__ = ["Client"]
 
@@ -335,12 +335,14 @@ class Client(Verbs, TaskVerbs):
             callback: Called with each notification.
             timeout: Seconds after which the iteration ends; no limit by default.
         """
+        from .listener import Listener  # a script that only calls need not load it
+
         engine = self._engine
         engine.check_process()
         limits = Timeout.of(timeout, Timeout(engine.timeout.connect, engine.timeout.read, None))
-        listener = engine.listening.replace(Effort(limits, engine.retry), callback)
-        listener.owner = self  # a client that nobody else holds must not be closed by being collected
-        return listener
+        listening = engine.listening.replace(Effort(limits, engine.retry), callback)
+        listening.owner = self
+        return Listener(listening, engine.listening.forsake)
 
 
 def _method(method: Any) -> str:

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import jsonrpc
 from ..exceptions import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..transport.link import Link, LookAhead
     from .work import Work
 
-__all__ = ["Hub", "Listener"]
+__all__ = ["Hub", "Listening"]
 
 logger = logging.getLogger("streamhttp_client")
 
@@ -75,16 +75,22 @@ class Hub(Protocol):
     def read_notification(self, message: jsonrpc.Notification) -> Record | None: ...
 
 
-class Listener:
-    """Iterates notifications that belong to no call; made by :meth:`Client.listen`.
+class Listening:
+    """The client's side of a listener. It knows nothing of who waits for it, so that one which is dropped is noticed.
 
-    Requests of the server that come here are answered from the client's callbacks, on the thread that iterates.
-    Progress for calls of other threads is handed to their ``on_progress``, on this thread.
+    Args:
+        engine: Whose stream it is.
+        effort: The limits of the whole.
+        callback: Called on a thread of its own, by :meth:`start`; None to be iterated.
+        on_end: Told once, when it is over.
+        asked_for: Whether the user has asked for it.
 
     Attributes:
-        available: None until the server was asked; False if it has no such stream (405), which is no error: the
-            iteration just ends.
-        honoured: What the server agreed to tell, where it is asked for each kind (since 2026-07-28); else None.
+        available, honoured: See :class:`~.listener.Listener`.
+        owner: A client that nobody else holds must not be closed by being collected.
+        opened: Set when the server has answered, or it is over.
+        ended_at: The monotonic time at which the thread has ended.
+        answered: Whether a call has waited for it.
     """
 
     def __init__(
@@ -93,7 +99,7 @@ class Listener:
         effort: Effort,
         callback: Callable[[Any], object] | None = None,
         *,
-        on_end: Callable[[Listener], object] | None = None,
+        on_end: Callable[[Listening], object] | None = None,
         asked_for: bool = True,
     ) -> None:
         check_function("callback", callback)
@@ -111,15 +117,12 @@ class Listener:
         self._anew: Effort | None = None  # the attempt that was ended because something else is to be listened for
         self.owner: object = None
         self.opened = threading.Event()
-        self.ended_at = 0.0  # monotonic time at which the thread has ended
+        self.ended_at = 0.0
         self.answered = False
         self.available: bool | None = None
         self.honoured: Mapping[str, Any] | None = None
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a listener cannot be pickled; listen anew, with a copy of the client")
-
-    def start(self) -> Listener:
+    def start(self) -> None:
         """Read on a thread of its own from now on, for the callback."""
         self._thread = threading.Thread(target=self._serve, name="streamhttp-listener", daemon=True)
         try:
@@ -128,20 +131,20 @@ class Listener:
             self._thread = None
             self._end()
             raise
-        return self
 
-    def __enter__(self) -> Listener:
-        """Open the stream, so that nothing is missed of what the block brings about."""
+    @property
+    def has_thread(self) -> bool:
+        """Whether it reads on a thread of its own, and so is not iterated."""
+        return self._thread is not None
+
+    def open(self) -> None:
+        """Wait until the stream is open."""
         self._check_process()
         if self._thread is not None:
             self.wait_open()
         elif self._events is None:
             self._events = self._run()
             next(self._events, None)  # None, once the stream is open
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -160,25 +163,22 @@ class Listener:
         return event
 
     def wait_open(self, timeout: float | None = 10.0) -> bool:
-        """Wait until the server has answered, for a listener with a callback; whether the stream is open.
-
-        What the server sends before that, nobody hears: wait before doing what it is to report.
-        """
+        """Wait until the server has answered; whether the stream is open."""
         self.opened.wait(timeout)
         return bool(self.available)
 
     @property
     def ended(self) -> bool:
-        """Whether the thread has ended, of a listener with a callback."""
+        """Whether the thread has ended."""
         return self._thread is not None and not self._thread.is_alive()
 
     @property
     def failure(self) -> BaseException | None:
-        """Why the thread of a listener with a callback has ended, if it failed."""
+        """Why the thread has ended, if it failed."""
         return self._failure
 
     def close(self, seconds: float = _JOIN_SECONDS) -> None:
-        """Stop listening. Any thread; takes two seconds at the most, for a callback that is running."""
+        """Stop listening. Any thread; waits so long for a callback that is running."""
         self._closed = True
         if self._pid != os.getpid():
             return  # a forked child leaves it as well; its connection is the parent's
@@ -195,7 +195,7 @@ class Listener:
             self.join(seconds)
 
     def join(self, seconds: float) -> None:
-        """Wait so long for the thread of a listener with a callback, unless it is the caller's own."""
+        """Wait so long for the thread, if there is one and it is not the caller's own."""
         if self._thread is not None and self.is_elsewhere():
             with contextlib.suppress(RuntimeError):  # it is about to start on yet another thread, and will find the end
                 self._thread.join(seconds)
@@ -209,9 +209,9 @@ class Listener:
         return self._thread is not None and self._thread is not threading.current_thread()
 
     def _end(self) -> None:
-        """Say that it is over, once."""
+        """Say that it is over, once; not in a forked child, which knows nothing of it."""
         on_end, self._on_end = self._on_end, None
-        if on_end is not None:
+        if on_end is not None and self._pid == os.getpid():
             on_end(self)
 
     def _serve(self) -> None:
@@ -220,9 +220,9 @@ class Listener:
             for event in self._run():
                 if event is not None:
                     self._callback(event)
-        except ClientClosed:
-            pass
         except BaseException as error:
+            if isinstance(error, ClientClosed) and (self._closed or self._engine.closed):
+                return  # else a callback has raised it, of another client
             self._failure = error
             if self._asked_for:
                 logger.exception("listening has ended")

@@ -30,6 +30,7 @@ from streamhttp_client import (
 )
 from streamhttp_client.client import work
 from streamhttp_client.client.engine import Engine
+from streamhttp_client.client.listener import Listener
 from streamhttp_client.net.retry import Effort
 from tests.client._peer import AT_ONCE, BOUND, OK, asking, open_client, progress, token_of
 from tests.support.rawserver import Peer, RawMCPServer, Request, refusing_port
@@ -471,8 +472,9 @@ def test_a_child_leaves_its_parents_listening_alone(server: RawMCPServer, work: 
     with open_client(server, roots=["file:///a"], listen_in_background=background) as client:
         if background:
             client.call_tool("t")
-            events: Any = client._engine.listening._listener
-            assert events.wait_open()
+            listening = client._engine.listening._listener
+            assert listening is not None and listening.wait_open()
+            events = Listener(listening, client._engine.listening.forsake)
         else:
             events = client.listen()
             events.__enter__()

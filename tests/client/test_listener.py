@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import pytest
 
 from streamhttp_client import (
     AuthenticationError,
+    ClientClosed,
     HTTPStatusError,
     RemoteProtocolError,
     RetryPolicy,
@@ -214,8 +217,8 @@ def test_a_stream_that_failed_is_asked_for_again(server: RawMCPServer, monkeypat
         for _ in range(3):
             client.call_tool("t")
             (first,) = server.seen("GET")
-            assert listening._listener is not None and listening._listener._thread is not None
-            listening._listener._thread.join(AT_ONCE)
+            assert listening._listener is not None
+            listening._listener.join(AT_ONCE)
         monkeypatch.setattr(background, "_AGAIN_SECONDS", 0.0)
         client.call_tool("t")
         server.wait_for(lambda seen: server.seen("response"))
@@ -233,8 +236,8 @@ def test_each_failure_doubles_the_pause(server: RawMCPServer, monkeypatch: pytes
         for seconds in (0, 29, 2, 58, 3, 3600):
             passed[0] += seconds
             client.call_tool("t", timeout=Timeout(total=None))
-            assert listening._listener is not None and listening._listener._thread is not None
-            listening._listener._thread.join(AT_ONCE)
+            assert listening._listener is not None
+            listening._listener.join(AT_ONCE)
             asked.append(len(server.seen("GET")))
     assert asked == [1, 1, 2, 2, 3, 4]
 
@@ -430,8 +433,7 @@ def test_a_server_that_cannot_be_connected_to(
     if threaded:
         listener = client.listen(lambda event: None)
         assert not listener.wait_open(BOUND)
-        assert listener._thread is not None
-        listener._thread.join(BOUND)
+        listener._listening.join(BOUND)
         failure = listener.failure
     else:
         with pytest.raises(kind) as caught, client.listen() as listener:
@@ -469,6 +471,84 @@ def test_a_client_that_nobody_else_holds(server: RawMCPServer, form: str) -> Non
     server.wait_connected(0)
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_listener_that_is_dropped_ends_with_the_next_call(server: RawMCPServer, begun: bool) -> None:
+    """H25-12, H25-16: a loop that is left without a block leaves a stream that nobody reads; the next call ends it, and
+    the client listens by itself again, for what the server asks.
+    """
+    gone = threading.Event()
+
+    def first(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event(CHANGED)
+        peer.wait_gone()
+        gone.set()
+
+    asks = events({"jsonrpc": "2.0", "id": 1, "method": "roots/list"})
+    server.on("GET", events(), *([first] if begun else []), asks)
+    with open_client(server, roots=["file:///a"], listen_in_background=None) as client:
+        own = client._engine.listening._listener
+        assert own is not None and own.wait_open(BOUND)
+        if begun:
+            for _ in client.listen():
+                break
+            assert not gone.is_set()  # not in the collector
+        else:
+            client.listen()
+        client.call_tool("t")
+        server.wait_for(lambda seen: server.seen("response"))
+        assert not begun or gone.wait(AT_ONCE)
+        # One that was left in good order is not looked at again, nor one with a thread.
+        with client.listen():
+            pass
+        client.listen(lambda event: None)
+        assert not client._engine.listening._forsaken
+
+
+def test_a_child_that_drops_its_parents_listener(server: RawMCPServer) -> None:
+    """H25-12: it does so without a word, and the parent's stream goes on."""
+    go_on = threading.Event()
+
+    def later(peer: Peer, request: Request) -> None:
+        peer.start_stream()
+        peer.event(CHANGED)
+        peer.hold(go_on)
+        peer.event(CHANGED)
+        peer.hold()
+
+    server.on("GET", later)
+    with open_client(server) as client:
+        events = client.listen()
+        next(events)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                said: list[Any] = []
+                sys.unraisablehook = lambda unraisable: said.append(unraisable.exc_type)
+                del events
+                client.send_ping()
+                gc.collect()
+                status = int(any(kind is not ResourceWarning for kind in said))  # a copy of the parent's socket
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        go_on.set()
+        assert type(next(events)).__name__ == "ToolListChanged"
+        events.close()
+
+
+def test_a_callback_that_uses_a_closed_client(server: RawMCPServer) -> None:
+    """H25-16: what ends listening is told, though it looks like the listener's own end."""
+    other = open_client(server)
+    other.close()
+    server.on("GET", events(CHANGED))
+    with open_client(server) as client:
+        listener = client.listen(lambda event: other.send_ping())
+        listener._listening.join(BOUND)
+        assert listener.ended and isinstance(listener.failure, ClientClosed)
+
+
 def test_a_listener_does_not_pickle(server: RawMCPServer) -> None:
     """It says what does, as a call does."""
     with open_client(server) as client, pytest.raises(TypeError, match="copy of the client"):
@@ -496,6 +576,6 @@ def test_closing_while_a_listener_starts(server: RawMCPServer, monkeypatch: pyte
     client.close()
     closed.set()
     starter.join(AT_ONCE)
-    assert starter.error is None and starter.value._thread is not None
-    starter.value._thread.join(AT_ONCE)
+    assert starter.error is None
+    starter.value._listening.join(AT_ONCE)
     assert starter.value.ended and starter.value.failure is None

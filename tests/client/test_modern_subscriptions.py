@@ -20,7 +20,7 @@ from streamhttp_client import (
     Timeout,
     UnsupportedVersion,
 )
-from streamhttp_client.client.listening import Listener
+from streamhttp_client.client.listening import Listening
 from tests.client._modern import (
     ALL,
     DONE,
@@ -679,14 +679,14 @@ def test_subscribing_while_the_stream_breaks(server: ModernMCPServer, monkeypatc
         else:
             telling_what_is_wanted(peer, request)
 
-    def set_anew(listener: Listener, value: object) -> None:
+    def set_anew(listener: Listening, value: object) -> None:
         listener.__dict__["anew"] = value
         if value and not broken.is_set():  # between saying so and waking the listener, it has got further
             broken.set()
             server.wait_for(lambda seen: len(seen) == 2)
 
     monkeypatch.setattr(
-        Listener, "_anew", property(lambda listener: listener.__dict__["anew"], set_anew), raising=False
+        Listening, "_anew", property(lambda listener: listener.__dict__["anew"], set_anew), raising=False
     )
     server.on(LISTEN, answer)
     got: list[str] = []
@@ -701,8 +701,7 @@ def test_subscribing_while_the_stream_breaks(server: ModernMCPServer, monkeypatc
         listener = client.listen(callback)
         assert listener.wait_open(BOUND)
         client.subscribe_resource("a:1")
-        assert listener._thread is not None
-        listener._thread.join(0.5)  # a bound on how soon it would end, if it did
+        listener._listening.join(0.5)  # a bound on how soon it would end, if it did
         assert not listener.ended, (got, listener.failure)
         client.subscribe_resource("b:2")
         assert heard.wait(AT_ONCE * 2), (got, listener.ended, listener.failure)
@@ -884,8 +883,7 @@ def test_a_server_that_cannot_be_found_out(server: ModernMCPServer, status: int,
     if threaded:
         listener = client.listen(lambda event: None)
         assert not listener.wait_open(BOUND)
-        assert listener._thread is not None
-        listener._thread.join(BOUND)
+        listener._listening.join(BOUND)
         failure = listener.failure
     else:
         with pytest.raises(StreamHTTPError) as caught, client.listen():

@@ -59,6 +59,7 @@ class ForAsyncio:
         ("sampling", "function"), ("sampling", 7), ("elicitation", {}), ("elicitation", True),
         ("roots", 7), ("roots", True),
         ("sampling", for_asyncio), ("elicitation", ForAsyncio()), ("roots", for_asyncio), ("on_log", for_asyncio),
+        ("on_log", functools.partial(functools.partial(for_asyncio), 1)),
         ("on_log", "print"), ("on_notification", 7), ("on_session_renewed", "renew"),
         ("on_session_expired", "ignore"), ("on_session_expired", None),
         ("max_message_size", 0), ("max_message_size", -1), ("max_message_size", 1.5), ("max_message_size", True),
