@@ -33,7 +33,7 @@ from tests.client._kinds import (
     keys,
     works,
 )
-from tests.client._peer import AT_ONCE, BOUND
+from tests.client._peer import BOUND
 from tests.support.rawserver import Peer, Request, rpc_refusal
 from tests.transport._faults import InThread, within
 
@@ -174,7 +174,7 @@ def test_a_stream_that_is_another(_nothing_left: None, says: str, monkeypatch: p
             works(client)
         server.kind = "session"
         server.on("GET", silent)
-        with connect_to(server) as client, within(AT_ONCE):
+        with connect_to(server, timeout=4 * BOUND) as client, within(BOUND):
             works(client)
             assert client.era == "session"
 
