@@ -534,7 +534,7 @@ def test_store_that_fails_between_answers_and_run(scene: Scene, monkeypatch: pyt
         patch.setattr(app.store, "append", away)
         with direct.ask("tasks/update", update) as reply:
             assert reply.status == 503
-    assert direct.result("tasks/get", {"taskId": task})["status"] == "working"
+        assert direct.result("tasks/get", {"taskId": task})["status"] == "working"
     direct.result("tasks/update", update)
     asked = settled(direct, task, "input_required")
     assert set(asked["inputRequests"]).isdisjoint("ab")
